@@ -1,0 +1,158 @@
+"""The command `ringmill`: run, plan, status, report, sample."""
+
+import os
+import sys
+import tempfile
+import traceback
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated
+
+import click
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from jobs.child import USER_EXIT_CODE, run_command
+from jobs.cost import Forecast, forecast
+from jobs.launch import command
+from jobs.run import PYTHON, StageFailedError, drive, plan_run
+from jobs.screen import Screen
+from jobs.settings import PROJECT, RUN_YAML, RunSettings, compose, load
+from jobs.stages import REPORT_NAME, STAGES, PlannedStage
+from jobs.state import RunState, read_state
+from pipelines.settings import UserError
+
+INTERRUPTED_EXIT_CODE = 130
+
+app = typer.Typer(help="Raw photographs to a dataset to a model.", no_args_is_help=True, add_completion=False)
+
+Overrides = Annotated[
+    list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="such as source.path=/faces system=arcface")
+]
+Runs = Annotated[Path, typer.Option(help="folder of the run folders")]
+
+
+@app.command()
+def run(overrides: Overrides = None) -> None:
+    """Run every stage that is due, and say where the report is."""
+    settings = compose(overrides or [])
+    console = Console()
+    with Screen([stage.name for stage in STAGES], console) as screen:
+        report_path = drive(settings, screen)
+    console.print(f"report: {report_path}", soft_wrap=True, highlight=False)
+
+
+@app.command()
+def plan(overrides: Overrides = None) -> None:
+    """Show the stages, which of them are due, and what they will cost; nothing is run."""
+    settings = compose(overrides or [])
+    planned = plan_run(settings)
+    console = Console()
+    console.print(_plan_table(planned, forecast(settings, planned)))
+
+
+@app.command()
+def status(name: Annotated[str, typer.Argument(help="of the run")] = "default", runs: Runs = Path("runs")) -> None:
+    """Show what became of the stages of a run."""
+    state = read_state(runs / name)
+    if state is None:
+        raise UserError(f"there is no run {name} in {runs}; {_known_runs(runs)}")
+    Console().print(_status_table(state))
+
+
+@app.command()
+def report(name: Annotated[str, typer.Argument(help="of the run")] = "default", runs: Runs = Path("runs")) -> None:
+    """Write the report of a run again."""
+    if not (runs / name / RUN_YAML).is_file():
+        raise UserError(f"there is no run {name} in {runs}; {_known_runs(runs)}")
+    settings = load(runs / name / RUN_YAML)
+    _run_report(settings)
+    Console().print(f"report: {settings.folder / REPORT_NAME}", soft_wrap=True, highlight=False)
+
+
+@app.command()
+def sample(
+    out: Annotated[Path, typer.Argument(help="folder to draw into")],
+    identities: Annotated[int, typer.Option(help="people")] = 60,
+    photos: Annotated[int, typer.Option(help="clean photos of each")] = 20,
+    seed: Annotated[int, typer.Option()] = 0,
+    processes: Annotated[int, typer.Option(help="that draw")] = 1,
+) -> None:
+    """Draw a sample set of faces with planted faults, and its truth."""
+    from jobs.sample import draw
+
+    draw(out, identities=identities, photos=photos, seed=seed, processes=processes)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """The console script; the exit code is 0, 2 for a mistake of the user's, 1 for ours."""
+    try:
+        app(args=argv, prog_name="ringmill", standalone_mode=False)
+    except UserError as error:
+        return _say(str(error), USER_EXIT_CODE)
+    except click.ClickException as error:
+        return _say(f"{error.format_message()}; see `ringmill --help`", USER_EXIT_CODE)
+    except StageFailedError as error:
+        return _say(str(error), 1)
+    except (KeyboardInterrupt, click.Abort):
+        return _say("stopped; the same command goes on from here", INTERRUPTED_EXIT_CODE)
+    except Exception as error:
+        handle, log = tempfile.mkstemp(prefix="ringmill-", suffix=".log")
+        with os.fdopen(handle, "w") as stream:
+            traceback.print_exc(file=stream)
+        return _say(f"{type(error).__name__}: {str(error).partition(chr(10))[0]}; see {log}", 1)
+    return 0
+
+
+def _say(line: str, code: int) -> int:
+    print(f"ringmill: {line}", file=sys.stderr)
+    return code
+
+
+def _known_runs(runs: Path) -> str:
+    names = sorted(path.parent.name for path in runs.glob(f"*/{RUN_YAML}"))
+    return f"there are {', '.join(names)}" if names else "`ringmill run` makes one"
+
+
+def _run_report(settings: RunSettings) -> None:
+    stage = STAGES[-1]
+    log = settings.log_file(stage.name)
+    log.parent.mkdir(parents=True, exist_ok=True)
+    what = command(stage, settings.place, settings.folder / RUN_YAML, python=PYTHON, project=PROJECT)
+    fault = run_command(what, log, python=PYTHON, timeout_seconds=None, on_tick=lambda seconds: None)
+    if fault is not None:
+        raise UserError(fault.line) if fault.is_users else StageFailedError(f"report failed: {fault.line}; see {log}")
+
+
+def _plan_table(planned: list[PlannedStage], expected: dict[str, Forecast]) -> Table:
+    table = Table(box=None, pad_edge=False)
+    for title, justify in (("stage", "left"), ("", "left"), ("images", "right"), ("MB", "right"), ("time", "right")):
+        table.add_column(title, justify="left" if justify == "left" else "right")
+    table.add_column("folder", overflow="fold")
+    for one in planned:
+        cost = expected[one.name]
+        megabytes = "" if cost.num_bytes is None else f"{cost.num_bytes / 1e6:,.1f}"
+        state = "cached" if one.is_done else "due"
+        table.add_row(one.name, state, f"{cost.images:,}", megabytes, _time(cost), str(one.folder))
+    table.caption = "images and bytes are at most; ~ from earlier runs, ? from defaults, measured nowhere near here"
+    return table
+
+
+def _time(cost: Forecast) -> str:
+    if not cost.seconds:
+        return ""
+    return f"{'~' if cost.is_measured else '?'}{timedelta(seconds=round(cost.seconds))}"
+
+
+def _status_table(state: RunState) -> Table:
+    died = state.status == "running" and not state.is_alive
+    table = Table(
+        box=None, pad_edge=False, title=f"{state.name}: {'died' if died else state.status}", title_justify="left"
+    )
+    for title in ("stage", "state", "seconds", "attempts", "summary"):
+        table.add_column(title, justify="right" if title in ("seconds", "attempts") else "left")
+    for name, stage in state.stages.items():
+        attempts = str(stage.attempts) if stage.attempts else ""
+        table.add_row(name, stage.status, f"{stage.seconds:.1f}" if stage.seconds else "", attempts, stage.summary)
+    return table

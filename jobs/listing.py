@@ -1,0 +1,61 @@
+"""What lies outside the store and yet decides what a stage makes: the raw images, and the pairs of an evaluation."""
+
+import hashlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from jobs.settings import RunSettings
+from pipelines import sources
+from pipelines.settings import UserError
+from pipelines.sources import SourceListing
+
+
+def describe_source(settings: RunSettings) -> SourceListing:
+    """The raw images, counted without opening one.
+
+    Raises:
+        UserError: there is nothing at source.path.
+    """
+    return sources.describe(settings.source)
+
+
+def describe_pairs(settings: RunSettings) -> SourceListing | None:
+    """The files of the evaluation's pairs; None where they are drawn from the dataset.
+
+    Raises:
+        UserError: there is nothing at evaluate.path.
+    """
+    # Read as a plain value, since the section's owner takes seconds to import.
+    path = settings.sections["evaluate"]["path"]
+    return None if path is None else describe_files(Path(path), setting="evaluate.path")
+
+
+def describe_files(path: Path, *, setting: str) -> SourceListing:
+    """A file, or a folder with everything below it; the digest is over relative path, size and mtime of each.
+
+    Args:
+        setting: the name of the setting that holds the path, for the error.
+
+    Raises:
+        UserError: there is nothing at the path.
+    """
+    digest, num_files, num_bytes = hashlib.sha256(), 0, 0
+    for name, stat in _files(path):
+        digest.update(b"%b\0%d\0%d\n" % (os.fsencode(name), stat.st_size, stat.st_mtime_ns))
+        num_files += 1
+        num_bytes += stat.st_size
+    if not num_files:
+        raise UserError(f"{setting}={path} does not exist or holds no file; give the path of the data")
+    return SourceListing(num_files=num_files, num_bytes=num_bytes, digest=digest.hexdigest())
+
+
+def _files(path: Path) -> Iterator[tuple[str, os.stat_result]]:
+    """Relative path and stat of every file, in an order that does not depend on the file system."""
+    if path.is_file():
+        yield path.name, path.stat()
+    for folder, subfolders, names in os.walk(path):
+        subfolders.sort()
+        for name in sorted(names):
+            file = os.path.join(folder, name)
+            yield os.path.relpath(file, path), os.lstat(file)

@@ -1,0 +1,77 @@
+"""A wrong setting in one line: which key, which value, and what would be right."""
+
+import difflib
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from pipelines.settings import UserError
+
+_NUM_SUGGESTIONS = 3
+
+# pydantic's error type -> the rule, filled from the error's context.
+_RULES = {
+    "greater_than": "must be above {gt}",
+    "greater_than_equal": "must be at least {ge}",
+    "less_than": "must be below {lt}",
+    "less_than_equal": "must be at most {le}",
+    "multiple_of": "must be a multiple of {multiple_of}",
+    "literal_error": "choose {expected}",
+    "enum": "choose {expected}",
+    "int_parsing": "must be a whole number",
+    "int_type": "must be a whole number",
+    "int_from_float": "must be a whole number",
+    "float_parsing": "must be a number",
+    "float_type": "must be a number",
+    "finite_number": "must be a finite number",
+    "bool_parsing": "must be true or false",
+    "bool_type": "must be true or false",
+    "string_type": "must be a text; quote it, as in key=\"'2026_1'\"",
+    "string_pattern_mismatch": "must match {pattern}",
+    "model_type": "must be a group of settings, given key by key",
+    "dict_type": "must be a mapping, such as {{a: b}}",
+}
+
+
+def unknown_key(key: str, known: Iterable[str]) -> UserError:
+    """An error that names the keys which look most like the one that nobody knows."""
+    known = sorted(known)
+    close = difflib.get_close_matches(key, known, n=_NUM_SUGGESTIONS, cutoff=0.6)
+    # A misspelt prefix spoils the likeness of the whole; the last word alone may still be right.
+    last = key.rpartition(".")[2]
+    close += [other for other in known if other.rpartition(".")[2] == last and other not in close][:_NUM_SUGGESTIONS]
+    siblings = [other for other in known if other.rpartition(".")[0] == key.rpartition(".")[0]]
+    hint = f"did you mean {' or '.join(close)}?" if close else f"known here: {', '.join(siblings or known)}"
+    return UserError(f"there is no setting {key}; {hint}")
+
+
+def wrong_settings(error: ValidationError, model: type[BaseModel], *, prefix: str) -> UserError:
+    """The first of pydantic's complaints about a model whose keys begin with ``prefix`` ("" or "model.")."""
+    first = error.errors()[0]
+    more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
+    key = (prefix + ".".join(str(part) for part in first["loc"])).rstrip(".")
+    if first["type"] == "extra_forbidden":
+        return UserError(f"{unknown_key(key, (prefix + name for name in known_keys(model)))}{more}")
+    if first["type"] == "missing":
+        return UserError(f"{key} is not given; add {key}=VALUE{more}")
+    # A rule over several settings belongs to the group; its message names them, and the group's content says nothing.
+    subject = key if isinstance(first["input"], dict | BaseModel) else f"{key}={first['input']}"
+    return UserError(f"{subject}: {_rule(first)}{more}")
+
+
+def known_keys(model: type[BaseModel]) -> Iterator[str]:
+    """The dotted names of every field, those of nested models included."""
+    for name, field in model.model_fields.items():
+        yield name
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            yield from (f"{name}.{inner}" for inner in known_keys(field.annotation))
+
+
+def _rule(details: ErrorDetails) -> str:
+    context: dict[str, Any] = details.get("ctx", {})
+    if details["type"] == "value_error":
+        return str(context["error"])
+    rule = _RULES.get(details["type"])
+    return rule.format(**context) if rule else details["msg"][:1].lower() + details["msg"][1:]

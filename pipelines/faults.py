@@ -1,0 +1,67 @@
+"""Why a picture is refused: the names in the `decode` column, and the limits checked before any pixel is made."""
+
+from pydantic import Field
+
+from pipelines.settings import Settings
+
+EMPTY = "empty"
+TOO_MANY_BYTES = "too_many_bytes"
+NOT_AN_IMAGE = "not_an_image"
+UNSUPPORTED_FORMAT = "unsupported_format"  # an image, but of a format that is not read here: HEIF, JPEG XL, Photoshop
+UNSUPPORTED_CODING = "unsupported_coding"  # a format that is read, in a variant that is not: 12-bit JPEG, float TIFF
+TOO_MANY_PIXELS = "too_many_pixels"
+TOO_LONG_SIDE = "too_long_side"
+TOO_MANY_SCANS = "too_many_scans"
+TRUNCATED = "truncated"
+CORRUPT = "corrupt"
+
+FAULTS = frozenset(
+    {
+        EMPTY,
+        TOO_MANY_BYTES,
+        NOT_AN_IMAGE,
+        UNSUPPORTED_FORMAT,
+        UNSUPPORTED_CODING,
+        TOO_MANY_PIXELS,
+        TOO_LONG_SIDE,
+        TOO_MANY_SCANS,
+        TRUNCATED,
+        CORRUPT,
+    }
+)
+
+# Above twice its own warning level Pillow refuses by itself, whatever we allow.
+_PILLOW_MAX_PIXELS = 178_956_970
+
+
+class PixelSettings(Settings):
+    """What a picture may cost before it is refused unread."""
+
+    max_bytes: int = Field(default=256 * 2**20, ge=1, le=2**31 - 1)  # encoded
+    max_pixels: int = Field(default=50_000_000, ge=1, le=_PILLOW_MAX_PIXELS)  # declared width x height
+    max_side_px: int = Field(default=65_500, ge=1, le=65_500)  # libjpeg's own limit
+    max_scans: int = Field(default=100, ge=1, le=10_000)  # passes of a progressive JPEG; encoders write about 10
+
+
+class DecodeError(Exception):
+    """A picture that cannot be used: the name of the fault, and the decoder's own words."""
+
+    def __init__(self, fault: str, detail: str) -> None:
+        assert fault in FAULTS, fault
+        super().__init__(f"{fault}: {detail}")
+        self.fault = fault
+        self.detail = detail
+
+
+def check_size(width: int, height: int, settings: PixelSettings) -> None:
+    """Hold a declared size against the limits.
+
+    Raises:
+        DecodeError: the size is zero, or above a limit.
+    """
+    if width < 1 or height < 1:
+        raise DecodeError(CORRUPT, f"declares {width} x {height} pixels")
+    if width * height > settings.max_pixels:
+        raise DecodeError(TOO_MANY_PIXELS, f"declares {width} x {height} pixels; max_pixels is {settings.max_pixels}")
+    if max(width, height) > settings.max_side_px:
+        raise DecodeError(TOO_LONG_SIDE, f"declares {width} x {height} pixels; max_side_px is {settings.max_side_px}")

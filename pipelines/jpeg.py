@@ -1,0 +1,168 @@
+"""JPEG bytes to stored pixels, strictly: whatever libjpeg only warns of counts as damage here.
+
+The normal decoders fill damaged parts with grey and stay silent, so mid-file damage would train a model unnoticed.
+"""
+
+import io
+import struct
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import simplejpeg
+from numpy.typing import NDArray
+from PIL import Image
+
+from pipelines.faults import (
+    CORRUPT,
+    TOO_MANY_SCANS,
+    TRUNCATED,
+    UNSUPPORTED_CODING,
+    DecodeError,
+    PixelSettings,
+    check_size,
+)
+
+SIGNATURE = b"\xff\xd8"
+ORIENTATION_TAG = 0x0112
+UPRIGHT = 1
+
+_STUFFING = 0xFF
+_START_OF_SCAN = 0xDA
+_APP1 = 0xE1
+_EXIF = b"Exif\0\0"
+_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # every SOF marker
+_FRAMES_READ = frozenset({0xC0, 0xC1, 0xC2})  # baseline, extended and progressive, all Huffman coded
+_STANDALONE = frozenset({0x01, *range(0xD0, 0xDA)})  # markers without a length; none belongs before the first scan
+_MODES = {1: "L", 3: "RGB", 4: "CMYK"}
+# No damage, only a sampling of the colour planes that TurboJPEG has no name for.
+_ODD_SAMPLING = "Could not determine subsampling"
+
+
+@dataclass(frozen=True)
+class JpegHeader:
+    """What the markers before the first scan say."""
+
+    width: int
+    height: int
+    mode: str  # L, RGB or CMYK
+    orientation: int  # EXIF 1..8
+
+
+def decode_jpeg(data: bytes, settings: PixelSettings) -> tuple[NDArray[np.uint8], JpegHeader]:
+    """Decode to RGB (H, W, 3) as stored, the orientation not yet applied.
+
+    Bytes after the end of the picture are no fault: phones append whole films there.
+
+    Raises:
+        DecodeError: the picture is damaged, of an unread coding, or above a limit.
+    """
+    header = read_header(data)
+    check_size(header.width, header.height, settings)
+    # Each pass touches all coefficients of the picture however few bytes it has. Inside a scan FF is always followed
+    # by 00 or a restart, so that this counts markers (and, harmlessly, a few look-alikes in metadata).
+    num_scans = data.count(b"\xff\xda")
+    if num_scans > settings.max_scans:
+        raise DecodeError(TOO_MANY_SCANS, f"has {num_scans} scans; max_scans is {settings.max_scans}")
+    if header.mode == "CMYK":
+        return _decode_cmyk(data), header
+    try:
+        return simplejpeg.decode_jpeg(data, colorspace="RGB", strict=True), header
+    except ValueError as error:
+        if _ODD_SAMPLING in str(error):
+            return _decode_leniently(data), header
+        raise _named(error) from None
+
+
+def read_header(data: bytes) -> JpegHeader:
+    """Walk the markers up to the first scan.
+
+    Raises:
+        DecodeError: the markers do not follow one another, or the coding is not read here.
+    """
+    frame: bytes | None = None
+    orientation = UPRIGHT
+    position = len(SIGNATURE)
+    while True:
+        marker, start, end = _segment(data, position)
+        if marker == _START_OF_SCAN:
+            break
+        if marker in _FRAMES:
+            frame = data[start:end]
+            if marker not in _FRAMES_READ or frame[:1] != b"\x08":
+                raise DecodeError(
+                    UNSUPPORTED_CODING, f"SOF{marker - 0xC0} with {frame[:1].hex()} (hex) bits per sample"
+                )
+        elif marker == _APP1 and data.startswith(_EXIF, start):
+            orientation = _exif_orientation(data[start + len(_EXIF) : end])
+        position = end
+    if frame is None or len(frame) < 6:
+        raise DecodeError(CORRUPT, "no frame header before the first scan")
+    height, width, num_components = struct.unpack_from(">HHB", frame, 1)
+    if num_components not in _MODES:
+        raise DecodeError(UNSUPPORTED_CODING, f"{num_components} colour components")
+    return JpegHeader(width=width, height=height, mode=_MODES[num_components], orientation=orientation)
+
+
+def _segment(data: bytes, position: int) -> tuple[int, int, int]:
+    """The marker at a position, and where its content starts and ends."""
+    try:
+        if data[position] != _STUFFING:
+            raise DecodeError(CORRUPT, f"no marker at byte {position}")
+        while data[position] == _STUFFING:
+            position += 1
+        marker = data[position]
+        if marker == 0 or marker in _STANDALONE:
+            raise DecodeError(CORRUPT, f"marker {marker:02x} (hex) at byte {position} before the first scan")
+        length = data[position + 1] << 8 | data[position + 2]
+    except IndexError:
+        raise DecodeError(TRUNCATED, "ends before the first scan") from None
+    end = position + 1 + length
+    if length < 2:
+        raise DecodeError(CORRUPT, f"marker {marker:02x} (hex) at byte {position} has length {length}")
+    if end > len(data):
+        raise DecodeError(TRUNCATED, "ends before the first scan")
+    return marker, position + 3, end
+
+
+def _exif_orientation(exif: bytes) -> int:
+    """The orientation tag of the first directory; upright when absent or absurd: the pixels are none the worse."""
+    order = {b"II": "<", b"MM": ">"}.get(exif[:2])
+    if order is None or len(exif) < 8:
+        return UPRIGHT
+    (directory,) = struct.unpack_from(f"{order}I", exif, 4)
+    if directory + 2 > len(exif):
+        return UPRIGHT
+    (num_entries,) = struct.unpack_from(f"{order}H", exif, directory)
+    for entry in range(directory + 2, min(directory + 2 + 12 * num_entries, len(exif) - 11), 12):
+        tag, kind, count, value = struct.unpack_from(f"{order}HHIH", exif, entry)
+        if tag == ORIENTATION_TAG:
+            return value if kind == 3 and count == 1 and 1 <= value <= 8 else UPRIGHT
+    return UPRIGHT
+
+
+def _decode_cmyk(data: bytes) -> NDArray[np.uint8]:
+    try:
+        simplejpeg.decode_jpeg(data, colorspace="CMYK", strict=True)
+    except ValueError as error:
+        if _ODD_SAMPLING not in str(error):
+            raise _named(error) from None
+    # The strict pass only looks for damage; Pillow knows that Adobe stores CMYK inverted.
+    return _decode_leniently(data)
+
+
+def _decode_leniently(data: bytes) -> NDArray[np.uint8]:
+    try:
+        with Image.open(io.BytesIO(data), formats=("JPEG",)) as picture:
+            return np.asarray(picture.convert("RGB"))
+    except MemoryError:
+        raise
+    except Exception as error:  # Pillow raises nearly any class on a damaged file
+        raise _named(error) from None
+
+
+def _named(error: Any) -> DecodeError:
+    words = str(error)
+    if "Premature end of JPEG file" in words or "truncated" in words.lower():
+        return DecodeError(TRUNCATED, words)
+    return DecodeError(UNSUPPORTED_CODING if words.startswith("Unsupported") else CORRUPT, words)

@@ -1,0 +1,95 @@
+"""Pictures to numbers: what the rules of cleaning and the search for duplicates go by (pure, batched, no Spark)."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from pipelines import records
+from pipelines.hashing import FloatArray, UInt8Array, perceptual_hashes, to_hash_input
+from pipelines.pixels import Decoded, DecodeError, PixelSettings, decode
+
+# Blur is read at one scale, so that a sharp thumbnail and its sharp original get alike figures.
+BLUR_SIDE_PX = 256
+
+# Larger stacks fall out of the processor's cache: 1,024 at once take 1.7 times as long.
+_HASHED_AT_ONCE = 128
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """The numbers of one picture; the field names are columns of `records.MEASUREMENTS`."""
+
+    blur: float  # variance of the Laplacian
+    brightness: float  # mean grey level, 0..255
+    contrast: float  # standard deviation of the grey levels
+    entropy: float  # bits, 0..8
+
+
+def examine(images: Sequence[bytes], settings: PixelSettings) -> pa.RecordBatch:
+    """Decode, measure and hash a batch: one row of `records.MEASUREMENTS` per image, in order.
+
+    No content raises: where a picture cannot be decoded its row names the fault, and the rest of it is null.
+    """
+    hash_inputs: list[FloatArray] = []
+    rows = [_examine_one(image, settings, hash_inputs) for image in images]
+    good = [row for row in rows if row["decode"] == records.DECODE_OK]
+    for start in range(0, len(good), _HASHED_AT_ONCE):
+        chunk = slice(start, start + _HASHED_AT_ONCE)
+        _add_hashes(good[chunk], hash_inputs[chunk])
+    return pa.RecordBatch.from_pylist(rows, schema=records.MEASUREMENTS)
+
+
+def measure(grey: UInt8Array) -> Measurement:
+    """Measure a grey picture (H, W)."""
+    mean, deviation = cv2.meanStdDev(grey)
+    histogram = cv2.calcHist([grey], [0], None, [256], [0, 256])
+    shares = histogram[histogram > 0].astype(np.float64) / grey.size
+    return Measurement(
+        blur=blur(grey),
+        brightness=float(mean[0, 0]),
+        contrast=float(deviation[0, 0]),
+        entropy=abs(float(shares @ np.log2(shares))),
+    )
+
+
+def blur(grey: UInt8Array) -> float:
+    """Variance of the Laplacian (Pech-Pacheco, ICPR 2000) of a picture (H, W) shrunk to at most 256 px a side."""
+    longest = max(grey.shape)
+    small: NDArray[Any] = grey
+    if longest > BLUR_SIDE_PX:
+        height, width = (max(1, round(side * BLUR_SIDE_PX / longest)) for side in grey.shape)
+        small = cv2.resize(grey, (width, height), interpolation=cv2.INTER_AREA)
+    # 16 bits hold every value (-1,020 to 1,020) and take a third of the time of floats.
+    _, deviation = cv2.meanStdDev(cv2.Laplacian(small, cv2.CV_16S))
+    return float(deviation[0, 0]) ** 2
+
+
+def to_grey(rgb: UInt8Array) -> UInt8Array:
+    """(H, W, 3) to (H, W), by the weights of ITU-R BT.601."""
+    return cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY)  # type: ignore[return-value]
+
+
+def _examine_one(image: bytes, settings: PixelSettings, hash_inputs: list[FloatArray]) -> dict[str, Any]:
+    try:
+        decoded = decode(image, settings)
+    except DecodeError as error:
+        return {"num_bytes": len(image), "decode": error.fault}
+    grey = to_grey(decoded.rgb)
+    hash_inputs.append(to_hash_input(grey))
+    return {"num_bytes": len(image), "decode": records.DECODE_OK, **_facts(decoded), **vars(measure(grey))}
+
+
+def _add_hashes(rows: list[dict[str, Any]], hash_inputs: list[FloatArray]) -> None:
+    hashes = perceptual_hashes(np.stack(hash_inputs))
+    for row, plain, flipped, quality in zip(rows, hashes.plain, hashes.flipped, hashes.quality, strict=True):
+        row |= {records.HASH: plain.tobytes(), records.HASH_FLIPPED: flipped.tobytes(), "hash_quality": float(quality)}
+
+
+def _facts(decoded: Decoded) -> dict[str, Any]:
+    names = ("format", "width", "height", "mode", "orientation")
+    return {name: getattr(decoded, name) for name in names}

@@ -1,0 +1,133 @@
+"""Write a DataFrame as Parquet files from the executors, with exact row groups and names that a retry repeats.
+
+Spark's own writer controls neither: it puts a random number into each name and closes a row group by its own
+estimate. Here each file is written by one task under a temporary name and renamed when whole; only the files that the
+manifest lists are part of the artefact.
+"""
+
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from pyspark.sql import DataFrame
+
+from pipelines.manifest import File, RowGroup, describe
+from pipelines.records import IMAGE
+
+FILE = "file"  # the column that says which file a row goes to
+_REPORT_SCHEMA = "entry string"
+
+
+def write_files(frame: DataFrame, folder: Path, *, schema: pa.Schema, rows_per_group: int) -> list[File]:
+    """Write one file per value of the column `file`, and return the files' manifest entries, sorted by path.
+
+    Args:
+        frame: columns of the schema and `file` (the file's name without suffix). Rows of one file lie in one
+            partition, next to each other, in the order in which they shall be stored.
+        folder: where the files go; every executor can write there.
+        schema: the Arrow schema of the files; its metadata is stored.
+        rows_per_group: rows of each row group but the last of a file.
+    """
+    names = [*schema.names, FILE]
+
+    def write(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        entries = [file.model_dump_json() for file in _write_runs(batches, folder, schema, rows_per_group)]
+        yield pa.RecordBatch.from_pydict({"entry": pa.array(entries, pa.string())})
+
+    rows = frame.select(*names).mapInArrow(write, _REPORT_SCHEMA).collect()
+    return sorted((File.model_validate_json(row["entry"]) for row in rows), key=lambda file: file.path)
+
+
+def write_table(table: pa.Table, folder: Path, name: str) -> File:
+    """Write one small table from the driver as one file."""
+    (file,) = _write_runs(iter(table.append_column(FILE, pa.array([name] * len(table), pa.string())).to_batches()),
+                          folder, table.schema, max(1, len(table)))
+    return file
+
+
+def remove_unlisted(folder: Path, files: Sequence[File]) -> None:
+    """Remove what killed tasks left below the folder: whatever the manifest will not list."""
+    listed = {folder / file.path for file in files}
+    for path in folder.rglob("*"):
+        if path.is_file() and path not in listed:
+            path.unlink()
+
+
+def _write_runs(
+    batches: Iterator[pa.RecordBatch], folder: Path, schema: pa.Schema, rows_per_group: int
+) -> Iterator[File]:
+    open_file: _OpenFile | None = None
+    for name, rows in _runs(batches):
+        if open_file is None or open_file.name != name:
+            if open_file is not None:
+                yield open_file.close()
+            open_file = _OpenFile(folder, name, schema, rows_per_group)
+        open_file.append(rows)
+    if open_file is not None:
+        yield open_file.close()
+
+
+def _runs(batches: Iterator[pa.RecordBatch]) -> Iterator[tuple[str, pa.RecordBatch]]:
+    """Cut batches where the file changes."""
+    for batch in batches:
+        if batch.num_rows == 0:
+            continue
+        encoded = pc.run_end_encode(batch.column(FILE))
+        start = 0
+        for name, stop in zip(encoded.values.to_pylist(), encoded.run_ends.to_pylist(), strict=True):
+            yield name, batch.slice(start, stop - start)
+            start = stop
+
+
+class _OpenFile:
+    """A Parquet file being written: rows gather until a row group is full."""
+
+    def __init__(self, folder: Path, name: str, schema: pa.Schema, rows_per_group: int) -> None:
+        self.name = name
+        self._folder, self._schema, self._rows_per_group = folder, schema, rows_per_group
+        self._path = folder / f"{name}.parquet"
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        self._staged = self._path.with_name(f".{self._path.name}.{os.getpid()}")
+        plain = [column for column in schema.names if column != IMAGE]
+        # Pictures are compressed already; a dictionary or statistics of them would only copy them.
+        self._writer = pq.ParquetWriter(
+            self._staged,
+            schema,
+            compression={column: "NONE" if column == IMAGE else "ZSTD" for column in schema.names},
+            use_dictionary=plain,
+            write_statistics=plain,
+        )
+        self._waiting: list[pa.Table] = []
+        self._num_waiting = 0
+
+    def append(self, rows: pa.RecordBatch) -> None:
+        table = pa.Table.from_batches([rows]).select(self._schema.names).cast(self._schema)
+        while self._num_waiting + len(table) >= self._rows_per_group:
+            missing = self._rows_per_group - self._num_waiting
+            self._flush(table.slice(0, missing))
+            table = table.slice(missing)
+        if len(table):
+            self._waiting.append(table)
+            self._num_waiting += len(table)
+
+    def _flush(self, last: pa.Table) -> None:
+        group = pa.concat_tables([*self._waiting, last])
+        self._waiting, self._num_waiting = [], 0
+        self._writer.write_table(group, row_group_size=self._rows_per_group)
+
+    def close(self) -> File:
+        if self._waiting:
+            self._flush(self._schema.empty_table())
+        self._writer.close()
+        os.replace(self._staged, self._path)
+        footer = pq.read_metadata(self._path)
+        groups = [footer.row_group(index) for index in range(footer.num_row_groups)]
+        return describe(
+            self._folder,
+            self._path,
+            rows=footer.num_rows,
+            row_groups=tuple(RowGroup(rows=group.num_rows, num_bytes=group.total_byte_size) for group in groups),
+        )

@@ -1,0 +1,136 @@
+"""Every format but JPEG to stored pixels, through Pillow: PNG, GIF, BMP, TIFF, WebP, PNM, JPEG 2000, AVIF.
+
+Animations give their first frame, transparency is laid on white, 16 bits are scaled to 8. Of a damaged TIFF the
+C library also writes a line to stderr, which only a process-wide redirection could stop.
+"""
+
+import io
+import struct
+import warnings
+import zlib
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+
+from pipelines.faults import (
+    CORRUPT,
+    TOO_MANY_PIXELS,
+    TRUNCATED,
+    UNSUPPORTED_CODING,
+    DecodeError,
+    PixelSettings,
+    check_size,
+)
+from pipelines.jpeg import ORIENTATION_TAG, UPRIGHT
+
+_PNG_SIGNATURE_BYTES = 8
+_SIXTEEN_BITS = frozenset({"I;16", "I;16L", "I;16B", "I;16N"})
+_PLAIN = frozenset({"RGB", "L", "1", "CMYK", "YCbCr", "LAB", "P"})
+_TRANSPARENT = frozenset({"RGBA", "LA", "PA", "RGBa", "La"})
+
+
+@dataclass(frozen=True)
+class RasterHeader:
+    """What Pillow says of the stored pixels."""
+
+    mode: str
+    orientation: int  # as the file says, 1..8
+    is_turned: bool  # whether the decoder has applied the orientation already
+
+
+def decode_raster(data: bytes, picture_format: str, settings: PixelSettings) -> tuple[NDArray[np.uint8], RasterHeader]:
+    """Decode to RGB (H, W, 3), the first frame.
+
+    Args:
+        picture_format: Pillow's name of the one format that may read the bytes.
+
+    Raises:
+        DecodeError: the picture is damaged, of an unread coding, or above a limit.
+    """
+    if picture_format == "PNG":
+        check_png(data)
+    # What matters is raised, the rest would flood the logs. Not `catch_warnings`: it is unsafe among threads.
+    warnings.filterwarnings("ignore", module=r"PIL\.")
+    try:
+        return _decode_with_pillow(data, picture_format, settings)
+    except (DecodeError, MemoryError):
+        raise
+    except Exception as error:  # Pillow raises nearly any class on a damaged file
+        raise _named(error) from None
+
+
+def check_png(data: bytes) -> None:
+    """Hold every chunk against its checksum, up to the end mark: Pillow skips those of the pixel data.
+
+    Raises:
+        DecodeError: a checksum is wrong, or the file ends before the end mark.
+    """
+    view = memoryview(data)
+    position = _PNG_SIGNATURE_BYTES
+    while True:
+        content = position + 4
+        if content + 8 > len(data):
+            raise DecodeError(TRUNCATED, "ends before the IEND chunk")
+        (length,) = struct.unpack_from(">I", data, position)
+        end = content + 4 + length
+        if end + 4 > len(data):
+            raise DecodeError(TRUNCATED, f"ends inside the chunk at byte {position}")
+        if zlib.crc32(view[content:end]) != struct.unpack_from(">I", data, end)[0]:
+            raise DecodeError(CORRUPT, f"wrong checksum of the chunk at byte {position}")
+        if data.startswith(b"IEND", content):
+            return
+        position = end + 4
+
+
+def _decode_with_pillow(
+    data: bytes, picture_format: str, settings: PixelSettings
+) -> tuple[NDArray[np.uint8], RasterHeader]:
+    with Image.open(io.BytesIO(data), formats=(picture_format,)) as picture:
+        check_size(*picture.size, settings)
+        mode = picture.mode
+        orientation = _orientation(picture)
+        picture.load()
+        # Loading a TIFF turns it upright and removes the tag.
+        is_turned = _orientation(picture) != orientation
+        return _to_rgb(picture), RasterHeader(mode=mode, orientation=orientation, is_turned=is_turned)
+
+
+def _orientation(picture: Image.Image) -> int:
+    try:
+        value = picture.getexif().get(ORIENTATION_TAG, UPRIGHT)
+    except Exception:  # damaged metadata: the pixels are none the worse
+        return UPRIGHT
+    return value if isinstance(value, int) and 1 <= value <= 8 else UPRIGHT
+
+
+def _to_rgb(picture: Image.Image) -> NDArray[np.uint8]:
+    if picture.mode in _SIXTEEN_BITS or (picture.mode == "I" and picture.format == "PPM"):
+        return _from_sixteen_bits(np.asarray(picture))
+    if picture.mode in _TRANSPARENT or "transparency" in picture.info:
+        return _on_white(picture.convert("RGBA"))
+    if picture.mode in _PLAIN:
+        return np.asarray(picture.convert("RGB"))
+    raise DecodeError(UNSUPPORTED_CODING, f"pixels of mode {picture.mode} have no fixed range")
+
+
+def _from_sixteen_bits(levels: NDArray[Any]) -> NDArray[np.uint8]:
+    grey = ((levels.astype(np.uint32) * 255 + 32_767) // 65_535).astype(np.uint8)
+    return np.repeat(grey[:, :, None], 3, axis=2)
+
+
+def _on_white(picture: Image.Image) -> NDArray[np.uint8]:
+    white = Image.new("RGB", picture.size, (255, 255, 255))
+    white.paste(picture, mask=picture.getchannel("A"))
+    return np.asarray(white)
+
+
+def _named(error: Exception) -> DecodeError:
+    words = str(error)
+    if isinstance(error, Image.DecompressionBombError):
+        return DecodeError(TOO_MANY_PIXELS, words)
+    if isinstance(error, UnidentifiedImageError):
+        return DecodeError(CORRUPT, "the header cannot be read")
+    return DecodeError(TRUNCATED if "truncated" in words.lower() else CORRUPT, words)

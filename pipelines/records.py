@@ -1,0 +1,110 @@
+"""The contract between the stages: the column names and the Arrow schemas of records, decisions and dataset rows.
+
+Both worlds read it (Spark's executors and the training ranks), so it knows neither pyspark nor torch.
+"""
+
+import json
+
+import pyarrow as pa
+
+IMAGE_ID = "image_id"
+SOURCE = "source"
+IDENTITY = "identity"
+IMAGE = "image"
+LABEL = "label"
+DIGEST = "digest"
+SPLIT = "split"
+STATUS = "status"
+REASON = "reason"
+GROUP_ID = "group_id"
+KEEPER_ID = "keeper_id"
+DISTANCE = "distance"
+HASH = "hash"
+HASH_FLIPPED = "hash_flipped"
+
+DECODE_OK = "ok"
+
+KEPT = "kept"
+REJECTED = "rejected"
+DUPLICATE = "duplicate"
+CONFLICT = "conflict"
+STATUSES = (KEPT, REJECTED, DUPLICATE, CONFLICT)
+
+SPLITS = ("train", "val", "test")
+
+HASH_BITS = 256
+
+# Everything known of a picture except its bytes; null where the picture could not be decoded.
+MEASUREMENTS = pa.schema(
+    [
+        ("num_bytes", pa.int64()),
+        ("format", pa.string()),  # as the content says, never the file name
+        ("width", pa.int32()),  # after the EXIF orientation is applied
+        ("height", pa.int32()),
+        ("mode", pa.string()),  # Pillow's word for the stored pixels: RGB, L, CMYK, P, I;16, ...
+        ("orientation", pa.int32()),  # EXIF 1..8; 1 = upright
+        ("decode", pa.string()),  # "ok" or the name of the fault
+        ("blur", pa.float32()),  # variance of the Laplacian: small = blurred
+        ("brightness", pa.float32()),  # mean grey level, 0..255
+        ("contrast", pa.float32()),  # standard deviation of the grey levels
+        ("entropy", pa.float32()),  # of the grey histogram, bits, 0..8
+        (HASH, pa.binary()),  # 256-bit DCT hash, 32 bytes
+        (HASH_FLIPPED, pa.binary()),  # the same of the mirror image
+        ("hash_quality", pa.float32()),  # 0..100: how much structure the hash was made from
+    ]
+)
+
+# One row per raw image. The key is (image_id, source): equal bytes may lie in two places, under two names.
+RECORDS = pa.schema(
+    [
+        (IMAGE_ID, pa.string()),  # sha256 of the bytes as found, hex
+        (SOURCE, pa.string()),  # uri; "archive.tar!/member" for containers
+        (IDENTITY, pa.string()),  # the name that the source gives; null if it gives none
+        *MEASUREMENTS,
+        (IMAGE, pa.binary()),  # the bytes as found
+    ]
+)
+
+# One row per row of RECORDS, always.
+DECISIONS = pa.schema(
+    [
+        (IMAGE_ID, pa.string()),
+        (SOURCE, pa.string()),
+        (IDENTITY, pa.string()),
+        (STATUS, pa.string()),  # one of STATUSES
+        (REASON, pa.string()),  # null when kept
+        (GROUP_ID, pa.string()),  # duplicate group: image_id of its keeper; null when alone
+        (KEEPER_ID, pa.string()),  # image_id of the survivor this row stands behind
+        (DISTANCE, pa.int32()),  # Hamming distance to the keeper, bits
+        (LABEL, pa.int64()),  # dense within its split; null unless kept
+        (SPLIT, pa.string()),  # one of SPLITS; null unless kept
+    ]
+)
+
+
+def _dataset_schema() -> pa.Schema:
+    features = {
+        IMAGE_ID: {"dtype": "string", "_type": "Value"},
+        LABEL: {"dtype": "int64", "_type": "Value"},
+        IMAGE: {"_type": "Image"},
+        DIGEST: {"dtype": "int64", "_type": "Value"},
+    }
+    # Hugging Face `datasets` finds its feature types under this key and shows `image` as pictures.
+    metadata = {"huggingface": json.dumps({"info": {"features": features}})}
+    return pa.schema(
+        [
+            (IMAGE_ID, pa.string()),
+            (LABEL, pa.int64()),
+            (IMAGE, pa.binary()),
+            (DIGEST, pa.int64()),  # CRC-32 of the stored bytes, checked on reading
+        ],
+        metadata=metadata,
+    )
+
+
+DATASET = _dataset_schema()
+
+# Beside the shards: which identity is which label, and how many pictures it has.
+LABELS = pa.schema(
+    [(SPLIT, pa.string()), (LABEL, pa.int64()), (IDENTITY, pa.string()), ("num_images", pa.int64())]
+)

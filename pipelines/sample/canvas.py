@@ -1,0 +1,77 @@
+"""A square picture on which shapes given in head units (x, y, z) are drawn as the turned head shows them."""
+
+import math
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from pipelines.sample.person import Colour
+from pipelines.sample.shot import Pose
+
+SIDE_PX = 256
+SHADE_SIDE_PX = 64
+
+Points = NDArray[np.float64]
+Picture = NDArray[np.uint8]
+
+_SHIFT = 4  # fractional bits of OpenCV's coordinates
+_FIXED = 2**_SHIFT
+
+
+class Canvas:
+    """Colours at 256 px and soft shadows at 64 px, both seen through one pose."""
+
+    def __init__(self, picture: Picture, pose: Pose) -> None:
+        self.picture = picture
+        self.shade: Picture = np.full((SHADE_SIDE_PX, SHADE_SIDE_PX), 255, dtype=np.uint8)
+        self.scale = pose.head_size * SIDE_PX
+        self._matrix = _projection(pose) * (self.scale * _FIXED)
+        self._origin = np.array([pose.centre_x, pose.centre_y]) * (SIDE_PX * _FIXED)
+
+    def fill(self, points: Points, colour: Colour) -> None:
+        """A filled shape, (N, 3)."""
+        cv2.fillPoly(self.picture, [self._project(points)], colour, cv2.LINE_AA, _SHIFT)
+
+    def stroke(self, points: Points, colour: Colour, width: float, *, closed: bool = False) -> None:
+        """A line of a width in head units, (N, 3)."""
+        thickness = max(1, round(width * self.scale))
+        cv2.polylines(self.picture, [self._project(points)], closed, colour, thickness, cv2.LINE_AA, _SHIFT)
+
+    def discs(self, centres: Points, radius: float, colour: Colour) -> None:
+        """Filled circles that always face the viewer, centres (N, 3)."""
+        radius_fixed = round(radius * self.scale * _FIXED)
+        for centre in self._project(centres).tolist():
+            cv2.circle(self.picture, centre, radius_fixed, colour, cv2.FILLED, cv2.LINE_AA, _SHIFT)
+
+    def shadow(self, points: Points, level: int) -> None:
+        """Darken a soft shape: 255 leaves the picture as it is."""
+        shape = self._project(points) // (SIDE_PX // SHADE_SIDE_PX)
+        cv2.fillPoly(self.shade, [shape], (level,), cv2.LINE_AA, _SHIFT)
+
+    def _project(self, points: Points) -> NDArray[np.int32]:
+        # Orthographic, so that far and near parts keep their size; (N, 3) to (N, 2) in OpenCV's fixed point.
+        fixed: NDArray[np.int32] = np.rint(points @ self._matrix + self._origin).astype(np.int32)
+        return fixed
+
+
+def _projection(pose: Pose) -> Points:
+    """(3, 2): turn by yaw, then pitch, drop the depth, then roll in the picture plane."""
+    sin_yaw, cos_yaw = math.sin(pose.yaw), math.cos(pose.yaw)
+    sin_pitch, cos_pitch = math.sin(pose.pitch), math.cos(pose.pitch)
+    turned = np.array([[cos_yaw, -sin_yaw * sin_pitch], [0.0, cos_pitch], [sin_yaw, cos_yaw * sin_pitch]])
+    sin_roll, cos_roll = math.sin(pose.roll), math.cos(pose.roll)
+    projection: Points = turned @ np.array([[cos_roll, sin_roll], [-sin_roll, cos_roll]])
+    return projection
+
+
+def mix(left: Colour, right: Colour, share: float) -> Colour:
+    """A colour between two: share 0 is the left one, 1 the right one."""
+    red, green, blue = (a + (b - a) * share for a, b in zip(left, right, strict=True))
+    return red, green, blue
+
+
+def dim(colour: Colour, factor: float) -> Colour:
+    """A colour made darker or, above 1, lighter."""
+    red, green, blue = (min(255.0, channel * factor) for channel in colour)
+    return red, green, blue

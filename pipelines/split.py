@@ -1,0 +1,45 @@
+"""Give every identity a side and a label: no identity, and so no group of duplicates, stands on two sides."""
+
+from pydantic import Field
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from pipelines.rank import with_rank
+from pipelines.records import IDENTITY, LABEL, SPLIT
+from pipelines.settings import Settings, UserError
+
+
+class SplitSettings(Settings):
+    """How many identities are held out."""
+
+    val_fraction: float = Field(default=0.05, ge=0, le=0.5)  # of the identities; at least one if not 0
+    test_fraction: float = Field(default=0.0, ge=0, le=0.5)
+
+
+def label_identities(identities: DataFrame, settings: SplitSettings, *, seed: int) -> DataFrame:
+    """Add `split` and `label` to a table of distinct identities.
+
+    Identities are numbered in a seeded pseudo-random order; the first go to val, the next to test, the rest to train, and
+    labels count from 0 within each side.
+    """
+    count = identities.count()
+    num_val = _held_out(settings.val_fraction, count)
+    num_test = _held_out(settings.test_fraction, count)
+    if count and count - num_val - num_test < 1:
+        raise UserError(
+            f"{count} identities are left after cleaning, of which curate.split holds out {num_val + num_test}, so none "
+            "remains to train on; give more identities or set curate.split.val_fraction=0"
+        )
+    rank = F.col("_rank")
+    side = F.when(rank < num_val, "val").when(rank < num_val + num_test, "test").otherwise("train")
+    first = F.when(rank < num_val, 0).when(rank < num_val + num_test, num_val).otherwise(num_val + num_test)
+    return (
+        with_rank(identities, IDENTITY, seed=seed, name="_rank")
+        .withColumn(SPLIT, side)
+        .withColumn(LABEL, (rank - first).cast("long"))
+        .drop("_rank")
+    )
+
+
+def _held_out(fraction: float, count: int) -> int:
+    return max(1, round(fraction * count)) if fraction > 0 and count > 1 else 0

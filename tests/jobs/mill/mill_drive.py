@@ -1,0 +1,15 @@
+"""A driver of the test river, to be killed: python -m mill_drive RUN_YAML."""
+
+import sys
+from pathlib import Path
+
+from mill_stages import STAGES
+from rich.console import Console
+
+from jobs.run import drive
+from jobs.screen import Screen
+from jobs.settings import load
+
+if __name__ == "__main__":
+    with Screen([stage.name for stage in STAGES], Console()) as screen:
+        drive(load(Path(sys.argv[1])), screen, STAGES)

@@ -1,0 +1,46 @@
+"""The first stage of the test river; its section says how it behaves."""
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from mill_stages import STAGES
+
+from jobs.entry import JobContext, run_job
+from pipelines.manifest import clear, describe
+from pipelines.settings import UserError
+
+
+def work(context: JobContext) -> None:
+    section = context.settings.sections["grind"]
+    fault = section["fault"]
+    tried = context.run_folder / "tried"
+    if fault == "crash" or (fault == "crash once" and not tried.exists()):
+        tried.touch()
+        raise RuntimeError("the stone broke\nin two")
+    if fault == "user":
+        raise UserError("grind.grain=gravel cannot be ground; give it wheat")
+    if fault == "no manifest":
+        return
+    if fault == "hang":
+        _hang(Path(section["pids"]))
+    clear(context.folder)
+    path = context.folder / "flour.txt"
+    path.write_text("flour\n" * section["rows"])
+    context.progress(section["rows"], section["rows"], f"{section['rows']} rows of flour")
+    context.finish(counts={"rows": section["rows"]}, files=[describe(context.folder, path, rows=section["rows"])])
+
+
+def _hang(pids: Path) -> None:
+    """Sleep, and so does a grandchild that has left for a session of its own and ignores requests to end."""
+    deaf = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(600)"
+    grandchild = subprocess.Popen([sys.executable, "-c", deaf], start_new_session=True)
+    pids.with_suffix(".part").write_text(f"{os.getpid()} {os.getppid()} {grandchild.pid}")
+    pids.with_suffix(".part").replace(pids)
+    time.sleep(600)
+
+
+if __name__ == "__main__":
+    sys.exit(run_job("grind", work, stages=STAGES))

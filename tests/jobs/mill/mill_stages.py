@@ -1,0 +1,9 @@
+"""A river of three tiny stages, for tests of the driver: grind makes rows, press counts them, tell writes the report."""
+
+from jobs.stages import Stage
+
+STAGES = (
+    Stage("grind", "flour", (), ("grind",), launcher="local", job="mill_grind", spares=("grind.pids",)),
+    Stage("press", "bread", ("grind",), ("press",), launcher="local", job="mill_press"),
+    Stage("tell", None, ("grind", "press"), (), launcher="local", job="mill_tell"),
+)

@@ -1,0 +1,116 @@
+"""Measurements against slow formulas, and the batch: one row per image whatever it holds."""
+
+import io
+
+import cv2
+import numpy as np
+import pytest
+import scipy.ndimage
+import scipy.stats
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from numpy.typing import NDArray
+from PIL import Image
+
+from pipelines.hashing import hamming
+from pipelines.measure import BLUR_SIDE_PX, blur, examine, measure, to_grey
+from pipelines.pixels import PixelSettings
+from pipelines.records import MEASUREMENTS
+
+SETTINGS = PixelSettings()
+
+
+def portrait(seed: int, side: int = 112) -> NDArray[np.uint8]:
+    coarse = np.random.default_rng(seed).integers(0, 256, (9, 9, 3), dtype=np.uint8)
+    return cv2.resize(coarse, (side, side), interpolation=cv2.INTER_CUBIC)
+
+
+def encoded(picture: NDArray[np.uint8], picture_format: str = "JPEG", **options: object) -> bytes:
+    stream = io.BytesIO()
+    Image.fromarray(picture).save(stream, picture_format, **options)
+    return stream.getvalue()
+
+
+@settings(max_examples=60, deadline=None)
+@given(arrays(np.uint8, st.tuples(st.integers(1, 40), st.integers(1, 40))))
+def test_numbers_are_those_of_the_slow_formulas(grey: NDArray[np.uint8]) -> None:
+    measured = measure(grey)
+    _, counts = np.unique(grey, return_counts=True)
+    assert measured.brightness == pytest.approx(grey.mean(), abs=1e-4)
+    assert measured.contrast == pytest.approx(grey.std(), abs=1e-4)
+    assert measured.entropy == pytest.approx(scipy.stats.entropy(counts, base=2), abs=1e-5)
+
+
+@settings(max_examples=60, deadline=None)
+@given(arrays(np.uint8, st.tuples(st.integers(2, 40), st.integers(2, 40))))
+def test_blur_is_the_variance_of_the_laplacian(grey: NDArray[np.uint8]) -> None:
+    expected = scipy.ndimage.laplace(grey.astype(float), mode="mirror").var()
+    assert blur(grey) == pytest.approx(expected, rel=1e-6, abs=1e-6)
+
+
+def test_blur_of_one_pixel_is_zero() -> None:
+    assert blur(np.full((1, 1), 200, np.uint8)) == 0.0
+
+
+def test_a_smoothed_picture_has_less_of_it_at_any_size() -> None:
+    for side in (64, 256, 700):
+        noise = np.random.default_rng(side).integers(0, 256, (side, side), dtype=np.uint8)
+        assert blur(cv2.GaussianBlur(noise, (0, 0), side / 64)) < 0.2 * blur(noise)
+
+
+def test_a_large_picture_is_read_at_the_scale_of_its_shrunk_self() -> None:
+    small = to_grey(portrait(0, side=BLUR_SIDE_PX))
+    large = small.repeat(4, axis=0).repeat(4, axis=1)
+    assert blur(large) == pytest.approx(blur(small), rel=1e-6)
+
+
+def test_a_very_long_picture_is_measured() -> None:
+    assert blur(np.random.default_rng(0).integers(0, 256, (1, 5_000), dtype=np.uint8)) > 0
+
+
+def test_a_row_per_image_in_order_with_nulls_where_decoding_failed() -> None:
+    good = encoded(portrait(1))
+    batch = examine([b"", good, good[:300], b"<html>", encoded(portrait(2), "PNG")], SETTINGS)
+    assert batch.schema.equals(MEASUREMENTS)
+    rows = batch.to_pylist()
+    assert [row["decode"] for row in rows] == ["empty", "ok", "truncated", "not_an_image", "ok"]
+    assert [row["format"] for row in rows] == [None, "JPEG", None, None, "PNG"]
+    assert [row["num_bytes"] for row in rows][:2] == [0, len(good)]
+    for row in rows:
+        known = {name for name, value in row.items() if value is not None}
+        assert known == (set(MEASUREMENTS.names) if row["decode"] == "ok" else {"num_bytes", "decode"})
+
+
+@pytest.mark.parametrize("images", [[], [b""], [b"", b"nothing"]])
+def test_a_batch_without_a_picture_has_the_same_columns(images: list[bytes]) -> None:
+    batch = examine(images, SETTINGS)
+    assert batch.schema.equals(MEASUREMENTS)
+    assert batch.num_rows == len(images)
+
+
+def test_a_row_does_not_depend_on_its_batch() -> None:
+    images = [encoded(portrait(seed), quality=90) for seed in range(150)] + [b"broken"]
+    together = examine(images, SETTINGS).to_pylist()
+    assert together == [row for image in images for row in examine([image], SETTINGS).to_pylist()]
+
+
+def test_a_turned_copy_hashes_like_the_upright_one() -> None:
+    picture = portrait(3)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    turned = encoded(np.rot90(picture).copy(), "PNG", exif=exif)
+    rows = examine([encoded(picture, "PNG"), turned], SETTINGS).to_pylist()
+    assert rows[1]["orientation"] == 6
+    assert rows[0]["hash"] == rows[1]["hash"]
+
+
+def test_a_planted_copy_is_near_its_mirror_near_when_flipped_and_a_stranger_far() -> None:
+    picture = portrait(4)
+    images = [picture, cv2.resize(picture, (90, 90), interpolation=cv2.INTER_AREA), picture[:, ::-1], portrait(5)]
+    rows = examine([encoded(np.ascontiguousarray(image), quality=80) for image in images], SETTINGS).to_pylist()
+    plain = [np.frombuffer(row["hash"], np.uint8) for row in rows]
+    assert hamming(plain[0], plain[1]) <= 20
+    assert hamming(plain[0], np.frombuffer(rows[2]["hash_flipped"], np.uint8)) <= 20
+    assert hamming(plain[0], plain[2]) >= 80
+    assert hamming(plain[0], plain[3]) >= 80

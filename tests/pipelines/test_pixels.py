@@ -1,0 +1,159 @@
+"""Any bytes give either upright pixels or a named fault: drawn pictures, real ones, hostile ones and mutations."""
+
+import io
+import random
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image, ImageOps
+
+from pipelines import faults
+from pipelines.pixels import DecodeError, PixelSettings, decode, sniff, upright
+
+SETTINGS = PixelSettings()
+COLOURS = np.random.default_rng(0).integers(0, 256, (6, 5, 3), dtype=np.uint8).repeat(4, axis=0).repeat(4, axis=1)
+FORMATS = ("JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP", "PPM", "JPEG2000", "AVIF")
+
+
+def encoded(picture: Image.Image, picture_format: str, **options: object) -> bytes:
+    stream = io.BytesIO()
+    picture.save(stream, picture_format, **options)
+    return stream.getvalue()
+
+
+def fault_of(data: bytes, settings: PixelSettings = SETTINGS) -> str:
+    try:
+        decode(data, settings)
+    except DecodeError as error:
+        return error.fault
+    return "ok"
+
+
+def members(tar: Path) -> Iterator[tuple[str, bytes]]:
+    with tarfile.open(tar) as archive:
+        for member in archive:
+            stream = archive.extractfile(member)
+            if stream is not None:
+                yield member.name, stream.read()
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_upright_does_what_pillow_does(orientation: int) -> None:
+    picture = Image.fromarray(COLOURS)
+    picture.getexif()[0x0112] = orientation
+    expected = np.asarray(ImageOps.exif_transpose(picture))
+    assert np.array_equal(upright(COLOURS, orientation), expected)
+
+
+@pytest.mark.parametrize("orientation", [1, 2, 5, 6, 8])
+@pytest.mark.parametrize("picture_format", ["JPEG", "PNG", "WEBP", "TIFF"])
+def test_orientation_is_applied_and_reported(picture_format: str, orientation: int) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    lossless = {"JPEG": {"quality": 100, "subsampling": 0}, "WEBP": {"lossless": True}}
+    data = encoded(Image.fromarray(COLOURS), picture_format, exif=exif.tobytes(), **lossless.get(picture_format, {}))
+    decoded = decode(data, SETTINGS)
+    assert decoded.orientation == orientation
+    assert (decoded.width, decoded.height) == ((20, 24) if orientation < 5 else (24, 20))
+    assert np.abs(decoded.rgb.astype(int) - upright(COLOURS, orientation)).max() <= 4
+
+
+@pytest.mark.parametrize("picture_format", FORMATS)
+def test_the_format_is_what_the_content_says(picture_format: str) -> None:
+    decoded = decode(encoded(Image.fromarray(COLOURS), picture_format), SETTINGS)
+    assert decoded.format == picture_format
+    assert (decoded.rgb.dtype, decoded.rgb.shape, decoded.rgb.flags.c_contiguous) == (np.uint8, COLOURS.shape, True)
+
+
+@pytest.mark.parametrize("picture_format", FORMATS)
+def test_the_pixel_limit_holds_for_every_format(picture_format: str) -> None:
+    data = encoded(Image.fromarray(COLOURS), picture_format)
+    assert fault_of(data, PixelSettings(max_pixels=24 * 20)) == "ok"
+    assert fault_of(data, PixelSettings(max_pixels=24 * 20 - 1)) == faults.TOO_MANY_PIXELS
+
+
+def test_an_empty_file_is_empty() -> None:
+    assert fault_of(b"") == faults.EMPTY
+
+
+def test_the_byte_limit_is_checked_first() -> None:
+    assert fault_of(b"12345", PixelSettings(max_bytes=4)) == faults.TOO_MANY_BYTES
+
+
+@pytest.mark.parametrize(
+    "data", [b"<html></html>", b"\0" * 64, b"%PDF-1.7", b"P", b"P9\n", b"RIFF0000WAVE", b"\0\0\0\x18ftypmp42"]
+)
+def test_what_is_no_image_is_said_to_be_none(data: bytes) -> None:
+    assert fault_of(data) == faults.NOT_AN_IMAGE
+
+
+@pytest.mark.parametrize("data", [b"8BPS\0\1", b"\xff\x0a\0\0", b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", b"qoif"])
+def test_a_format_that_is_not_read_is_named_so(data: bytes) -> None:
+    assert fault_of(data) == faults.UNSUPPORTED_FORMAT
+
+
+def test_avif_is_found_among_the_compatible_brands() -> None:
+    assert sniff(b"\0\0\0\x1cftypmif1\0\0\0\0mif1avifmiaf") == "AVIF"
+
+
+def mutated(data: bytes, rng: random.Random) -> bytes:
+    changed = bytearray(data)
+    for _ in range(rng.randrange(1, 8)):
+        start = rng.randrange(len(changed))
+        match rng.randrange(4):
+            case 0:
+                changed[start] = rng.randrange(256)
+            case 1:
+                changed[start : start + 4] = rng.choice((b"\0\0\0\0", b"\xff\xff\xff\xff", b"\x7f\xff\xff\xff"))
+            case 2:
+                del changed[start : start + rng.randrange(1, 40)]
+            case 3:
+                changed[start:start] = changed[: rng.randrange(1, 40)]
+        if not changed:
+            return b""
+    return bytes(changed)
+
+
+def fuzz(num_trials: int, seed: int, formats: tuple[str, ...] = FORMATS) -> None:
+    rng = random.Random(seed)
+    picture = Image.fromarray(COLOURS)
+    seeds = [encoded(picture, picture_format) for picture_format in formats]
+    seeds += [encoded(picture.convert("P"), "PNG"), encoded(picture, "JPEG", progressive=True)]
+    if "TIFF" in formats:
+        seeds += [encoded(picture, "TIFF", compression=name) for name in ("tiff_lzw", "jpeg", "tiff_adobe_deflate")]
+    small = PixelSettings(max_pixels=1_000_000)
+    for trial in range(num_trials):
+        assert fault_of(mutated(seeds[trial % len(seeds)], rng), small) in faults.FAULTS | {"ok"}
+
+
+def test_mutated_pictures_give_pixels_or_a_named_fault() -> None:
+    fuzz(350, seed=0)
+
+
+def test_mutated_pictures_make_no_noise(capfd: pytest.CaptureFixture[str], recwarn: pytest.WarningsRecorder) -> None:
+    fuzz(300, seed=1, formats=tuple(name for name in FORMATS if name != "TIFF"))  # libtiff speaks to stderr itself
+    assert capfd.readouterr() == ("", "")
+    assert not recwarn.list
+
+
+@pytest.mark.slow
+def test_twenty_thousand_mutated_pictures_do_no_harm() -> None:
+    fuzz(20_000, seed=2)
+
+
+def test_hostile_files_get_a_named_outcome_and_valid_ones_pass(shared_data: Path) -> None:
+    outcomes = {name: fault_of(data) for name, data in members(shared_data / "hostile.tar")}
+    assert len(outcomes) == 504
+    png_suite = {Path(name).name: outcome for name, outcome in outcomes.items() if "/pngsuite/" in name}
+    refused = {name for name, outcome in png_suite.items() if outcome != "ok"}
+    assert refused == {name for name in png_suite if name.startswith("x")}
+    assert len(refused) == 14
+
+
+@pytest.mark.parametrize(("tar", "num_images"), [("orl.tar", 400), ("cfp.tar", 4_536)])
+def test_clean_sets_raise_no_false_alarm(shared_data: Path, tar: str, num_images: int) -> None:
+    outcomes = [fault_of(data) for _, data in members(shared_data / tar)]
+    assert outcomes == ["ok"] * num_images

@@ -1,0 +1,160 @@
+"""Row groups through petastorm: the plan's order, and every kind of broken shard told by name."""
+
+import os
+import pickle
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from pipelines import records
+from pipelines.settings import UserError
+from training.feed.feed import row_groups
+from training.feed.reader import Piece, Reader, RowGroupWorker, Rows, check_versions
+
+LAYOUT = [[4, 3], [1, 1, 5], [2]]
+
+
+def read(plan: list[Piece], threads: int = 1) -> list[Rows]:
+    with Reader(iter(plan), any_shard=plan[0].shard, threads=threads) as reader:
+        return list(reader)
+
+
+def flip_bit(path: Path, position: int) -> None:
+    content = bytearray(path.read_bytes())
+    content[position] ^= 1
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize("threads", [1, 2, 4])
+def test_rows_come_in_the_order_of_the_plan_and_none_is_lost(write_dataset: Callable[..., Any], threads: int) -> None:
+    dataset = write_dataset(LAYOUT)
+    pieces = row_groups(dataset.folder, "train")
+    plan = [pieces[number] for number in (5, 0, 3, 3, 1, 4, 2, 0)] * 5
+    ids = [image_id for rows in read(plan, threads) for image_id in rows.image_ids]
+    ends = [4, 7, 8, 9, 14, 16]
+    spans = [(ends[number] - pieces[number].rows, ends[number]) for number in (5, 0, 3, 3, 1, 4, 2, 0)] * 5
+    assert ids == [image_id for start, end in spans for image_id in dataset.image_ids[start:end]]
+
+
+def test_a_part_of_a_row_group_has_only_its_rows(write_dataset: Callable[..., Any]) -> None:
+    dataset = write_dataset(LAYOUT)
+    whole = row_groups(dataset.folder, "train")[4]
+    (rows,) = read([Piece(whole.shard, whole.row_group, whole.group_rows, first=2, rows=2)])
+    assert rows.image_ids == dataset.image_ids[11:13]
+    assert rows.labels == [11, 12]
+    assert [rows.image(row) for row in (0, 1)] == [dataset.images[name] for name in rows.image_ids]
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_it_reads_a_bounded_window_ahead(write_dataset: Callable[..., Any], threads: int) -> None:
+    piece = row_groups(write_dataset([[2]]).folder, "train")[0]
+    asked = 0
+
+    def plan() -> Iterator[Piece]:
+        nonlocal asked
+        while True:
+            asked += 1
+            yield piece
+
+    with Reader(plan(), any_shard=piece.shard, threads=threads) as reader:
+        for taken in range(1, 6):
+            next(reader)
+            assert asked == taken + threads + 2
+
+
+def test_only_one_footer_is_read_before_the_plan_asks_for_more(write_dataset: Callable[..., Any]) -> None:
+    dataset = write_dataset(LAYOUT)
+    pieces = row_groups(dataset.folder, "train")
+    pieces[2].shard.write_bytes(b"no footer at all")
+    assert len(read(pieces[:2])) == 2
+
+
+def test_a_missing_shard_is_named(write_dataset: Callable[..., Any]) -> None:
+    pieces = row_groups(write_dataset(LAYOUT).folder, "train")
+    pieces[2].shard.unlink()
+    with pytest.raises(UserError, match=r"00001\.parquet is missing"):
+        read(pieces)
+    with pytest.raises(UserError, match=r"00001\.parquet is missing"):
+        read(pieces[2:])  # also where it would have been asked for the schema
+
+
+@pytest.mark.parametrize("keep", [0, 10, -1])
+def test_a_cut_shard_is_named(write_dataset: Callable[..., Any], keep: int) -> None:
+    pieces = row_groups(write_dataset(LAYOUT).folder, "train")
+    pieces[2].shard.write_bytes(pieces[2].shard.read_bytes()[:keep])
+    with pytest.raises(UserError, match=r"00001\.parquet: its row group 0 cannot be read") as raised:
+        read(pieces)
+    assert "\n" not in str(raised.value)
+
+
+def test_a_row_group_of_another_size_than_promised_is_refused(write_dataset: Callable[..., Any]) -> None:
+    pieces = row_groups(write_dataset(LAYOUT).folder, "train")
+    with pytest.raises(UserError, match=r"00000\.parquet: row group 0 has 4 rows, not 5"):
+        read([Piece(pieces[0].shard, 0, group_rows=5, first=0, rows=5)])
+
+
+def test_a_flipped_bit_in_an_image_is_found_and_named(write_dataset: Callable[..., Any]) -> None:
+    dataset = write_dataset(LAYOUT)
+    pieces = row_groups(dataset.folder, "train")
+    victim = dataset.image_ids[12]
+    place = pieces[2].shard.read_bytes().index(dataset.images[victim])
+    flip_bit(pieces[2].shard, place + 200)
+    rows = read(pieces)[4]
+    with pytest.raises(
+        UserError, match=rf"00001\.parquet: row 3 of row group 2 \(image_id {victim}\) is not what was written"
+    ):
+        rows.image(3)
+    assert rows.image(2) == dataset.images[dataset.image_ids[11]]
+
+
+@pytest.mark.parametrize("error", [ZeroDivisionError, MemoryError, SystemExit])
+@pytest.mark.parametrize("threads", [1, 3])
+def test_a_thread_that_dies_ends_the_reading(
+    write_dataset: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, error: type[BaseException], threads: int
+) -> None:
+    pieces = row_groups(write_dataset(LAYOUT).folder, "train")
+    read_one = RowGroupWorker._read
+
+    def dying(self: RowGroupWorker, piece: Piece) -> pa.Table:
+        if piece == pieces[3]:
+            raise error
+        return read_one(self, piece)
+
+    monkeypatch.setattr(RowGroupWorker, "_read", dying)
+    with Reader(iter(pieces), any_shard=pieces[0].shard, threads=threads) as reader:
+        assert [len(next(reader).labels) for _ in range(3)] == [4, 3, 1]
+        with pytest.raises(error):
+            next(reader)
+
+
+def test_pickles_in_the_folder_are_not_opened(write_dataset: Callable[..., Any], tmp_path: Path) -> None:
+    class Payload:
+        def __reduce__(self) -> tuple[Any, ...]:
+            return os.mkdir, (str(tmp_path / "ran"),)
+
+    pieces = row_groups(write_dataset(LAYOUT).folder, "train")
+    schema = records.DATASET.with_metadata({b"dataset-toolkit.unischema.v1": pickle.dumps(Payload())})
+    pq.write_metadata(schema, pieces[0].shard.parent / "_common_metadata")
+    assert len(read(pieces)) == 6
+    assert not (tmp_path / "ran").exists()
+
+
+def test_reading_prints_and_warns_nothing(
+    write_dataset: Callable[..., Any], capsys: pytest.CaptureFixture[str], recwarn: pytest.WarningsRecorder
+) -> None:
+    read(row_groups(write_dataset(LAYOUT).folder, "train"))
+    assert capsys.readouterr().out == ""
+    assert [str(warning.message) for warning in recwarn] == []
+
+
+@pytest.mark.parametrize(
+    ("pyarrow", "numpy", "named"), [("15.0.2", "1.26.4", "pyarrow 15.0.2"), ("14.0.2", "2.1.0", "numpy 2.1.0")]
+)
+def test_versions_that_petastorm_cannot_work_with_are_named(pyarrow: str, numpy: str, named: str) -> None:
+    with pytest.raises(UserError, match=f"{named} is installed, and petastorm 0.13.1 needs .* < "):
+        check_versions(pyarrow, numpy)
+    check_versions("14.0.2", "1.26.4")

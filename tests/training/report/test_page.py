@@ -1,0 +1,149 @@
+"""The page is read back by html.parser, as a browser would."""
+
+import re
+from html.parser import HTMLParser
+
+import pytest
+
+from pipelines.settings import UserError
+from training.report import build_report
+from training.report.page import duration
+
+VOID = {"meta", "img", "br", "link", "input"}
+
+
+class _Page(HTMLParser):
+    """Tags with attributes, the visible text, and whether all that opens is closed."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.tags, self.words, self.open = [], [], []
+        self.feed(text)
+        assert self.open == []
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if not self.open or self.open[-1] != "style":
+            self.words.append(data)
+
+    @property
+    def text(self):
+        return " ".join(" ".join(self.words).split())
+
+    def all(self, tag):
+        return [attrs for name, attrs in self.tags if name == tag]
+
+
+def _read(built):
+    path = build_report(built.folder, built.artefacts)
+    assert path == built.folder / "report.html"
+    return _Page(path.read_text())
+
+
+def test_the_funnel_on_the_page_adds_up(trained):
+    page = _read(trained)
+    found = re.search(r"(\d+) in = (\d+) kept \+ (\d+) rejected \+ (\d+) duplicates \+ (\d+) conflicts", page.text)
+    raw, *parts = map(int, found.groups())
+    assert raw == sum(parts) == 22
+    assert "Adds up" in page.text
+    assert re.search(r"decoded 20 2 unreadable kept 12 .* train 8 val 2 test 2 trained on 8 2 epochs", page.text)
+
+
+def test_a_funnel_that_does_not_add_up_is_an_alert(trained, rebuild):
+    trained.artefacts["decisions"] = rebuild("shorter", trained.rows[:-1]).artefacts["decisions"]
+    page = _read(trained)
+    assert "Does not add up: 22 pictures came in, 21 are kept" in page.text
+    assert "Adds up" not in page.text
+
+
+def test_pictures_are_embedded_and_described(trained):
+    images = _read(trained).all("img")
+    # 3 blurred ones, the 4 of the duplicate group, 2 in conflict; two more cannot be read.
+    assert len(images) == 9
+    assert all(image["src"].startswith("data:image/jpeg;base64,") and image["alt"] for image in images)
+    faults = [tag["aria-label"] for tag in _read(trained).all("div") if tag.get("class") == "broken"]
+    assert sorted(fault.split(":")[0] for fault in faults) == ["not_an_image", "truncated"]
+
+
+def test_every_drawing_is_described(trained):
+    drawings = _read(trained).all("svg")
+    assert len(drawings) == 6
+    assert all(drawing["role"] == "img" and drawing["aria-label"] for drawing in drawings)
+
+
+def test_nothing_is_loaded_and_nothing_runs(trained):
+    page = _read(trained)
+    names = {name for name, _ in page.tags}
+    assert not names & {"script", "link", "iframe", "object", "embed", "base", "form"}
+    for _, attrs in page.tags:
+        assert not any(name.startswith("on") for name in attrs)
+        assert attrs.get("src", "data:").startswith("data:")
+        assert attrs.get("href", "#").startswith("#")
+        assert "url(" not in attrs.get("style", "")
+    text = (trained.folder / "report.html").read_text()
+    assert "@import" not in text
+    assert "url(" not in text
+
+
+def test_hostile_names_are_shown_and_not_obeyed(trained):
+    page = _read(trained)
+    assert page.all("script") == []
+    hostile = [image for image in page.all("img") if "<script>alert(1)</script>" in image["alt"]]
+    assert len(hostile) == 1
+    assert 'cid "><script>alert(1)</script>' in page.text
+
+
+def test_headline_result_and_lineage_are_on_the_page(trained):
+    text = _read(trained).text
+    for expected in ("87.5 % ± 1.2 %, 2 folds", "0.9321", "images per second 321 20.0 %", "too few pairs", "1 min 01 s",
+                     "f00d", "d3c1", "lr: 0.1", "40 pairs of somewhere"):  # fmt: skip
+        assert expected in text
+
+
+@pytest.mark.parametrize(
+    ("kinds", "pending"),
+    [
+        ((), ["Ingest", "Curation", "Training", "Evaluation"]),
+        (("records",), ["Curation", "Curation", "Training", "Evaluation"]),
+        (("records", "decisions", "dataset"), ["Training", "Evaluation"]),
+    ],
+)
+def test_what_was_not_run_is_shown_as_such(built, kinds, pending):
+    built.artefacts = {kind: built.artefacts[kind] for kind in kinds}
+    assert re.findall(r"(\w+) has not been run yet", _read(built).text) == pending
+
+
+def test_the_same_run_gives_the_same_page(trained):
+    first = build_report(trained.folder, trained.artefacts).read_bytes()
+    assert build_report(trained.folder, trained.artefacts).read_bytes() == first
+
+
+def test_a_folder_that_is_no_artefact_is_the_users_error(built):
+    (built.artefacts["decisions"] / "manifest.json").unlink()
+    with pytest.raises(UserError, match="no finished artefact"):
+        build_report(built.folder, built.artefacts)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0, "0.0 s"),
+        (9.94, "9.9 s"),
+        (59.7, "1 min 00 s"),
+        (185, "3 min 05 s"),
+        (3600, "1 h 00 min"),
+        (7620, "2 h 07 min"),
+    ],
+)
+def test_times_are_written_for_people(seconds, text):
+    assert duration(seconds) == text

@@ -1,0 +1,93 @@
+"""Checkpoints are whole or passed over, and every rank gets the same."""
+
+import shutil
+
+import pytest
+import torch
+
+from training.checkpoint import MODEL_NAME, OPTIMISER_NAME, STATE_NAME, Contents, Position, latest, restore, save
+from training.comm.local import LocalComm
+from training.comm.threads import run_threads
+
+
+def position(step):
+    return Position(step=step, epoch=0, step_in_epoch=step, seed=1, global_batch_size=8, world_size=2)
+
+
+def contents(step):
+    weight = torch.full((2, 3, 2, 2), float(step)).to(memory_format=torch.channels_last)
+    optimiser = {"state": {0: {"momentum_buffer": weight, "step": 3}}, "param_groups": [{"lr": 0.1, "params": [0]}]}
+    return Contents(
+        model={"weight": weight, "shared": weight, "count": torch.tensor(step)},
+        objective={"centres": torch.ones(2, 2, dtype=torch.bfloat16)},
+        optimiser=optimiser,
+    )
+
+
+def test_what_was_saved_comes_back_on_every_rank(tmp_path):
+    save(tmp_path, position(5), contents(5), keep=1)
+    for found in run_threads(3, lambda comm: restore(tmp_path if comm.rank == 0 else tmp_path / "nowhere", comm)):
+        assert found is not None
+        there, loaded = found
+        assert there == position(5)
+        for name in ("weight", "shared", "count"):
+            assert torch.equal(loaded.model[name], contents(5).model[name])
+        assert loaded.objective["centres"].dtype == torch.bfloat16
+        assert torch.equal(loaded.optimiser["state"][0]["momentum_buffer"], contents(5).model["weight"])
+
+
+def test_a_folder_without_checkpoints_gives_none_on_every_rank(tmp_path):
+    assert run_threads(2, lambda comm: restore(tmp_path / "new", comm)) == [None, None]
+
+
+def test_only_the_newest_are_kept_and_steps_are_numbers_not_words(tmp_path):
+    for step in (2, 9, 10, 100):
+        save(tmp_path, position(step), contents(step), keep=2)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["checkpoint-10", "checkpoint-100"]
+    assert latest(tmp_path) == tmp_path / "checkpoint-100"
+
+
+def truncate(path):
+    path.write_bytes(path.read_bytes()[:-1])
+
+
+def flip_one_bit(path):
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize("damage", [truncate, flip_one_bit, lambda path: path.unlink()])
+@pytest.mark.parametrize("name", [MODEL_NAME, OPTIMISER_NAME, STATE_NAME])
+def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(tmp_path, damage, name):
+    for step in (1, 2):
+        save(tmp_path, position(step), contents(step), keep=2)
+    damage(tmp_path / "checkpoint-2" / name)
+    found = restore(tmp_path, LocalComm())
+    # One flipped bit in state.json may leave it readable; it then still tells the truth about the other files.
+    assert found is not None
+    assert found[1].model["count"].item() == (2 if latest(tmp_path) == tmp_path / "checkpoint-2" else 1)
+    assert name == STATE_NAME or found[0].step == 1
+
+
+def test_a_damaged_or_half_written_leftover_makes_room_for_the_new(tmp_path):
+    save(tmp_path, position(2), contents(2), keep=2)
+    truncate(tmp_path / "checkpoint-2" / MODEL_NAME)
+    shutil.copytree(tmp_path / "checkpoint-2", tmp_path / "checkpoint-7")
+    (tmp_path / ".checkpoint-3.99").mkdir()
+    save(tmp_path, position(1), contents(1), keep=2)
+    save(tmp_path, position(2), contents(2), keep=2)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["checkpoint-1", "checkpoint-2"]
+    assert latest(tmp_path) == tmp_path / "checkpoint-2"
+
+
+def test_a_pickle_in_place_of_the_optimiser_is_not_run(tmp_path):
+    class Bomb:
+        def __reduce__(self):
+            return (tmp_path.joinpath("exploded").touch, ())
+
+    bomb = Contents(model={}, objective={}, optimiser={"bomb": Bomb()})
+    save(tmp_path, position(1), bomb, keep=1)
+    with pytest.raises(Exception, match=r"[Ww]eights.only"):
+        restore(tmp_path, LocalComm())
+    assert not (tmp_path / "exploded").exists()

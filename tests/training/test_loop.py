@@ -1,0 +1,278 @@
+"""Training by the loop: any number of ranks, interrupted anywhere, ends where one process at one go would."""
+
+import copy
+import json
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from pipelines.settings import UserError
+from training.checkpoint import MODEL_NAME, latest
+from training.comm.threads import run_threads
+from training.feed import Batch
+from training.loop import step_seed, train
+from training.metrics import METRICS_NAME
+from training.models import normalise
+from training.optim import OptimiserSettings, build_optimiser
+from training.parts import Hooks, Parts
+from training.recipe import RecipeSettings
+from training.schedule import ScheduleSettings, learning_rate
+from training.strategies import StrategySettings, build_strategy
+
+GLOBAL_BATCH_SIZE = 12
+STEPS_PER_EPOCH = 4
+RECIPE = RecipeSettings(
+    epochs=2,
+    batch_size=GLOBAL_BATCH_SIZE,
+    optimiser=OptimiserSettings(momentum=0.9, weight_decay=0.01),
+    schedule=ScheduleSettings(base_lr=0.5, reference_batch_size=GLOBAL_BATCH_SIZE, warmup_epochs=0.5),
+    log_every_steps=1,
+    checkpoint_every_steps=3,
+)
+
+
+class MemoryFeed:
+    """Images drawn from the step alone; rank r of n has the r-th part of each global batch."""
+
+    steps_per_epoch = STEPS_PER_EPOCH
+
+    def __init__(self, comm):
+        self._part = slice(comm.rank * GLOBAL_BATCH_SIZE // comm.size, (comm.rank + 1) * GLOBAL_BATCH_SIZE // comm.size)
+
+    def epoch(self, epoch, *, start_step=0):
+        for step in range(start_step, STEPS_PER_EPOCH):
+            images, labels = global_batch(epoch, step)
+            ids = [""] * len(labels[self._part])
+            yield Batch(images=images[self._part], labels=labels[self._part], image_ids=ids)
+
+
+def global_batch(epoch, step):
+    drawn = torch.Generator().manual_seed(1000 * epoch + step)
+    images = torch.randint(0, 256, (GLOBAL_BATCH_SIZE, 3, 4, 4), dtype=torch.uint8, generator=drawn)
+    return images, torch.randint(0, 5, (GLOBAL_BATCH_SIZE,), generator=drawn)
+
+
+class Double(nn.Module):
+    def forward(self, images):
+        return images.double()
+
+
+class CrossEntropy(nn.Module):
+    """A stand-in for an objective, whose loss a test can spoil by a factor."""
+
+    def __init__(self):
+        super().__init__()
+        self.centres = nn.Linear(6, 5)
+        self.factor = 1.0
+
+    def forward(self, features, labels):
+        return nn.functional.cross_entropy(self.centres(features), labels) * self.factor
+
+
+def modules(*, has_batch_norm=False, dropout=0.0):
+    torch.manual_seed(7)
+    middle = [nn.BatchNorm1d(8)] if has_batch_norm else []
+    backbone = nn.Sequential(
+        Double(), nn.Flatten(), nn.Linear(48, 8), *middle, nn.Tanh(), nn.Dropout(dropout), nn.Linear(8, 6)
+    )
+    return backbone.double(), CrossEntropy().double()
+
+
+def parts_for(comm, backbone, objective):
+    optimiser = build_optimiser(RECIPE.optimiser, [backbone, objective])
+    return Parts(
+        feed=MemoryFeed(comm),
+        backbone=backbone,
+        objective=objective,
+        strategy=build_strategy(
+            StrategySettings(bucket_mib=0.0005),
+            [backbone, objective],
+            optimiser,
+            comm,
+            clip_norm=None,
+            has_loss_scaling=False,
+        ),
+        learning_rate=rate,
+        comm=comm,
+    )
+
+
+def rate(step):
+    return learning_rate(
+        RECIPE.schedule,
+        step=step,
+        steps_per_epoch=STEPS_PER_EPOCH,
+        epochs=RECIPE.epochs,
+        global_batch_size=GLOBAL_BATCH_SIZE,
+    )
+
+
+class KilledError(Exception):
+    pass
+
+
+def run(folder, *, size=1, recipe=RECIPE, kill_at=None, seed=3, **net):
+    """Train from fresh modules and return the backbone's state and the loss of every step, from rank 0."""
+
+    def work(comm):
+        backbone, objective = copy.deepcopy(made)
+
+        def progress(done, total, text):
+            if done == kill_at:
+                raise KilledError
+
+        train(parts_for(comm, backbone, objective), recipe, folder, seed=seed, hooks=Hooks(progress=progress))
+        return backbone.state_dict()
+
+    made = modules(**net)
+    states = run_threads(size, work)
+    rows = [json.loads(line) for line in (folder / METRICS_NAME).read_text().splitlines()]
+    return states, [(row["step"], row["loss"]) for row in rows]
+
+
+def assert_equal_states(state, expected, *, tolerance):
+    for name, tensor in expected.items():
+        torch.testing.assert_close(state[name], tensor, rtol=tolerance, atol=tolerance, msg=name)
+
+
+def train_by_hand():
+    """The same training without anything of ours: one process, whole batches."""
+    backbone, objective = modules()
+    decaying = [p for p in (*backbone.parameters(), *objective.parameters()) if p.ndim > 1]
+    others = [p for p in (*backbone.parameters(), *objective.parameters()) if p.ndim == 1]
+    optimiser = torch.optim.SGD([{"params": decaying, "weight_decay": 0.01}, {"params": others}], momentum=0.9)
+    losses = []
+    for step in range(RECIPE.epochs * STEPS_PER_EPOCH):
+        images, labels = global_batch(*divmod(step, STEPS_PER_EPOCH))
+        loss = objective(backbone(normalise(images)), labels)
+        optimiser.zero_grad()
+        loss.backward()
+        for group in optimiser.param_groups:
+            group["lr"] = rate(step)
+        optimiser.step()
+        losses.append(loss.item())
+    return backbone.state_dict(), losses
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 4])
+def test_any_number_of_ranks_trains_as_one_process_on_whole_batches(tmp_path, size):
+    states, losses = run(tmp_path, size=size)
+    expected, expected_losses = train_by_hand()
+    for state in states:
+        assert_equal_states(state, expected, tolerance=1e-12)
+    assert [step for step, _ in losses] == list(range(1, 9))
+    torch.testing.assert_close([loss for _, loss in losses], expected_losses, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("size", "net"),
+    [(1, {"dropout": 0.5, "has_batch_norm": True}), (3, {"has_batch_norm": True})],  # threads share the dice
+)
+@pytest.mark.parametrize("kill_at", [1, 5, 8])
+def test_an_interrupted_run_ends_on_the_same_bits(tmp_path, size, net, kill_at):
+    expected = run(tmp_path / "straight", size=size, **net)
+    with pytest.raises(KilledError):
+        run(tmp_path / "broken", size=size, kill_at=kill_at, **net)
+    states, losses = run(tmp_path / "broken", size=size, **net)
+    for state, expected_state in zip(states, expected[0], strict=True):
+        assert_equal_states(state, expected_state, tolerance=0.0)
+    assert losses == expected[1]
+
+
+@pytest.mark.parametrize(("first", "then"), [(1, 4), (4, 2), (3, 1)])
+def test_a_run_goes_on_with_another_number_of_ranks(tmp_path, first, then):
+    with pytest.raises(KilledError):
+        run(tmp_path, size=first, kill_at=5)
+    states, losses = run(tmp_path, size=then)
+    expected, expected_losses = train_by_hand()
+    for state in states:
+        assert_equal_states(state, expected, tolerance=1e-12)
+    torch.testing.assert_close([loss for _, loss in losses], expected_losses, rtol=1e-12, atol=1e-12)
+
+
+def test_a_damaged_checkpoint_costs_steps_but_changes_nothing(tmp_path):
+    expected = run(tmp_path / "straight", dropout=0.3)
+    with pytest.raises(KilledError):
+        run(tmp_path / "broken", kill_at=5, dropout=0.3)
+    damaged = latest(tmp_path / "broken")
+    assert damaged.name == "checkpoint-4"
+    (damaged / MODEL_NAME).write_bytes((damaged / MODEL_NAME).read_bytes()[:100])
+    states, losses = run(tmp_path / "broken", dropout=0.3)
+    assert_equal_states(states[0], expected[0][0], tolerance=0.0)
+    assert losses == expected[1]
+
+
+def test_a_finished_run_does_no_step_more(tmp_path):
+    first = run(tmp_path)
+    metrics = (tmp_path / METRICS_NAME).read_bytes()
+    again = run(tmp_path, kill_at=8)
+    assert_equal_states(again[0][0], first[0][0], tolerance=0.0)
+    assert (tmp_path / METRICS_NAME).read_bytes() == metrics
+
+
+def test_one_ranks_bad_loss_is_one_line_on_all_ranks_and_no_weight_is_touched(tmp_path):
+    made = modules()
+
+    def work(comm):
+        backbone, objective = copy.deepcopy(made)
+        objective.factor = math.nan if comm.rank == 1 else 1.0
+        with pytest.raises(
+            UserError, match=r"the loss is nan at step 1, learning rate 0\.25; lower .*base_lr"
+        ) as caught:
+            train(parts_for(comm, backbone, objective), RECIPE, tmp_path, seed=3, hooks=Hooks())
+        assert "\n" not in str(caught.value)
+        assert_equal_states(backbone.state_dict(), made[0].state_dict(), tolerance=0.0)
+        return True
+
+    assert run_threads(3, work) == [True, True, True]
+    assert latest(tmp_path) is None
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"seed": 4}, "begun with seed=3, not 4"),
+        ({"recipe": RECIPE.model_copy(update={"batch_size": 24})}, "begun with global_batch_size=12, not 24"),
+        ({"has_batch_norm": True}, "does not fit these settings"),
+    ],
+)
+def test_a_checkpoint_of_other_settings_is_refused_in_one_line(tmp_path, change, message):
+    run(tmp_path)
+    with pytest.raises(UserError, match=message) as caught:
+        run(tmp_path, **change)
+    assert "\n" not in str(caught.value)
+
+
+def test_rows_say_where_the_time_went_and_validation_has_rows_of_its_own(tmp_path):
+    seen = []
+
+    def work(comm):
+        backbone, objective = modules()
+
+        def validate():
+            backbone.eval()
+            return {"val_accuracy": 0.5}
+
+        hooks = Hooks(progress=lambda *step: seen.append((*step, backbone.training)), validate=validate)
+        return train(parts_for(comm, backbone, objective), RECIPE, tmp_path, seed=3, hooks=hooks)
+
+    assert run_threads(2, work) == [8, 8]
+    rows = [json.loads(line) for line in (tmp_path / METRICS_NAME).read_text().splitlines()]
+    assert [row for row in rows if "val_accuracy" in row] == [
+        {"step": 4, "val_accuracy": 0.5},
+        {"step": 8, "val_accuracy": 0.5},
+    ]
+    steps = [row for row in rows if "loss" in row]
+    assert [(row["step"], row["epoch"], row["lr"]) for row in steps] == [(i + 1, i // 4, rate(i)) for i in range(8)]
+    assert all(0 <= row["feed_wait_seconds"] <= row["step_seconds"] for row in steps)
+    assert all(row["images_per_second"] * row["step_seconds"] == pytest.approx(GLOBAL_BATCH_SIZE) for row in steps[:3])
+    assert [(done, total, is_training) for done, total, _, is_training in seen] == [(i, 8, True) for i in range(1, 9)]
+    assert "images/s" in seen[0][2]
+
+
+def test_step_seeds_differ_in_everything_they_are_made_of():
+    seeds = {step_seed(seed, step=step, rank=rank) for seed in range(5) for step in range(20) for rank in range(5)}
+    assert len(seeds) == 500
+    assert all(0 <= seed < 2**63 for seed in seeds)

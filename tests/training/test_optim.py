@@ -1,0 +1,70 @@
+"""The optimiser against update rules written out, and its parameter groups against the layers they come from."""
+
+import numpy as np
+import pytest
+import torch
+from pydantic import ValidationError
+from torch import nn
+
+from training.models import ModelSettings, build_backbone
+from training.objectives import ObjectiveSettings, build_objective
+from training.optim import OptimiserSettings, build_optimiser, set_learning_rate
+
+
+def test_only_kernels_and_matrices_decay_and_nothing_is_left_out() -> None:
+    model = build_backbone(ModelSettings(name="iresnet10", input_size_px=32, width=0.125, embedding_dim=8))
+    objective = build_objective(ObjectiveSettings(name="softmax"), num_classes=3, embedding_dim=8)
+    decaying, others = build_optimiser(OptimiserSettings(weight_decay=0.1), [model, objective]).param_groups
+    weighing = [m for m in model.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
+    expected = {id(m.weight) for m in weighing} | {id(objective.centres.weight_CD)}  # type: ignore[union-attr]
+    assert {id(p) for p in decaying["params"]} == expected
+    assert (decaying["weight_decay"], others["weight_decay"]) == (0.1, 0.0)
+    trainable = {id(p) for module in (model, objective) for p in module.parameters() if p.requires_grad}
+    assert {id(p) for p in others["params"]} == trainable - expected
+
+
+def test_a_parameter_that_two_modules_share_is_updated_once() -> None:
+    shared = nn.Linear(3, 3, bias=False)
+    groups = build_optimiser(OptimiserSettings(), [nn.Sequential(shared), nn.Sequential(shared)]).param_groups
+    assert len(groups[0]["params"]) == 1
+
+
+@pytest.mark.parametrize("nesterov", [False, True])
+def test_sgd_follows_the_momentum_rule_under_a_changing_rate(nesterov: bool) -> None:
+    layer = nn.Linear(4, 2, bias=False)
+    weight = layer.weight.detach().numpy().astype(np.float64)
+    velocity = np.zeros_like(weight)
+    optimiser = build_optimiser(OptimiserSettings(momentum=0.9, nesterov=nesterov, weight_decay=0.01), [layer])
+    for rate, gradient in zip((0.1, 0.4, 0.05), np.random.default_rng(0).normal(size=(3, 2, 4)), strict=True):
+        layer.weight.grad = torch.tensor(gradient, dtype=torch.float32)
+        set_learning_rate(optimiser, rate)
+        optimiser.step()
+        decayed = gradient + 0.01 * weight
+        velocity = 0.9 * velocity + decayed
+        weight = weight - rate * (decayed + 0.9 * velocity if nesterov else velocity)
+    np.testing.assert_allclose(layer.weight.detach(), weight, atol=1e-6)
+
+
+def test_the_first_step_of_adamw_is_the_sign_of_the_gradient_after_the_decay() -> None:
+    layer = nn.Linear(4, 2, bias=False)
+    before = layer.weight.detach().clone()
+    optimiser = build_optimiser(OptimiserSettings(name="adamw", weight_decay=0.1), [layer])
+    layer.weight.grad = torch.randn(2, 4)
+    set_learning_rate(optimiser, 0.01)
+    optimiser.step()
+    torch.testing.assert_close(layer.weight.detach(), before * (1 - 0.01 * 0.1) - 0.01 * layer.weight.grad.sign())
+
+
+def test_the_rate_is_zero_until_it_is_set() -> None:
+    layer = nn.Linear(4, 2)
+    before = layer.weight.detach().clone()
+    optimiser = build_optimiser(OptimiserSettings(), [layer])
+    layer(torch.randn(3, 4)).sum().backward()
+    optimiser.step()
+    assert torch.equal(layer.weight, before)
+
+
+@pytest.mark.parametrize("wrong", [{"name": "adamw", "nesterov": True}, {"momentum": 0.0, "nesterov": True}])
+def test_nesterov_without_momentum_is_refused(wrong: dict[str, object]) -> None:
+    with pytest.raises(ValidationError, match="nesterov needs sgd with a momentum above 0"):
+        OptimiserSettings.model_validate(wrong)

@@ -1,0 +1,154 @@
+"""Checkpoints: everything a run needs to go on, whole or not there, readable by any number of ranks.
+
+``checkpoint-<step>/`` holds model.safetensors (the backbone), objective.safetensors, optimiser.pt (read with
+weights_only=True, so that no file can run code) and, named last, state.json with the digests of the others.
+"""
+
+import io
+import logging
+import os
+import re
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import safetensors.torch
+import torch
+from pydantic import Field, ValidationError
+from torch import Tensor
+
+from pipelines.manifest import sha256_of
+from pipelines.settings import Settings
+from training.comm import Comm
+
+MODEL_NAME = "model.safetensors"
+OBJECTIVE_NAME = "objective.safetensors"
+OPTIMISER_NAME = "optimiser.pt"
+STATE_NAME = "state.json"
+
+_FOLDER = re.compile(r"checkpoint-(\d+)")
+_LOG = logging.getLogger(__name__)
+
+
+class Position(Settings):
+    """Where a run stands, and what must not change when it goes on."""
+
+    step: int = Field(ge=0)  # updates done
+    epoch: int = Field(ge=0)  # of the next batch
+    step_in_epoch: int = Field(ge=0)  # of the next batch
+    seed: int
+    global_batch_size: int = Field(ge=1)
+    world_size: int = Field(ge=1)  # of the run that wrote it; another may read it
+
+
+class _State(Position):
+    format_version: Literal[1] = 1
+    digests: dict[str, str]  # file name -> sha256
+
+
+@dataclass(frozen=True)
+class Contents:
+    """The tensors of a checkpoint, as the state_dict of each part gives them."""
+
+    model: dict[str, Tensor]
+    objective: dict[str, Tensor]
+    optimiser: dict[str, Any]  # tensors, numbers, strings, lists and dicts of them
+
+
+def save(folder: Path, position: Position, contents: Contents, *, keep: int) -> Path:
+    """Write ``checkpoint-<step>`` and remove all but the newest ``keep``; for one rank only."""
+    final = folder / f"checkpoint-{position.step}"
+    staged = folder / f".{final.name}.{os.getpid()}"
+    staged.mkdir(parents=True)
+    safetensors.torch.save_file(_storable(contents.model), staged / MODEL_NAME)
+    safetensors.torch.save_file(_storable(contents.objective), staged / OBJECTIVE_NAME)
+    torch.save(contents.optimiser, staged / OPTIMISER_NAME)
+    digests = {name: sha256_of(staged / name) for name in (MODEL_NAME, OBJECTIVE_NAME, OPTIMISER_NAME)}
+    state = _State(**position.model_dump(), digests=digests)
+    (staged / STATE_NAME).write_text(state.model_dump_json(indent=1) + "\n")
+    for path in (*staged.iterdir(), staged):
+        _to_disk(path)
+    shutil.rmtree(final, ignore_errors=True)  # a damaged one of the same step
+    staged.rename(final)
+    _to_disk(folder)
+    _prune(folder, newest=position.step, keep=keep)
+    return final
+
+
+def latest(folder: Path) -> Path | None:
+    """The newest whole checkpoint; one that is incomplete or damaged is passed over with a warning."""
+    for _, path in reversed(_checkpoints(folder)):
+        if _read_state(path) is not None:
+            return path
+        _LOG.warning("%s is incomplete or damaged and is passed over", path)
+    return None
+
+
+def restore(folder: Path, comm: Comm) -> tuple[Position, Contents] | None:
+    """The newest whole checkpoint, or None where there is none, on every rank.
+
+    Rank 0 reads and sends, so that the ranks agree and only its host needs the folder.
+    """
+    path = latest(folder) if comm.rank == 0 else None
+    state = _read_state(path) if path is not None else None
+    sent = comm.broadcast_object(state.model_dump() if state is not None else None, name="checkpoint")
+    if sent is None:
+        return None
+    files = {name: _share(path / name if path else None, comm) for name in sent.pop("digests")}
+    del sent["format_version"]
+    contents = Contents(
+        model=safetensors.torch.load(files[MODEL_NAME]),
+        objective=safetensors.torch.load(files[OBJECTIVE_NAME]),
+        optimiser=torch.load(io.BytesIO(files[OPTIMISER_NAME]), map_location="cpu", weights_only=True),
+    )
+    return Position(**sent), contents
+
+
+def _share(path: Path | None, comm: Comm) -> bytes:
+    """The bytes of a file that rank 0 has."""
+    content = torch.zeros(0, dtype=torch.uint8)
+    if path is not None:
+        content = torch.frombuffer(bytearray(path.read_bytes()), dtype=torch.uint8)
+    size = int(comm.broadcast(torch.tensor([len(content)]), name="checkpoint.size"))
+    if path is None:
+        content = torch.zeros(size, dtype=torch.uint8)
+    return comm.broadcast(content, name="checkpoint.bytes").numpy().tobytes()
+
+
+def _read_state(path: Path) -> _State | None:
+    """The state of a whole checkpoint, None where anything is missing or altered."""
+    try:
+        state = _State.model_validate_json((path / STATE_NAME).read_bytes())
+        is_whole = all(sha256_of(path / name) == digest for name, digest in state.digests.items())
+    except (OSError, ValidationError):
+        return None
+    return state if is_whole else None
+
+
+def _storable(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Plain copies: safetensors refuses shared memory, and any layout but the plain one (channels_last is another)."""
+    plain = torch.contiguous_format
+    return {name: tensor.detach().cpu().clone(memory_format=plain) for name, tensor in tensors.items()}
+
+
+def _to_disk(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _checkpoints(folder: Path) -> list[tuple[int, Path]]:
+    """Folders named like checkpoints, oldest first."""
+    matches = [(_FOLDER.fullmatch(path.name), path) for path in folder.iterdir()] if folder.is_dir() else []
+    return sorted((int(match[1]), path) for match, path in matches if match)
+
+
+def _prune(folder: Path, *, newest: int, keep: int) -> None:
+    """Remove old checkpoints, damaged ones from beyond the newest step, and what killed runs left half-written."""
+    current = [path for step, path in _checkpoints(folder) if step <= newest][-keep:]
+    for path in [*(path for _, path in _checkpoints(folder)), *folder.glob(".checkpoint-*")]:
+        if path not in current:
+            shutil.rmtree(path, ignore_errors=True)

@@ -1,0 +1,109 @@
+"""Ranks under horovodrun: ring allreduce by Horovod, over Gloo or NCCL; the one file that imports it.
+
+Horovod may pack tensors that become ready together into one sum, and so let timing choose the order of additions. Its
+packing is switched off here unless the launcher sets it (HOROVOD_FUSION_THRESHOLD): callers pack by themselves.
+"""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor
+
+from pipelines.settings import UserError
+from training.comm.protocol import CollectiveError, Comm, Handle, Op, as_movable, carrier, require_mean_of_floats
+
+Result = TypeVar("Result")
+
+
+class HorovodComm(Comm):
+    """A rank that horovodrun has started; alone (size 1) where nothing did.
+
+    Raises:
+        UserError: Horovod cannot be loaded.
+    """
+
+    def __init__(self) -> None:
+        os.environ.setdefault("HOROVOD_FUSION_THRESHOLD", "0")
+        self._hvd = _load()
+        self._hvd.init()
+        self.rank, self.size, self.local_rank = self._hvd.rank(), self._hvd.size(), self._hvd.local_rank()
+
+    def allreduce_async(self, tensor: Tensor, *, op: Op, name: str) -> Handle:
+        require_mean_of_floats(tensor.dtype, op)
+        sent = self._reachable(tensor.detach().to(carrier(tensor.dtype)).contiguous())
+        kind = {"sum": self._hvd.Sum, "mean": self._hvd.Sum, "max": self._hvd.Max, "min": self._hvd.Min}[op]
+        handle = self._try(name, lambda: self._hvd.allreduce_async_(sent, op=kind, name=name))
+        return _Pending(self, handle, like=tensor, name=name, divisor=self.size if op == "mean" else 1)
+
+    def allgather(self, tensor: Tensor, *, name: str) -> Tensor:
+        sent = self._reachable(as_movable(tensor))
+        received: Tensor = self._try(name, lambda: self._hvd.allgather(sent, name=name))
+        return received.view(tensor.dtype).to(tensor.device)
+
+    def reducescatter(self, tensor: Tensor, *, name: str) -> Tensor:
+        assert len(tensor) % self.size == 0, f"{len(tensor)} rows do not split evenly over {self.size} ranks"
+        sent = self._reachable(tensor.detach().to(carrier(tensor.dtype)).contiguous())
+        received: Tensor = self._try(name, lambda: self._hvd.reducescatter(sent, op=self._hvd.Sum, name=name))
+        return received.to(tensor.device, tensor.dtype)
+
+    def broadcast(self, tensor: Tensor, *, root: int = 0, name: str) -> Tensor:
+        sent = self._reachable(as_movable(tensor))
+        received: Tensor = self._try(name, lambda: self._hvd.broadcast(sent, root, name=name))
+        return received.view(tensor.dtype).to(tensor.device)
+
+    def close(self) -> None:
+        self._hvd.shutdown()
+
+    def finish(self, handle: int, name: str) -> Tensor:
+        """The output of an allreduce under way."""
+        output: Tensor = self._try(name, lambda: self._hvd.synchronize(handle))
+        return output
+
+    def _reachable(self, tensor: Tensor) -> Tensor:
+        """A Horovod that was built without NCCL reads no GPU memory."""
+        return tensor if self._hvd.nccl_built() else tensor.cpu()
+
+    def _try(self, name: str, collective: Callable[[], Result]) -> Result:
+        try:
+            return collective()
+        except self._hvd.HorovodInternalError as error:
+            raise CollectiveError(f"{name!r} failed on rank {self.rank} of {self.size}: {error}") from error
+
+
+@dataclass(frozen=True)
+class _Pending:
+    comm: HorovodComm
+    handle: int
+    like: Tensor  # the caller's tensor: it says what dtype and device the result has
+    name: str
+    divisor: int
+
+    def wait(self) -> Tensor:
+        total = self.comm.finish(self.handle, self.name)
+        return (total.div_(self.divisor) if self.divisor > 1 else total).to(self.like.device, self.like.dtype)
+
+
+def _load() -> Any:
+    """The module horovod.torch, which a torch other than the one it was compiled against cannot load."""
+    try:
+        import horovod.torch as hvd
+    except (ImportError, OSError) as error:
+        raise UserError(_why_not(error)) from error
+    if not hasattr(hvd, "allreduce_async"):  # Horovod prints why and loads all the same when its library is missing
+        raise UserError(_why_not("its torch library is missing"))
+    return hvd
+
+
+def _why_not(error: object) -> str:
+    try:
+        found = f"Horovod {version('horovod')}"
+    except PackageNotFoundError:
+        found = "Horovod (not installed)"
+    reason = str(error).splitlines()[0]
+    return (
+        f"{found} does not load under torch {torch.__version__} ({reason}); run `make setup` to build it for this torch"
+    )

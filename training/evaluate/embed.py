@@ -1,0 +1,72 @@
+"""Pictures to embeddings with a backbone, each rank a run of them, the whole on every rank."""
+
+from functools import partial
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from pipelines.pixels import DecodeError
+from pipelines.settings import UserError
+from training.comm import Comm
+from training.evaluate.pairs import Pictures
+from training.feed.decode import DecodeSettings, centre_box, render
+from training.models import normalise
+
+
+def embed(
+    backbone: nn.Module, pictures: Pictures, comm: Comm, *, decode: DecodeSettings, batch_size: int
+) -> NDArray[np.float32]:
+    """Features of every picture plus those of its mirror image, (N, D) float32, on the device of the backbone.
+
+    The backbone is left in the mode it came in.
+
+    Raises:
+        UserError: on every rank, where one rank met a picture that cannot be decoded; it is named.
+    """
+    start, stop = (len(pictures) * part // comm.size for part in (comm.rank, comm.rank + 1))
+    was_training = backbone.training
+    backbone.eval()
+    fault = None
+    mine = torch.empty(0)
+    try:
+        mine = _embed_run(backbone, pictures, range(start, stop), decode=decode, batch_size=batch_size)
+    except UserError as error:
+        fault = str(error)
+    finally:
+        backbone.train(was_training)
+    # Told to all, since a rank that only left would leave the others waiting.
+    faults = [told for told in comm.allgather_object(fault, name="embed.faults") if told is not None]
+    if faults:
+        raise UserError(faults[0])
+    everyone: NDArray[np.float32] = comm.allgather(mine, name="embed.features").cpu().numpy()
+    return everyone
+
+
+@torch.inference_mode()
+def _embed_run(
+    backbone: nn.Module, pictures: Pictures, run: range, *, decode: DecodeSettings, batch_size: int
+) -> Tensor:
+    device = next(backbone.parameters()).device
+    # A rank without pictures embeds an empty batch: so it knows D, and can join in the gathering.
+    starts = range(run.start, run.stop, batch_size) or [run.start]
+    features = []
+    for start in starts:
+        stop = min(start + batch_size, run.stop)
+        images = normalise(_decode_run(pictures, start, stop, decode).to(device))
+        features.append(backbone(images) + backbone(images.flip(-1)))
+    return torch.cat(features).float()
+
+
+def _decode_run(pictures: Pictures, start: int, stop: int, decode: DecodeSettings) -> Tensor:
+    """uint8 (B, 3, S, S)."""
+    size = decode.size_px
+    block = np.empty((stop - start, size, size, 3), np.uint8)
+    for place, data in enumerate(pictures.read(start, stop)):
+        try:
+            render(data, block[place], partial(centre_box, settings=decode))
+        except DecodeError as error:
+            name = pictures.names[start + place]
+            raise UserError(f"{name} cannot be decoded ({error}); replace it, or take it off the list") from None
+    return torch.from_numpy(block).permute(0, 3, 1, 2)

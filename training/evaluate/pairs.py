@@ -1,0 +1,61 @@
+"""Pairs of pictures with a verdict each: the question of a verification test, whatever it was read from."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipelines.settings import UserError
+
+IndexArray = NDArray[np.int64]
+BoolArray = NDArray[np.bool_]
+
+MIN_FOLDS = 2
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """N encoded pictures, read a run at a time so that each rank holds only what it embeds."""
+
+    names: Sequence[str]  # N, for messages
+    read: Callable[[int, int], Sequence[bytes]]  # (start, stop) -> the bytes of that run
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+
+def held(names: Sequence[str], images: Sequence[bytes]) -> Pictures:
+    """Pictures that lie in memory."""
+    assert len(names) == len(images)
+    return Pictures(names, lambda start, stop: images[start:stop])
+
+
+@dataclass(frozen=True)
+class PairSet:
+    """P pairs among N pictures, dealt into folds of a cross-validation."""
+
+    pictures: Pictures
+    left: IndexArray  # (P,), 0..N-1
+    right: IndexArray  # (P,)
+    is_same: BoolArray  # (P,)
+    fold: IndexArray  # (P,), 0..K-1
+    about: str  # one line for people: where the pairs come from
+
+    def __post_init__(self) -> None:
+        assert len(self.left) == len(self.right) == len(self.is_same) == len(self.fold)
+
+    def __len__(self) -> int:
+        return len(self.left)
+
+
+def contiguous_folds(num_pairs: int, folds: int, *, place: str) -> IndexArray:
+    """Deal pairs into folds of neighbours, sizes differing by one at most: the earlier folds are the larger.
+
+    Raises:
+        UserError: there are fewer pairs than folds.
+    """
+    if num_pairs < folds:
+        raise UserError(f"{place} has {num_pairs} pairs for {folds} folds; set evaluate.folds to at most {num_pairs}")
+    parts = np.array_split(np.arange(num_pairs), folds)
+    return np.repeat(np.arange(folds), [len(part) for part in parts]).astype(np.int64)

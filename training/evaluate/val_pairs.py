@@ -1,0 +1,170 @@
+"""Pairs drawn from the val split of a dataset: as many of one person as of two, folds that share no person.
+
+Which pairs are drawn follows from the seed, the labels and the image_ids alone, not from the order of the rows.
+"""
+
+import hashlib
+import itertools
+import random
+import zlib
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+
+from pipelines import manifest
+from pipelines.records import DIGEST, IMAGE, IMAGE_ID, LABEL
+from pipelines.settings import UserError
+from training.evaluate.pairs import BoolArray, IndexArray, PairSet, Pictures
+
+SPLIT = "val"
+# Two rows are drawn at random until they are a new pair; a split that holds enough pairs needs few attempts.
+ATTEMPTS_PER_PAIR = 50
+
+
+@dataclass(frozen=True)
+class Draw:
+    """P drawn pairs of rows."""
+
+    left: IndexArray  # (P,)
+    right: IndexArray  # (P,)
+    is_same: BoolArray  # (P,)
+    fold: IndexArray  # (P,)
+    folds_share_people: bool
+
+
+@dataclass(frozen=True)
+class _Row:
+    """Where one row of the split lies."""
+
+    path: Path
+    row_group: int
+    row: int  # within the group
+
+
+def load_val_pairs(dataset: Path, *, num_pairs: int, folds: int, seed: int) -> PairSet:
+    """Draw pairs from a dataset's val split; the pictures are read when they are asked for.
+
+    Args:
+        num_pairs: wanted; fewer come where the split holds fewer.
+
+    Raises:
+        UserError: the split is too small to draw from.
+    """
+    rows, labels, image_ids = _read_split(dataset)
+    draw = draw_pairs(labels, image_ids, num_pairs=num_pairs, folds=folds, seed=seed)
+    used, place = np.unique(np.concatenate([draw.left, draw.right]), return_inverse=True)
+    picked = [rows[row] for row in used]
+    return PairSet(
+        pictures=Pictures([image_ids[row] for row in used], lambda start, stop: _read_images(picked[start:stop])),
+        left=place[: len(draw.left)],
+        right=place[len(draw.left) :],
+        is_same=draw.is_same,
+        fold=draw.fold,
+        about=f"{len(draw.left):,} pairs drawn from the {SPLIT} split, {folds} folds"
+        + (" that share people, for there are too few" if draw.folds_share_people else " that share no person"),
+    )
+
+
+def draw_pairs(labels: Sequence[int], image_ids: Sequence[str], *, num_pairs: int, folds: int, seed: int) -> Draw:
+    """Draw pairs of rows, half of them of one label; folds share no label where there are two labels for each.
+
+    Raises:
+        UserError: no label has two rows, or there is only one label.
+    """
+    people = _people(labels, image_ids, seed=seed)
+    are_apart = len(people) >= 2 * folds
+    pools = [people[fold::folds] for fold in range(folds)] if are_apart else [people]
+    wanted = num_pairs // 2 // len(pools)
+    drawn = []
+    for number, pool in enumerate(pools):
+        same = list(itertools.islice(_same_pairs(pool), wanted))
+        # Balanced by the rarer kind, which is nearly always `same`.
+        different = _different_pairs(pool, len(same), random.Random(f"{seed} {number}"))
+        for place, (one, two) in enumerate(zip(same, different, strict=False)):
+            fold = number if are_apart else place % folds
+            drawn += [(*one, True, fold), (*two, False, fold)]
+    if len({fold for *_, fold in drawn}) < folds:
+        raise UserError(
+            f"the {SPLIT} split ({len(labels)} pictures, {len(people)} people) has too few pairs for {folds} folds: "
+            "lower evaluate.folds, enlarge split.val, or evaluate on another set with evaluate.pairs=pairs_txt"
+        )
+    left, right, is_same, fold_of = (np.array(column) for column in zip(*drawn, strict=True))
+    return Draw(left, right, is_same, fold_of, folds_share_people=not are_apart)
+
+
+def _people(labels: Sequence[int], image_ids: Sequence[str], *, seed: int) -> list[list[int]]:
+    """The rows of each label; labels and rows in an order that follows from their content and the seed."""
+    rows_of: dict[int, list[int]] = defaultdict(list)
+    for row in sorted(range(len(labels)), key=lambda row: _rank(seed, image_ids[row])):
+        rows_of[labels[row]].append(row)
+    return [rows_of[label] for label in sorted(rows_of, key=lambda label: _rank(seed, str(label)))]
+
+
+def _rank(seed: int, name: str) -> bytes:
+    return hashlib.blake2b(f"{seed} {name}".encode(), digest_size=8).digest()
+
+
+def _same_pairs(people: Iterable[list[int]]) -> Iterator[tuple[int, int]]:
+    """Every pair of one person once; the people take turns, so that none with many pictures outweighs the rest."""
+    turns = [_pairs_of(rows) for rows in people if len(rows) > 1]
+    while turns:
+        waiting = []
+        for turn in turns:
+            pair = next(turn, None)
+            if pair is not None:
+                yield pair
+                waiting.append(turn)
+        turns = waiting
+
+
+def _pairs_of(rows: list[int]) -> Iterator[tuple[int, int]]:
+    # Neighbours first, so that the first pairs of a person show as many pictures as can be.
+    for gap in range(1, len(rows)):
+        yield from zip(rows, rows[gap:], strict=False)
+
+
+def _different_pairs(people: list[list[int]], wanted: int, rng: random.Random) -> list[tuple[int, int]]:
+    if len(people) < 2:
+        return []
+    pairs: dict[tuple[int, int], None] = {}  # a set that keeps its order
+    for _ in range(wanted * ATTEMPTS_PER_PAIR):
+        if len(pairs) == wanted:
+            break
+        left, right = (rng.choice(rows) for rows in rng.sample(people, 2))
+        pairs[min(left, right), max(left, right)] = None
+    return list(pairs)
+
+
+def _read_split(dataset: Path) -> tuple[list[_Row], list[int], list[str]]:
+    rows: list[_Row] = []
+    labels: list[int] = []
+    image_ids: list[str] = []
+    for file in manifest.read(dataset).files:
+        if not file.path.startswith(f"{SPLIT}/"):
+            continue
+        path = dataset / file.path
+        for number, group in enumerate(file.row_groups):
+            rows += [_Row(path, number, row) for row in range(group.rows)]
+        table = pq.read_table(path, columns=[LABEL, IMAGE_ID])
+        labels += table[LABEL].to_pylist()
+        image_ids += table[IMAGE_ID].to_pylist()
+    assert len(rows) == len(labels), "the manifest's row groups and the files differ"
+    return rows, labels, image_ids
+
+
+def _read_images(rows: Sequence[_Row]) -> list[bytes]:
+    images = []
+    for (path, row_group), picked in itertools.groupby(rows, key=lambda row: (row.path, row.row_group)):
+        table = pq.ParquetFile(path).read_row_group(row_group, columns=[IMAGE, DIGEST])
+        for row in picked:
+            image: bytes = table[IMAGE][row.row].as_py()
+            if zlib.crc32(image) != table[DIGEST][row.row].as_py():
+                raise UserError(
+                    f"{path} row group {row_group} row {row.row} was altered since it was written; shard again"
+                )
+            images.append(image)
+    return images

@@ -1,0 +1,165 @@
+"""Random changes to one picture, drawn from (seed, epoch, image_id) alone, so that no thread or rank changes them.
+
+The colour changes are those of Krizhevsky et al. 2012 and Howard 2013, the random crop is that of Szegedy et al. 2015
+(arXiv 1409.4842, section 6), erasing is Zhong et al. 2017 (arXiv 1708.04896) with a constant grey. Not as there: a crop
+that does not fit is cut to the picture instead of drawn again, and the colour changes are one affine map without
+rounding in between.
+"""
+
+import hashlib
+import math
+import struct
+from typing import Annotated, NamedTuple, Self
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+from pydantic import Field, model_validator
+
+from pipelines.settings import Settings
+
+Picture = npt.NDArray[np.uint8]
+
+Share = Annotated[float, Field(ge=0.0, le=1.0)]
+Positive = Annotated[float, Field(gt=0.0)]
+
+LUMA = np.array([0.299, 0.587, 0.114])  # ITU-R BT.601
+ERASED = (127, 127, 127)  # nearest to 0 once normalised
+
+
+class AugmentSettings(Settings):
+    """How pictures are changed while training; probabilities of 0 switch a change off."""
+
+    flip: Share = 0.5  # probability of mirroring left and right
+    crop_area: tuple[Share, Share] = (1.0, 1.0)  # share of the picture's area, uniform; (1, 1) = no random crop
+    crop_ratio: tuple[Positive, Positive] = (0.75, 4 / 3)  # width by height, log-uniform; used with a random crop
+    brightness: Share = 0.0  # largest relative change
+    contrast: Share = 0.0  # largest relative change
+    saturation: Share = 0.0  # largest relative change
+    grey: Share = 0.0  # probability of losing all colour
+    blur: Share = 0.0  # probability of a Gaussian blur
+    blur_sigma_px: tuple[Positive, Positive] = (0.1, 2.0)
+    erase: Share = 0.0  # probability of a grey rectangle
+    erase_area: tuple[Share, Share] = (0.02, 0.2)  # share of the picture's area
+
+    @model_validator(mode="after")
+    def _ranges_rise(self) -> Self:
+        for name in ("crop_area", "crop_ratio", "blur_sigma_px", "erase_area"):
+            low, high = getattr(self, name)
+            if low > high:
+                raise ValueError(f"{name} is ({low}, {high}); the first number must not be above the second")
+        if self.crop_area[0] == 0.0:
+            raise ValueError(f"crop_area is {self.crop_area}; a crop must keep some of the picture, so begin above 0")
+        return self
+
+
+class Box(NamedTuple):
+    """A rectangle of a picture, in pixels."""
+
+    left: int
+    top: int
+    width: int
+    height: int
+
+
+class Draws(NamedTuple):
+    """Sixteen independent uniform draws for one picture, as 32-bit integers."""
+
+    flip: int
+    crop_area: int
+    crop_ratio: int
+    crop_left: int
+    crop_top: int
+    brightness: int
+    contrast: int
+    saturation: int
+    grey: int
+    blur: int
+    blur_sigma: int
+    erase: int
+    erase_area: int
+    erase_ratio: int
+    erase_left: int
+    erase_top: int
+
+
+# One hash per picture (0.6 us) instead of a seeded generator (22 us, a fifth of a decode).
+_DRAWS = struct.Struct("<16I")
+
+
+class Augment:
+    """The changes of one epoch."""
+
+    def __init__(self, settings: AugmentSettings, *, seed: int, epoch: int) -> None:
+        self._settings = settings
+        self._hash = hashlib.blake2b(f"{seed} {epoch} ".encode())
+        self.crops = settings.crop_area[0] < 1.0
+        self._recolours = max(settings.brightness, settings.contrast, settings.saturation, settings.grey) > 0.0
+
+    def draws(self, image_id: str) -> Draws:
+        digest = self._hash.copy()
+        digest.update(image_id.encode())
+        return Draws._make(_DRAWS.unpack(digest.digest()))
+
+    def crop(self, draws: Draws, width: int, height: int) -> Box:
+        """A random box of a picture of this size; only meant where ``crops`` is true."""
+        area = _between(draws.crop_area, self._settings.crop_area) * width * height
+        low, high = self._settings.crop_ratio
+        ratio = math.exp(_between(draws.crop_ratio, (math.log(low), math.log(high))))
+        return _box(area, ratio, (width, height), (draws.crop_left, draws.crop_top))
+
+    def apply(self, picture: Picture, draws: Draws) -> None:
+        """Change an (H, W, 3) picture in place: flip, colour, blur, erase."""
+        if _happens(draws.flip, self._settings.flip):
+            cv2.flip(picture, 1, dst=picture)
+        if self._recolours:
+            self._recolour(picture, draws)
+        if _happens(draws.blur, self._settings.blur):
+            sigma = _between(draws.blur_sigma, self._settings.blur_sigma_px)
+            cv2.GaussianBlur(picture, (0, 0), sigma, dst=picture)
+        if _happens(draws.erase, self._settings.erase):
+            self._erase(picture, draws)
+
+    def _recolour(self, picture: Picture, draws: Draws) -> None:
+        """Saturation, contrast and brightness are affine in the colour, so one matrix does all three."""
+        settings = self._settings
+        brightness = _around_one(draws.brightness, settings.brightness)
+        contrast = _around_one(draws.contrast, settings.contrast)
+        saturation = _around_one(draws.saturation, settings.saturation)
+        if _happens(draws.grey, settings.grey):
+            saturation = 0.0
+        to_grey = np.tile(LUMA, (3, 1))
+        colours = saturation * np.eye(3) + (1.0 - saturation) * to_grey
+        mean_grey = float(LUMA @ np.asarray(cv2.mean(picture)[:3]))
+        offset = np.full((3, 1), brightness * (1.0 - contrast) * mean_grey)
+        cv2.transform(picture, np.hstack([brightness * contrast * colours, offset]), dst=picture)
+
+    def _erase(self, picture: Picture, draws: Draws) -> None:
+        height, width = picture.shape[:2]
+        area = _between(draws.erase_area, self._settings.erase_area) * width * height
+        ratio = math.exp(_between(draws.erase_ratio, (math.log(0.3), math.log(1 / 0.3))))  # the paper's range
+        box = _box(area, ratio, (width, height), (draws.erase_left, draws.erase_top))
+        picture[box.top : box.top + box.height, box.left : box.left + box.width] = ERASED
+
+
+def _box(area: float, ratio: float, outer: tuple[int, int], draws: tuple[int, int]) -> Box:
+    """The box of this area and ratio, cut to the outer size, at a random place in it."""
+    width = min(outer[0], max(1, round(math.sqrt(area * ratio))))
+    height = min(outer[1], max(1, round(math.sqrt(area / ratio))))
+    left, top = (
+        (draw * (room - side + 1)) >> 32 for draw, room, side in zip(draws, outer, (width, height), strict=True)
+    )
+    return Box(left, top, width, height)
+
+
+def _happens(draw: int, probability: float) -> bool:
+    return draw < probability * 2.0**32
+
+
+def _between(draw: int, limits: tuple[float, float]) -> float:
+    low, high = limits
+    return low + (high - low) * draw * 2.0**-32
+
+
+def _around_one(draw: int, largest_change: float) -> float:
+    return _between(draw, (1.0 - largest_change, 1.0 + largest_change))

@@ -1,0 +1,155 @@
+"""Steps and the rows of their row groups -> batches, decoded by a few threads straight into one block per batch."""
+
+import contextlib
+import sys
+from collections import deque
+from collections.abc import Callable, Generator, Iterator
+from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from functools import partial
+
+import cv2
+import numpy as np
+import torch
+
+from pipelines.pixels import DecodeError
+from training.feed.augment import Augment, Picture
+from training.feed.decode import ChooseBox, DecodeSettings, centre_box, jpeg_size, render
+from training.feed.order import Step
+from training.feed.reader import Reader, Rows
+
+# Pictures that one thread decodes at a time: enough to make handing out cheap, few enough to share a batch evenly.
+CHUNK_ROWS = 32
+# Batches in decoding at once, so that no thread waits for the last picture of a batch.
+DECODING_BATCHES = 2
+# Blocks of pixels kept for use again; more than a queue of usual length and its consumer hold.
+MOST_BLOCKS = 16
+
+Pick = tuple[Rows, int]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """The rows of one step on one rank."""
+
+    images: torch.Tensor  # uint8 (B, 3, H, W), RGB, in channels_last memory
+    labels: torch.Tensor  # int64 (B,)
+    image_ids: list[str]
+
+
+class Painter:
+    """Paints rows into their places of a block; the same picture for the same row whatever the thread."""
+
+    def __init__(self, settings: DecodeSettings, augment: Augment | None) -> None:
+        self.size_px = settings.size_px
+        self._augment = augment
+        self._centre = partial(centre_box, settings=settings)
+
+    def paint(self, block: Picture, picks: list[Pick]) -> None:
+        """Fill ``block`` (B, S, S, 3) with the pictures of as many rows.
+
+        Raises:
+            UserError: a row is not what was written, or cannot be decoded.
+        """
+        # One kind of work after the other: after each decode the little code in between would run from a cold cache,
+        # which makes it three times as slow.
+        images = [rows.image(row) for rows, row in picks]
+        if self._augment is None:
+            self._render(block, picks, images, [self._centre] * len(picks))
+            return
+        draws = [self._augment.draws(rows.image_ids[row]) for rows, row in picks]
+        crops = [partial(self._augment.crop, draw) if self._augment.crops else self._centre for draw in draws]
+        self._render(block, picks, images, crops)
+        for picture, draw in zip(block, draws, strict=True):
+            self._augment.apply(picture, draw)
+
+    def _render(self, block: Picture, picks: list[Pick], images: list[bytes], crops: list[ChooseBox]) -> None:
+        sizes = [jpeg_size(data) for data in images]
+        for picture, (rows, row), data, size, crop in zip(block, picks, images, sizes, crops, strict=True):
+            try:
+                render(data, picture, size, crop)
+            except DecodeError as error:
+                raise rows.fault(row, f"cannot be decoded ({error})") from None
+
+
+def batches(
+    steps: Iterator[Step], open_reader: Callable[[], Reader], painter: Painter, *, threads: int
+) -> Generator[Batch, None, None]:
+    """The batches of the steps; the reader must give the loads that the steps open, in their order.
+
+    Raises:
+        UserError: a shard is missing or damaged, or a row is not what was written.
+    """
+    cv2.setNumThreads(1)  # the threads of the feed are the only ones
+    with open_reader() as reader, _executor(threads) as executor:
+        opened: dict[int, Rows] = {}
+        num_opened = 0
+        decoding: deque[_Decoding] = deque()
+        blocks = _Blocks(painter.size_px)
+        for step in steps:
+            for _ in step.opens:
+                opened[num_opened] = next(reader)
+                num_opened += 1
+            picks = [(opened[load], row) for load, row in zip(step.loads.tolist(), step.rows.tolist(), strict=True)]
+            for load in step.closes:
+                del opened[load]
+            decoding.append(_decode(blocks.take(len(picks)), picks, painter, executor))
+            if len(decoding) == DECODING_BATCHES:
+                yield decoding.popleft().batch()
+        while decoding:
+            yield decoding.popleft().batch()
+
+
+@contextlib.contextmanager
+def _executor(threads: int) -> Iterator[ThreadPoolExecutor]:
+    executor = ThreadPoolExecutor(threads, thread_name_prefix="feed-decode")
+    try:
+        yield executor
+    finally:
+        # After an error or an early end nobody asks for the rest.
+        executor.shutdown(wait=True, cancel_futures=True)
+
+
+@dataclass(frozen=True)
+class _Decoding:
+    """A batch whose pictures are being decoded."""
+
+    block: Picture  # (B, S, S, 3)
+    picks: list[Pick]
+    chunks: list[Future[None]]
+
+    def batch(self) -> Batch:
+        wait(self.chunks, return_when=FIRST_EXCEPTION)  # wakes up once, where asking each would wake up for each
+        for chunk in self.chunks:
+            chunk.result()
+        return Batch(
+            images=torch.from_numpy(self.block).permute(0, 3, 1, 2),
+            labels=torch.tensor([rows.labels[row] for rows, row in self.picks], dtype=torch.int64),
+            image_ids=[rows.image_ids[row] for rows, row in self.picks],
+        )
+
+
+def _decode(block: Picture, picks: list[Pick], painter: Painter, executor: ThreadPoolExecutor) -> _Decoding:
+    chunks = [
+        executor.submit(painter.paint, block[start : start + CHUNK_ROWS], picks[start : start + CHUNK_ROWS])
+        for start in range(0, len(picks), CHUNK_ROWS)
+    ]
+    return _Decoding(block, picks, chunks)
+
+
+class _Blocks:
+    """Blocks of pixels, used again once nobody holds them, since new pages cost up to a tenth of the decoding."""
+
+    def __init__(self, size_px: int) -> None:
+        self._size_px = size_px
+        self._blocks: list[Picture] = []
+
+    def take(self, num_pictures: int) -> Picture:
+        """A block (B, S, S, 3) that no batch shows any more."""
+        for block in self._blocks:
+            # The list, the loop and the call itself; a batch's tensors and their views hold the array as well.
+            if len(block) == num_pictures and sys.getrefcount(block) == 3:
+                return block
+        block = np.empty((num_pictures, self._size_px, self._size_px, 3), np.uint8)
+        self._blocks = [*self._blocks[1 - MOST_BLOCKS :], block]
+        return block

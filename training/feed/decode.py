@@ -1,0 +1,138 @@
+"""One picture's bytes -> its pixels at the model's input size, with one resize at most and without the GIL.
+
+An upright JPEG is decoded by simplejpeg (libjpeg-turbo), which for a large picture skips the detail that the resize
+would throw away. Everything else, and what simplejpeg refuses, goes through the decoder that measured the picture when
+it was taken in, so that both rooms agree on what a picture shows and on what is broken.
+"""
+
+import math
+import struct
+from collections.abc import Callable
+from typing import Literal
+
+import cv2
+import numpy as np
+import simplejpeg
+from pydantic import Field
+
+from pipelines.pixels import PixelSettings
+from pipelines.pixels import decode as decode_any
+from pipelines.settings import Settings
+from training.feed.augment import Box, Picture
+
+Size = tuple[int, int]  # width and height in pixels, upright
+ChooseBox = Callable[[int, int], Box]  # from the upright width and height
+
+JPEG_START = b"\xff\xd8\xff"
+EXIF_START = b"Exif\0\0"
+METADATA_MARKERS = frozenset(bytes([marker]) for marker in (*range(0xE0, 0xF0), 0xFE))  # APP0 to APP15, comment
+ORIENTATION = 0x0112
+UPRIGHT = 1
+
+
+class DecodeSettings(Settings):
+    """From a picture of any size to the input size of the model."""
+
+    size_px: int = Field(default=112, ge=8, le=2048)  # side of the square that the model sees
+    crop: float = Field(default=1.0, gt=0.0, le=1.0)  # share of the sides (of the short side, for "crop") that is kept
+    fit: Literal["crop", "stretch"] = "crop"  # how a picture that is not square becomes square
+
+
+def centre_box(width: int, height: int, settings: DecodeSettings) -> Box:
+    """The part of an upright picture that is shown when nothing is left to chance."""
+    box_width, box_height = width, height
+    if settings.fit == "crop":
+        box_width = box_height = min(width, height)
+    box_width, box_height = max(1, round(box_width * settings.crop)), max(1, round(box_height * settings.crop))
+    return Box((width - box_width) // 2, (height - box_height) // 2, box_width, box_height)
+
+
+def jpeg_size(data: bytes) -> Size | None:
+    """Width and height of an upright JPEG, for the fast way of `render`; None sends the picture the slow way."""
+    if not data.startswith(JPEG_START) or exif_orientation(data) != UPRIGHT:
+        return None
+    try:
+        height, width, _, _ = simplejpeg.decode_jpeg_header(data)
+    except ValueError:
+        return None
+    return int(width), int(height)
+
+
+def render(data: bytes, picture: Picture, size: Size | None, choose_box: ChooseBox) -> None:
+    """Decode, cut the box that ``choose_box`` names, and resize it into ``picture``.
+
+    Args:
+        data: an encoded image.
+        picture: (S, S, 3) uint8, C-contiguous; is overwritten with RGB.
+        size: what `jpeg_size` says of the data.
+        choose_box: is called with the upright width and height in pixels.
+
+    Raises:
+        pipelines.pixels.DecodeError: the bytes are no readable picture.
+    """
+    if size is not None:
+        try:
+            _render_jpeg(data, picture, size, choose_box(*size))
+            return
+        except ValueError:
+            pass  # a CMYK or damaged file: the slow decoder has the last word
+    rgb = decode_any(data, PixelSettings()).rgb
+    _resize(rgb, choose_box(rgb.shape[1], rgb.shape[0]), picture)
+
+
+def _render_jpeg(data: bytes, picture: Picture, size: Size, box: Box) -> None:
+    side = len(picture)
+    if size == (side, side) == (box.width, box.height):
+        simplejpeg.decode_jpeg(data, buffer=picture)
+        return
+    rgb = simplejpeg.decode_jpeg(
+        data,
+        min_width=math.ceil(size[0] * side / box.width),
+        min_height=math.ceil(size[1] * side / box.height),
+        min_factor=2,  # smaller factors save no time
+    )
+    _resize(rgb, _scaled(box, rgb.shape[1] / size[0], rgb.shape[0] / size[1]), picture)
+
+
+def _scaled(box: Box, across: float, down: float) -> Box:
+    left, top = int(box.left * across), int(box.top * down)
+    return Box(left, top, max(1, int(box.width * across)), max(1, int(box.height * down)))
+
+
+def _resize(rgb: Picture, box: Box, picture: Picture) -> None:
+    region = rgb[box.top : box.top + box.height, box.left : box.left + box.width]
+    if region.shape == picture.shape:
+        np.copyto(picture, region)
+        return
+    size = len(picture)
+    shrinks = min(box.width, box.height) > size
+    cv2.resize(region, (size, size), dst=picture, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+
+
+def exif_orientation(data: bytes) -> int:
+    """EXIF orientation 1 to 8 of a JPEG; 1 where there is none, and 0 where it takes more than this to tell."""
+    position = 2
+    # Only segments of metadata: encoders write them before the tables and the frame.
+    while data[position : position + 1] == b"\xff" and data[position + 1 : position + 2] in METADATA_MARKERS:
+        start, length = position + 4, int.from_bytes(data[position + 2 : position + 4], "big")
+        position += 2 + length
+        if data.startswith(EXIF_START, start):
+            return _orientation_in(data[start + len(EXIF_START) : position])
+    return UPRIGHT
+
+
+def _orientation_in(tiff: bytes) -> int:
+    """The orientation that an EXIF directory names (EXIF 2.32, section 4.6.4)."""
+    order = {b"II": "<", b"MM": ">"}.get(tiff[:2])
+    if order is None:
+        return 0
+    try:
+        (directory,) = struct.unpack_from(order + "I", tiff, 4)
+        (num_entries,) = struct.unpack_from(order + "H", tiff, directory)
+        for entry in range(num_entries):
+            tag, _, _, value = struct.unpack_from(order + "HHIH", tiff, directory + 2 + 12 * entry)
+            if tag == ORIENTATION:
+                return int(value)
+    except struct.error:
+        return 0
+    return UPRIGHT

@@ -1,0 +1,150 @@
+"""A run folder and its artefacts -> report.html: one file, no network, nothing in it that could run."""
+
+import statistics
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+from pipelines.manifest import write_atomically
+from training.evaluate.verification import VerificationResult
+from training.metrics import METRICS_NAME
+from training.report.artefact import Artefact, open_artefact
+from training.report.curves import Row, identity_chart, read_metrics, roc_chart, training_charts
+from training.report.funnel import Funnel, measure_funnel
+from training.report.gallery import build_galleries
+from training.report.lineage import Run, origins, read_run
+
+REPORT_NAME = "report.html"
+RESULT_NAME = "result.json"
+KINDS = ("records", "decisions", "dataset", "model", "evaluation")
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A number that stands at the head of the page."""
+
+    label: str
+    value: str
+    note: str = ""
+
+
+def build_report(run_folder: Path, artefacts: dict[str, Path]) -> Path:
+    """Write the report of a run, as far as the run has come, and return its path.
+
+    Args:
+        artefacts: kind (records, decisions, dataset, model, evaluation) -> folder; a kind that is missing is shown as
+            not yet run.
+
+    Raises:
+        UserError: a folder holds no finished artefact.
+    """
+    assert set(artefacts) <= set(KINDS), f"unknown kinds among {sorted(artefacts)}"
+    opened = {kind: open_artefact(artefacts[kind]) for kind in KINDS if kind in artefacts}
+    page = _environment().get_template("page.html").render(_content(run_folder, opened))
+    path = run_folder / REPORT_NAME
+    write_atomically(path, page.encode())
+    return path
+
+
+def _content(run_folder: Path, artefacts: dict[str, Artefact]) -> dict[str, Any]:
+    """What the template shows; a section that has not been run is None."""
+    records, decisions, dataset = (artefacts.get(kind) for kind in ("records", "decisions", "dataset"))
+    run = read_run(run_folder)
+    metrics = read_metrics(run_folder / METRICS_NAME)
+    funnel = measure_funnel(records, decisions, dataset) if records else None
+    result = _result(artefacts["evaluation"]) if "evaluation" in artefacts else None
+    return {
+        "run": run,
+        "figures": [
+            *_data_figures(funnel),
+            *_training_figures(dataset, metrics),
+            *_result_figures(result),
+            *_time(run),
+        ],
+        "funnel": funnel,
+        "is_trained": "model" in artefacts,
+        "num_epochs": 1 + max((row["epoch"] for row in metrics if "epoch" in row), default=-1),
+        "galleries": build_galleries(records, decisions) if records and decisions else None,
+        "identities": identity_chart(dataset) if dataset else None,
+        "training": training_charts(metrics),
+        "result": result,
+        "roc": roc_chart(result) if result else None,
+        "origins": origins(artefacts),
+    }
+
+
+def _environment() -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"count": "{:,}".format, "percent": _percent, "duration": duration, "size": _size}
+    return environment
+
+
+def _result(evaluation: Artefact) -> VerificationResult:
+    return VerificationResult.model_validate_json((evaluation.folder / RESULT_NAME).read_bytes())
+
+
+def _data_figures(funnel: Funnel | None) -> list[Figure]:
+    if funnel is None:
+        return []
+    raw = Figure("pictures in", f"{funnel.raw:,}", f"{funnel.raw - funnel.decoded:,} unreadable")
+    if funnel.decided is None:
+        return [raw]
+    return [raw, Figure("kept", f"{funnel.kept:,}", f"{_percent(funnel.kept / max(1, funnel.raw))} of them")]
+
+
+def _training_figures(dataset: Artefact | None, metrics: list[Row]) -> list[Figure]:
+    figures = []
+    if dataset:
+        train = dataset.manifest.facts["splits"]["train"]
+        figures.append(Figure("identities trained on", f"{train['classes']:,}", f"{train['rows']:,} pictures"))
+    steps = [row for row in metrics if "loss" in row]
+    if steps:
+        speed = statistics.median(row["images_per_second"] for row in steps)
+        waited = sum(row["feed_wait_seconds"] for row in steps) / max(1e-9, sum(row["step_seconds"] for row in steps))
+        figures.append(
+            Figure("images per second", f"{speed:,.0f}", f"{_percent(waited)} of the time waiting for the feed")
+        )
+    return figures
+
+
+def _result_figures(result: VerificationResult | None) -> list[Figure]:
+    if result is None:
+        return []
+    accuracy = Figure(
+        "accuracy", _percent(result.accuracy), f"± {_percent(result.accuracy_std)}, {len(result.folds)} folds"
+    )
+    area = [] if result.auc is None else [Figure("area under ROC", f"{result.auc:.4f}", f"{result.num_pairs:,} pairs")]
+    return [accuracy, *area]
+
+
+def _time(run: Run) -> list[Figure]:
+    return [Figure("in all", duration(run.seconds), f"{len(run.stages)} stages")] if run.stages else []
+
+
+def duration(seconds: float) -> str:
+    """A time for people: `0.4 s`, `12 s`, `3 min 05 s`, `2 h 07 min`."""
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02} min"
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.2f} %" if share > 0.9 else f"{100 * share:.1f} %"
+
+
+def _size(num_bytes: int) -> str:
+    power = min(4, max(0, (num_bytes.bit_length() - 1) // 10))
+    return f"{num_bytes / 1024**power:.3g} {('bytes', 'KiB', 'MiB', 'GiB', 'TiB')[power]}"

@@ -1,0 +1,42 @@
+"""Strategies: how the gradients of all ranks become an update. Read strategy.py (the interface), then allreduce.py."""
+
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+from pydantic import Field
+from torch import nn
+
+from pipelines.settings import Settings
+from training.comm import Comm
+from training.strategies.allreduce import AllReduce
+from training.strategies.buckets import GradientBuckets
+from training.strategies.strategy import NotFiniteError, StepResult, Strategy
+
+__all__ = ["NotFiniteError", "StepResult", "Strategy", "StrategySettings", "build_strategy"]
+
+
+class StrategySettings(Settings):
+    """Which strategy, and how it talks."""
+
+    name: Literal["allreduce"] = "allreduce"
+    bucket_mib: float = Field(default=16.0, gt=0, le=1024)  # MiB of gradients per collective
+    wire: Literal["same", "fp16"] = "same"  # fp16: gradients are sent rounded to float16, in half the bytes
+
+
+def build_strategy(
+    settings: StrategySettings,
+    modules: Sequence[nn.Module],
+    optimiser: torch.optim.Optimizer,
+    comm: Comm,
+    *,
+    clip_norm: float | None,
+    has_loss_scaling: bool,
+) -> Strategy:
+    """The strategy over the trainable parameters of the modules; a collective, since all ranks start from rank 0."""
+    parameters = [parameter for module in modules for parameter in module.parameters() if parameter.requires_grad]
+    buckets = GradientBuckets(
+        parameters, comm, bucket_bytes=int(settings.bucket_mib * 2**20), is_halved=settings.wire == "fp16"
+    )
+    scaler = torch.amp.GradScaler(parameters[0].device.type, enabled=has_loss_scaling)
+    return AllReduce(modules, optimiser, comm, buckets=buckets, clip_norm=clip_norm, scaler=scaler)

@@ -1,0 +1,87 @@
+"""Synchronous SGD: every rank sees its part of the batch, the gradients are averaged, all take the same step.
+
+Goyal et al. 2017 (arXiv 1706.02677): with n images on each of k ranks, the mean over ranks of the mean over n images is
+the gradient of the mean loss over kn images, so that the result does not depend on how many ranks share a batch. On a
+ring each rank sends 2 (k - 1) / k times the size of the gradient. Not as there: BatchNorm's statistics are averaged
+over the ranks when a checkpoint is written.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from training.comm import Comm
+from training.feed import Batch
+from training.optim import set_learning_rate
+from training.strategies.buckets import GradientBuckets
+from training.strategies.strategy import NotFiniteError, StepResult, Strategy
+
+
+class AllReduce(Strategy):
+    """One batch per update; the weights are the same on all ranks, to the bit, at every step."""
+
+    def __init__(
+        self,
+        modules: Sequence[nn.Module],
+        optimiser: torch.optim.Optimizer,
+        comm: Comm,
+        *,
+        buckets: GradientBuckets,
+        clip_norm: float | None,
+        scaler: torch.amp.GradScaler,
+    ) -> None:
+        """Make the weights of rank 0 those of all ranks."""
+        self._optimiser = optimiser
+        self._comm = comm
+        self._buckets = buckets
+        self._clip_norm = clip_norm
+        self._scaler = scaler
+        broadcast_weights(modules, comm)
+
+    def advance(
+        self, next_batch: Callable[[], Batch], compute_loss: Callable[[Batch], Tensor], learning_rate: float
+    ) -> StepResult:
+        self._buckets.reset()
+        loss = compute_loss(next_batch())
+        mean_loss = self._comm.allreduce_async(loss.detach().to(torch.float64, copy=True), op="mean", name="loss")
+        self._scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+        self._buckets.finish()
+        loss_of_all = mean_loss.wait().item()
+        if not math.isfinite(loss_of_all):
+            raise NotFiniteError("loss", loss_of_all)
+        # The gradients are the same on all ranks by now: all find an overflow, or none does.
+        self._scaler.unscale_(self._optimiser)
+        grad_norm = self._clip()
+        if not math.isfinite(grad_norm) and not self._scaler.is_enabled():
+            raise NotFiniteError("gradient norm", grad_norm)
+        set_learning_rate(self._optimiser, learning_rate)
+        self._scaler.step(self._optimiser)
+        self._scaler.update()
+        return StepResult(loss=loss_of_all, grad_norm=grad_norm)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"optimiser": self._optimiser.state_dict(), "scaler": self._scaler.state_dict()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self._optimiser.load_state_dict(state["optimiser"])
+        if self._scaler.is_enabled() and state["scaler"]:
+            self._scaler.load_state_dict(state["scaler"])
+
+    def _clip(self) -> float:
+        """Scale the gradients down to the largest norm allowed; the norm before."""
+        parameters = [parameter for group in self._optimiser.param_groups for parameter in group["params"]]
+        norm = nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
+        if self._clip_norm is not None:
+            nn.utils.clip_grads_with_norm_(parameters, self._clip_norm, norm)
+        return norm.item()
+
+
+def broadcast_weights(modules: Sequence[nn.Module], comm: Comm) -> None:
+    """Parameters and buffers become those of rank 0."""
+    with torch.no_grad():
+        for index, module in enumerate(modules):
+            for name, tensor in [*module.named_parameters(), *module.named_buffers()]:
+                tensor.copy_(comm.broadcast(tensor, name=f"weights.{index}.{name}"))

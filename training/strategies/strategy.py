@@ -1,0 +1,53 @@
+"""What every strategy offers to the loop: one update at a time, from as many batches as it likes."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from torch import Tensor
+
+from training.feed import Batch
+
+
+class NotFiniteError(Exception):
+    """A loss or gradient norm that is infinite or not a number, seen by all ranks alike before any weight changed."""
+
+    def __init__(self, quantity: str, value: float) -> None:
+        super().__init__(f"{quantity} is {value}")
+        self.quantity = quantity
+        self.value = value
+
+
+@dataclass(frozen=True)
+class StepResult:
+    """What one update saw."""
+
+    loss: float  # mean over the batch of all ranks, before the update
+    grad_norm: float  # L2 norm of the averaged gradient before clipping; infinite where loss scaling skipped the update
+
+
+class Strategy(Protocol):
+    """Turns gradients into updates; every rank has one, and all call ``advance`` together."""
+
+    def advance(
+        self, next_batch: Callable[[], Batch], compute_loss: Callable[[Batch], Tensor], learning_rate: float
+    ) -> StepResult:
+        """Do one update.
+
+        Args:
+            next_batch: the next batch of this rank; never runs dry, but the loop ends after the update that has
+                pulled the last batch of the last epoch.
+            compute_loss: the mean loss over a batch, ready for ``backward``.
+
+        Raises:
+            NotFiniteError: on all ranks alike; the weights are as before.
+        """
+        ...
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a resumed run needs, independent of the number of ranks; tensors, numbers, strings, lists, dicts."""
+        ...
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from a ``state_dict``; the weights are restored already."""
+        ...
