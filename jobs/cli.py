@@ -8,10 +8,10 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Annotated
 
-import click
 import typer
 from rich.console import Console
 from rich.table import Table
+from typer.exceptions import TyperException
 
 from jobs.child import USER_EXIT_CODE, run_command
 from jobs.cost import Forecast, forecast
@@ -91,11 +91,11 @@ def main(argv: list[str] | None = None) -> int:
         app(args=argv, prog_name="ringmill", standalone_mode=False)
     except UserError as error:
         return _say(str(error), USER_EXIT_CODE)
-    except click.ClickException as error:
-        return _say(f"{error.format_message()}; see `ringmill --help`", USER_EXIT_CODE)
+    except TyperException as error:
+        return _say(f"{error.format_message().rstrip(chr(46))}; see `ringmill --help`", USER_EXIT_CODE)
     except StageFailedError as error:
         return _say(str(error), 1)
-    except (KeyboardInterrupt, click.Abort):
+    except (KeyboardInterrupt, typer.Abort):
         return _say("stopped; the same command goes on from here", INTERRUPTED_EXIT_CODE)
     except Exception as error:
         handle, log = tempfile.mkstemp(prefix="ringmill-", suffix=".log")

@@ -16,7 +16,7 @@ from pydantic import Field, ValidationError
 
 from jobs.place import PlaceSettings
 from jobs.wording import unknown_key, wrong_settings
-from pipelines.manifest import canonical_json, code_version, write_atomically
+from pipelines.manifest import code_version, write_atomically
 from pipelines.settings import Settings, UserError
 
 if TYPE_CHECKING:
@@ -205,10 +205,12 @@ def _compose_tree(overrides: Sequence[str], conf_folder: Path) -> Tree:
 def _as_hydra_override(override: str, groups: Mapping[str, Sequence[str]]) -> str:
     """A choice of a group as it is; a value with ++, so that a setting may be given that no file of conf/ names."""
     key, equals, value = override.partition("=")
+    if override.startswith("~"):
+        return override
     if not equals or not key:
         raise UserError(f"{override!r} is no setting; write key=value, such as recipe.epochs=5")
     if key not in groups:
-        return override if key[0] in "+~" else f"++{override}"
+        return override if key.startswith("+") else f"++{override}"
     if value not in (*groups[key], "null"):
         raise UserError(f"{key}={value}: there is no conf/{key}/{value}.yaml; choose one of {', '.join(groups[key])}")
     return override
@@ -216,7 +218,7 @@ def _as_hydra_override(override: str, groups: Mapping[str, Sequence[str]]) -> st
 
 def _composition(tree: Tree) -> str:
     code = [code_version(PROJECT / package) for package in ("pipelines", "training", "jobs")]
-    return hashlib.sha256(canonical_json([tree, code]).encode()).hexdigest()[:16]
+    return hashlib.sha256(repr([tree, code]).encode()).hexdigest()[:16]
 
 
 def _check(model: type[Model], values: Tree, *, prefix: str) -> Model:

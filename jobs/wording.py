@@ -9,8 +9,6 @@ from pydantic_core import ErrorDetails
 
 from pipelines.settings import UserError
 
-_NUM_SUGGESTIONS = 3
-
 # pydantic's error type -> the rule, filled from the error's context.
 _RULES = {
     "greater_than": "must be above {gt}",
@@ -37,13 +35,13 @@ _RULES = {
 
 def unknown_key(key: str, known: Iterable[str]) -> UserError:
     """An error that names the keys which look most like the one that nobody knows."""
-    known = sorted(known)
-    close = difflib.get_close_matches(key, known, n=_NUM_SUGGESTIONS, cutoff=0.6)
-    # A misspelt prefix spoils the likeness of the whole; the last word alone may still be right.
-    last = key.rpartition(".")[2]
-    close += [other for other in known if other.rpartition(".")[2] == last and other not in close][:_NUM_SUGGESTIONS]
-    siblings = [other for other in known if other.rpartition(".")[0] == key.rpartition(".")[0]]
-    hint = f"did you mean {' or '.join(close)}?" if close else f"known here: {', '.join(siblings or known)}"
+    parent, _, name = key.rpartition(".")
+    names = {other: other.rpartition(".")[2] for other in sorted(known)}
+    siblings = [other for other in names if other.rpartition(".")[0] == parent]
+    elsewhere = [other for other in names if names[other] == name]
+    alike = difflib.get_close_matches(name, [names[other] for other in siblings], n=2, cutoff=0.65)
+    close = elsewhere + [other for other in siblings if names[other] in alike]
+    hint = f"did you mean {' or '.join(close)}?" if close else f"known here: {', '.join(siblings)}"
     return UserError(f"there is no setting {key}; {hint}")
 
 

@@ -14,12 +14,14 @@ from pipelines.dedup.bands import BandPlan, plan_bands
 from pipelines.dedup.groups import Duplicate, Member, resolve
 from pipelines.dedup.near import DedupSettings, near_pairs
 from pipelines.identity import conflicting_groups, small_identities
+from pipelines.parquet import FILE
 from pipelines.records import CONFLICT, DECISIONS, DUPLICATE, GROUP_ID, IDENTITY, IMAGE_ID, KEPT, REJECTED, SOURCE
 from pipelines.settings import Settings, UserError
 from pipelines.split import SplitSettings, label_identities
 
 # Above this many verified pairs the driver would need more than about 4 GB for the groups.
 _MAX_PAIRS = 10_000_000
+_ROWS_PER_FILE = 1_000_000
 
 
 class CurateSettings(Settings):
@@ -54,6 +56,14 @@ def decide(measurements: DataFrame, settings: CurateSettings, *, seed: int) -> C
     grouped = _join_groups(firsts, duplicates)
     decided = _drop_small(_mark_conflicts(grouped), settings.min_images_per_identity)
     return Curated(decisions=_label(decided, settings.split, seed), plan=plan)
+
+
+def in_files(decisions: DataFrame, *, num_rows: int) -> DataFrame:
+    """Add `file`, and put the rows into the order in which they are stored, which follows from `image_id` alone."""
+    num_files = max(1, -(-num_rows // _ROWS_PER_FILE))
+    leading = F.conv(F.substring(IMAGE_ID, 1, 8), 16, 10).cast("long")
+    file = F.lpad((leading % num_files).cast("string"), 6, "0")
+    return decisions.withColumn(FILE, file).repartition(num_files, FILE).sortWithinPartitions(FILE, IMAGE_ID, SOURCE)
 
 
 def _mark_exact_copies(cleaned: DataFrame) -> DataFrame:

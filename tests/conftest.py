@@ -1,6 +1,7 @@
 """What many tests share: one Spark session for all, and the folder of real images where there is one."""
 
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -23,6 +24,8 @@ def shared_data() -> Path:
 def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
     """One small local session for the whole run: starting a JVM costs more than most tests."""
     scratch = tmp_path_factory.mktemp("spark")
+    # Else Spark's workers take whatever python3 comes first on the PATH.
+    os.environ["PYSPARK_PYTHON"] = sys.executable
     session = (
         SparkSession.builder.master("local[2]")
         .appName("tests")

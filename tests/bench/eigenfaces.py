@@ -25,7 +25,7 @@ from pipelines import manifest
 from training.evaluate.pair_pack import load_pack
 from training.evaluate.pairs_txt import load_pairs_txt
 from training.evaluate.verification import verify
-from training.feed.decode import DecodeSettings, centre_box, render
+from training.feed.decode import DecodeSettings, centre_box, jpeg_size, render
 
 GREY_WEIGHTS = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601
 PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".pgm")
@@ -101,7 +101,7 @@ def _greys(images: Iterable[bytes], settings: DecodeSettings) -> NDArray[np.floa
     picture = np.empty((settings.size_px, settings.size_px, 3), np.uint8)
     rows = []
     for image in images:
-        render(image, picture, partial(centre_box, settings=settings))
+        render(image, picture, jpeg_size(image), partial(centre_box, settings=settings))
         grey = (picture @ GREY_WEIGHTS).reshape(-1)
         rows.append((grey - grey.mean()) / (grey.std() + 1e-6))
     return np.stack(rows, dtype=np.float32, casting="same_kind")

@@ -39,7 +39,10 @@ def settings_of(tmp_path: Path) -> Callable[..., RunSettings]:
             store=tmp_path / "store",
             runs=tmp_path / "runs",
             place=PlaceSettings(**{"retries": 0, **(place or {})}),
-            sections={"grind": {"rows": 3, "fault": "", "pids": str(tmp_path / "pids"), **grind}, "press": {"loaves": 2}},
+            sections={
+                "grind": {"rows": 3, "fault": "", "pids": str(tmp_path / "pids"), **grind},
+                "press": {"loaves": 2},
+            },
         )
 
     return build

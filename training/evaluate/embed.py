@@ -11,7 +11,7 @@ from pipelines.pixels import DecodeError
 from pipelines.settings import UserError
 from training.comm import Comm
 from training.evaluate.pairs import Pictures
-from training.feed.decode import DecodeSettings, centre_box, render
+from training.feed.decode import DecodeSettings, centre_box, jpeg_size, render
 from training.models import normalise
 
 
@@ -65,7 +65,7 @@ def _decode_run(pictures: Pictures, start: int, stop: int, decode: DecodeSetting
     block = np.empty((stop - start, size, size, 3), np.uint8)
     for place, data in enumerate(pictures.read(start, stop)):
         try:
-            render(data, block[place], partial(centre_box, settings=decode))
+            render(data, block[place], jpeg_size(data), partial(centre_box, settings=decode))
         except DecodeError as error:
             name = pictures.names[start + place]
             raise UserError(f"{name} cannot be decoded ({error}); replace it, or take it off the list") from None

@@ -94,7 +94,15 @@ class Augment:
         self._settings = settings
         self._hash = hashlib.blake2b(f"{seed} {epoch} ".encode())
         self.crops = settings.crop_area[0] < 1.0
-        self._recolours = max(settings.brightness, settings.contrast, settings.saturation, settings.grey) > 0.0
+        recolours = max(settings.brightness, settings.contrast, settings.saturation, settings.grey) > 0.0
+        changes = (
+            (Draws._fields.index("flip"), settings.flip, _flip),
+            (Draws._fields.index("brightness"), float(recolours), self._recolour),
+            (Draws._fields.index("blur"), settings.blur, self._blur),
+            (Draws._fields.index("erase"), settings.erase, self._erase),
+        )
+        # Only what can happen is asked for, since each question costs a hundredth of a decode.
+        self._changes = [(draw, chance * 2.0**32, change) for draw, chance, change in changes if chance > 0.0]
 
     def draws(self, image_id: str) -> Draws:
         digest = self._hash.copy()
@@ -110,15 +118,9 @@ class Augment:
 
     def apply(self, picture: Picture, draws: Draws) -> None:
         """Change an (H, W, 3) picture in place: flip, colour, blur, erase."""
-        if _happens(draws.flip, self._settings.flip):
-            cv2.flip(picture, 1, dst=picture)
-        if self._recolours:
-            self._recolour(picture, draws)
-        if _happens(draws.blur, self._settings.blur):
-            sigma = _between(draws.blur_sigma, self._settings.blur_sigma_px)
-            cv2.GaussianBlur(picture, (0, 0), sigma, dst=picture)
-        if _happens(draws.erase, self._settings.erase):
-            self._erase(picture, draws)
+        for draw, threshold, change in self._changes:
+            if draws[draw] < threshold:
+                change(picture, draws)
 
     def _recolour(self, picture: Picture, draws: Draws) -> None:
         """Saturation, contrast and brightness are affine in the colour, so one matrix does all three."""
@@ -126,7 +128,7 @@ class Augment:
         brightness = _around_one(draws.brightness, settings.brightness)
         contrast = _around_one(draws.contrast, settings.contrast)
         saturation = _around_one(draws.saturation, settings.saturation)
-        if _happens(draws.grey, settings.grey):
+        if draws.grey < settings.grey * 2.0**32:
             saturation = 0.0
         to_grey = np.tile(LUMA, (3, 1))
         colours = saturation * np.eye(3) + (1.0 - saturation) * to_grey
@@ -134,12 +136,19 @@ class Augment:
         offset = np.full((3, 1), brightness * (1.0 - contrast) * mean_grey)
         cv2.transform(picture, np.hstack([brightness * contrast * colours, offset]), dst=picture)
 
+    def _blur(self, picture: Picture, draws: Draws) -> None:
+        cv2.GaussianBlur(picture, (0, 0), _between(draws.blur_sigma, self._settings.blur_sigma_px), dst=picture)
+
     def _erase(self, picture: Picture, draws: Draws) -> None:
         height, width = picture.shape[:2]
         area = _between(draws.erase_area, self._settings.erase_area) * width * height
         ratio = math.exp(_between(draws.erase_ratio, (math.log(0.3), math.log(1 / 0.3))))  # the paper's range
         box = _box(area, ratio, (width, height), (draws.erase_left, draws.erase_top))
         picture[box.top : box.top + box.height, box.left : box.left + box.width] = ERASED
+
+
+def _flip(picture: Picture, draws: Draws) -> None:
+    cv2.flip(picture, 1, dst=picture)
 
 
 def _box(area: float, ratio: float, outer: tuple[int, int], draws: tuple[int, int]) -> Box:
@@ -150,10 +159,6 @@ def _box(area: float, ratio: float, outer: tuple[int, int], draws: tuple[int, in
         (draw * (room - side + 1)) >> 32 for draw, room, side in zip(draws, outer, (width, height), strict=True)
     )
     return Box(left, top, width, height)
-
-
-def _happens(draw: int, probability: float) -> bool:
-    return draw < probability * 2.0**32
 
 
 def _between(draw: int, limits: tuple[float, float]) -> float:

@@ -1,12 +1,13 @@
 """Steps and the rows of their row groups -> batches, decoded by a few threads straight into one block per batch."""
 
 import contextlib
+import math
 import sys
 from collections import deque
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 
 import cv2
 import numpy as np
@@ -18,8 +19,8 @@ from training.feed.decode import ChooseBox, DecodeSettings, centre_box, jpeg_siz
 from training.feed.order import Step
 from training.feed.reader import Reader, Rows
 
-# Pictures that one thread decodes at a time: enough to make handing out cheap, few enough to share a batch evenly.
-CHUNK_ROWS = 32
+# Pictures that a thread decodes at a time: enough to make handing out cheap, few enough to stay in the cache.
+MOST_CHUNK_ROWS = 64
 # Batches in decoding at once, so that no thread waits for the last picture of a batch.
 DECODING_BATCHES = 2
 # Blocks of pixels kept for use again; more than a queue of usual length and its consumer hold.
@@ -43,7 +44,7 @@ class Painter:
     def __init__(self, settings: DecodeSettings, augment: Augment | None) -> None:
         self.size_px = settings.size_px
         self._augment = augment
-        self._centre = partial(centre_box, settings=settings)
+        self._centre: ChooseBox = lru_cache(maxsize=1024)(partial(centre_box, settings=settings))
 
     def paint(self, block: Picture, picks: list[Pick]) -> None:
         """Fill ``block`` (B, S, S, 3) with the pictures of as many rows.
@@ -93,7 +94,14 @@ def batches(
             picks = [(opened[load], row) for load, row in zip(step.loads.tolist(), step.rows.tolist(), strict=True)]
             for load in step.closes:
                 del opened[load]
-            decoding.append(_decode(blocks.take(len(picks)), picks, painter, executor))
+            chunk_rows = min(MOST_CHUNK_ROWS, math.ceil(len(picks) / threads))
+            block = blocks.take(len(picks))
+            chunks = [
+                executor.submit(painter.paint, block[start : start + chunk_rows], picks[start : start + chunk_rows])
+                for start in range(0, len(picks), chunk_rows)
+            ]
+            decoding.append(_Decoding(block, picks, chunks))
+            del block  # held here it could not be used again
             if len(decoding) == DECODING_BATCHES:
                 yield decoding.popleft().batch()
         while decoding:
@@ -127,14 +135,6 @@ class _Decoding:
             labels=torch.tensor([rows.labels[row] for rows, row in self.picks], dtype=torch.int64),
             image_ids=[rows.image_ids[row] for rows, row in self.picks],
         )
-
-
-def _decode(block: Picture, picks: list[Pick], painter: Painter, executor: ThreadPoolExecutor) -> _Decoding:
-    chunks = [
-        executor.submit(painter.paint, block[start : start + CHUNK_ROWS], picks[start : start + CHUNK_ROWS])
-        for start in range(0, len(picks), CHUNK_ROWS)
-    ]
-    return _Decoding(block, picks, chunks)
 
 
 class _Blocks:

@@ -1,8 +1,8 @@
 """A run as one HTML page that needs nothing but a browser.
 
 Read in this order: `artefact` (what is read of Parquet, and how little), `funnel` (where the pictures went),
-`selection` and `gallery` (which of them are shown, and how), `curves` and `charts` (numbers to drawings), `lineage` (what
-was made of what), `page` (all of it together, through `page.html`).
+`selection` and `gallery` (which of them are shown, and how), `curves` and `charts` (numbers to drawings), `lineage`
+(what was made of what), `page` (all of it together, through `page.html`).
 """
 
 from training.report.page import build_report

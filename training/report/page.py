@@ -104,14 +104,12 @@ def _training_figures(dataset: Artefact | None, metrics: list[Row]) -> list[Figu
     figures = []
     if dataset:
         train = dataset.manifest.facts["splits"]["train"]
-        figures.append(Figure("identities trained on", f"{train['classes']:,}", f"{train['rows']:,} pictures"))
+        figures.append(Figure("identities", f"{train['classes']:,}", f"{train['rows']:,} training pictures"))
     steps = [row for row in metrics if "loss" in row]
     if steps:
         speed = statistics.median(row["images_per_second"] for row in steps)
         waited = sum(row["feed_wait_seconds"] for row in steps) / max(1e-9, sum(row["step_seconds"] for row in steps))
-        figures.append(
-            Figure("images per second", f"{speed:,.0f}", f"{_percent(waited)} of the time waiting for the feed")
-        )
+        figures.append(Figure("images/s", f"{speed:,.0f}", f"{_percent(waited)} waiting for the feed"))
     return figures
 
 

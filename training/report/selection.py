@@ -76,7 +76,7 @@ def duplicate_groups(decisions: Artefact, *, num_groups: int, per_group: int) ->
     group_ids = _extreme_groups(decisions, where=is_duplicate, limit=num_groups)
     is_shown = ds.field(GROUP_ID).isin(group_ids) & (is_duplicate | (ds.field(STATUS) == KEPT))
     groups = _grouped(row for piece in decisions.scan(COLUMNS, where=is_shown) for row in _decisions(piece))
-    return _shelved(groups, group_ids, per_group=per_group)
+    return _shelved(groups, group_ids.to_pylist(), per_group=per_group)
 
 
 def conflicts(decisions: Artefact, *, num_groups: int, per_group: int) -> list[Chosen]:
@@ -85,10 +85,10 @@ def conflicts(decisions: Artefact, *, num_groups: int, per_group: int) -> list[C
     group_ids = _extreme_groups(decisions, where=is_conflict, limit=num_groups)
     is_shown = is_conflict & (ds.field(GROUP_ID).isin(group_ids) | ds.field(IMAGE_ID).isin(group_ids))
     groups = _grouped(row for piece in decisions.scan(COLUMNS, where=is_shown) for row in _decisions(piece))
-    return _shelved(groups, group_ids, per_group=per_group)
+    return _shelved(groups, group_ids.to_pylist(), per_group=per_group)
 
 
-def _extreme_groups(decisions: Artefact, *, where: ds.Expression, limit: int) -> list[str]:
+def _extreme_groups(decisions: Artefact, *, where: ds.Expression, limit: int) -> pa.StringArray:
     """The groups of the greatest distance; of equals those of the smallest name."""
     order: Order = [(DISTANCE, "descending"), (GROUP_ID, "ascending")]
     best = pa.table({GROUP_ID: pa.array([], pa.string()), DISTANCE: pa.array([], pa.int32())})
@@ -100,8 +100,7 @@ def _extreme_groups(decisions: Artefact, *, where: ds.Expression, limit: int) ->
         grouped = pa.concat_tables([best, rows]).group_by(GROUP_ID).aggregate([(DISTANCE, "max")])
         renamed = grouped.rename_columns([_original(name) for name in grouped.column_names])
         best = renamed.take(pc.select_k_unstable(renamed, k=limit, sort_keys=order)).select([GROUP_ID, DISTANCE])
-    names: list[str] = best.sort_by(order)[GROUP_ID].to_pylist()
-    return names
+    return best.sort_by(order)[GROUP_ID].combine_chunks()
 
 
 def _original(name: str) -> str:

@@ -105,7 +105,7 @@ def test_hostile_names_are_shown_and_not_obeyed(trained):
 
 def test_headline_result_and_lineage_are_on_the_page(trained):
     text = _read(trained).text
-    for expected in ("87.5 % ± 1.2 %, 2 folds", "0.9321", "images per second 321 20.0 %", "too few pairs", "1 min 01 s",
+    for expected in ("87.5 % ± 1.2 %, 2 folds", "0.9321", "images/s 321 20.0 %", "too few pairs", "1 min 01 s",
                      "f00d", "d3c1", "lr: 0.1", "40 pairs of somewhere"):  # fmt: skip
         assert expected in text
 

@@ -13,7 +13,6 @@ from training.feed import Batch
 from training.optim import OptimiserSettings, build_optimiser
 from training.strategies import NotFiniteError, StrategySettings, build_strategy
 
-
 SMALL_BUCKETS = StrategySettings(bucket_mib=0.001)
 
 

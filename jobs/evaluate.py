@@ -1,0 +1,46 @@
+"""The job that judges a finished model."""
+
+import sys
+
+import torch
+
+from jobs.entry import JobContext, run_job
+from pipelines import manifest
+from training.comm import Comm, open_comm
+from training.evaluate import evaluate
+from training.model_file import read_model
+
+RESULT_NAME = "result.json"
+
+
+def evaluate_model(context: JobContext) -> None:
+    """Embed the pairs' pictures over all ranks; rank 0 writes the result."""
+    comm = open_comm(context.settings.place.comm)
+    try:
+        _evaluate(context, comm)
+    finally:
+        comm.close()
+
+
+def _evaluate(context: JobContext, comm: Comm) -> None:
+    backbone, card = read_model(context.parents["train"])
+    if torch.cuda.is_available():
+        backbone = backbone.to(torch.device("cuda", comm.local_rank))
+    result = evaluate(
+        backbone,
+        context.settings.evaluate,
+        comm,
+        dataset=context.parents["shard"],
+        size_px=card.model.input_size_px,
+    )
+    if comm.rank == 0:
+        manifest.clear(context.folder)
+        path = context.folder / RESULT_NAME
+        manifest.write_atomically(path, (result.model_dump_json(indent=1) + "\n").encode())
+        context.finish(counts={"pairs": result.num_pairs}, files=[manifest.describe(context.folder, path)])
+        context.progress(1, 1, f"accuracy {result.accuracy:.2%} ± {result.accuracy_std:.2%}, AUC {result.auc:.4f}")
+    comm.barrier()
+
+
+if __name__ == "__main__":
+    sys.exit(run_job("evaluate", evaluate_model))

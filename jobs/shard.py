@@ -1,0 +1,69 @@
+"""The job that writes the dataset: kept pictures in shards, and the table of labels beside them."""
+
+import sys
+from typing import Any
+
+import pyarrow as pa
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from jobs.entry import JobContext, run_job
+from jobs.spark_work import read_artefact, spark_session
+from pipelines import manifest
+from pipelines.parquet import remove_unlisted, write_files, write_table
+from pipelines.records import DATASET, IDENTITY, IMAGE, IMAGE_ID, KEPT, LABEL, LABELS, SOURCE, SPLIT
+from pipelines.shard import place_rows, shard
+
+
+def write_dataset(context: JobContext) -> None:
+    """Write the shards of every split, labels.parquet, and the manifest."""
+    settings = context.settings
+    num_kept = manifest.read(context.parents["curate"]).counts[KEPT]
+    manifest.clear(context.folder)
+    with spark_session(context) as spark:
+        decisions = read_artefact(spark, context.parents["curate"])
+        records = read_artefact(spark, context.parents["ingest"]).select(IMAGE_ID, SOURCE, IMAGE)
+        rows = shard(records, place_rows(decisions, settings.shard, seed=settings.seed))
+        files = write_files(rows, context.folder, schema=DATASET, rows_per_group=settings.shard.rows_per_group)
+        labels = _label_table(decisions)
+    num_rows = sum(file.rows for file in files)
+    assert num_rows == num_kept, f"{num_kept} kept pictures became {num_rows} rows of the dataset"
+    files.append(write_table(labels, context.folder, "labels"))
+    remove_unlisted(context.folder, files)
+    splits = _summary(labels)
+    context.finish(counts={"rows": num_rows}, files=files, facts={"splits": splits})
+    told = ", ".join(f"{name} {side['rows']:,} images of {side['classes']:,}" for name, side in splits.items())
+    context.progress(1, 1, told)
+
+
+def _label_table(decisions: DataFrame) -> pa.Table:
+    counted = (
+        decisions.where(F.col("status") == KEPT)
+        .groupBy(SPLIT, LABEL, IDENTITY)
+        .agg(F.count(F.lit(1)).alias("num_images"))
+        .orderBy(SPLIT, LABEL)
+    )
+    return counted.toArrow().select(LABELS.names).cast(LABELS)
+
+
+def _summary(labels: pa.Table) -> dict[str, Any]:
+    """Rows, classes and the spread of images per class, by split."""
+    grouped = labels.group_by(SPLIT).aggregate(
+        [("num_images", kind) for kind in ("sum", "count", "min", "approximate_median", "max")]
+    )
+    return {
+        row[SPLIT]: {
+            "rows": row["num_images_sum"],
+            "classes": row["num_images_count"],
+            "images_per_class": {
+                "min": row["num_images_min"],
+                "median": row["num_images_approximate_median"],
+                "max": row["num_images_max"],
+            },
+        }
+        for row in sorted(grouped.to_pylist(), key=lambda row: str(row[SPLIT]))
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(run_job("shard", write_dataset))

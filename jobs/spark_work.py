@@ -1,0 +1,47 @@
+"""What the Spark jobs share: a session for the job's time, its progress, and the tables of finished artefacts."""
+
+import contextlib
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from pyspark.sql import DataFrame, SparkSession
+
+from jobs.entry import JobContext
+from pipelines import manifest
+from pipelines.session import build_session
+
+_POLL_SECONDS = 0.5
+
+
+@contextlib.contextmanager
+def spark_session(context: JobContext) -> Iterator[SparkSession]:
+    """A session that reports its tasks as the job's progress."""
+    spark = build_session(f"ringmill {context.settings.name} {context.stage.name}")
+    spark.sparkContext.setLogLevel("WARN")
+    ended = threading.Event()
+    watcher = threading.Thread(target=_watch, args=(spark, context.progress, ended), daemon=True)
+    watcher.start()
+    try:
+        yield spark
+    finally:
+        ended.set()
+        watcher.join()
+        spark.stop()
+
+
+def read_artefact(spark: SparkSession, folder: Path) -> DataFrame:
+    """The rows of a finished artefact: the files that its manifest lists, and no others."""
+    paths = [str(folder / file.path) for file in manifest.read(folder).files if file.row_groups]
+    return spark.read.parquet(*paths)
+
+
+def _watch(spark: SparkSession, progress: Callable[[int, int, str], None], ended: threading.Event) -> None:
+    tracker = spark.sparkContext.statusTracker()
+    while not ended.wait(_POLL_SECONDS):
+        stages = [tracker.getStageInfo(stage) for stage in tracker.getActiveStageIds()]
+        running = [stage for stage in stages if stage is not None]
+        if running:
+            done = sum(stage.numCompletedTasks for stage in running)
+            total = sum(stage.numTasks for stage in running)
+            progress(done, total, f"{done}/{total} tasks")

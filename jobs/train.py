@@ -1,0 +1,140 @@
+"""The job that trains: builds the parts from the settings, runs the loop, leaves the model."""
+
+import logging
+import sys
+from collections.abc import Callable
+
+import torch
+from torch import nn
+
+from jobs.entry import JobContext, run_job
+from pipelines import manifest
+from pipelines.settings import UserError
+from training.comm import Comm, open_comm
+from training.evaluate import EvaluateSettings, evaluate
+from training.feed import Feed
+from training.loop import train
+from training.model_file import ModelCard, write_model
+from training.models import build_backbone
+from training.objectives import build_objective
+from training.optim import build_optimiser
+from training.parts import Hooks, Parts
+from training.precision import needs_loss_scaling
+from training.schedule import learning_rate
+from training.strategies import build_strategy
+
+_MIN_CLASSES = 2
+_VALIDATION_PAIRS = 1000
+_VALIDATION_FOLDS = 2
+
+
+def train_model(context: JobContext) -> None:
+    """Train from the newest checkpoint on; rank 0 leaves the model and the manifest."""
+    logging.getLogger("petastorm").setLevel(logging.WARNING)
+    comm = open_comm(context.settings.place.comm)
+    try:
+        _train(context, comm)
+    finally:
+        comm.close()
+
+
+def _train(context: JobContext, comm: Comm) -> None:
+    settings, dataset = context.settings, context.parents["shard"]
+    num_classes = _num_classes(context)
+    device = torch.device("cuda", comm.local_rank) if torch.cuda.is_available() else torch.device("cpu")
+    torch.manual_seed(settings.seed)
+    # Channels last is the layout in which the feed lays its pictures down and in which the CPU's convolutions run fastest.
+    backbone: nn.Module = build_backbone(settings.model).to(device, memory_format=torch.channels_last)
+    objective = build_objective(
+        settings.objective, num_classes=num_classes, embedding_dim=settings.model.embedding_dim
+    ).to(device)
+    feed = Feed(
+        dataset,
+        "train",
+        settings.feed,
+        seed=settings.seed,
+        global_batch_size=settings.recipe.batch_size,
+        rank=comm.rank,
+        size=comm.size,
+    )
+    strategy = build_strategy(
+        settings.strategy,
+        [backbone, objective],
+        build_optimiser(settings.recipe.optimiser, [backbone, objective]),
+        comm,
+        clip_norm=settings.recipe.optimiser.clip_norm,
+        has_loss_scaling=needs_loss_scaling(settings.recipe.precision, device),
+    )
+    parts = Parts(feed, backbone, objective, strategy, _schedule(context, feed.steps_per_epoch), comm)
+    hooks = Hooks(progress=context.progress, validate=_validation(context, backbone, comm))
+    num_steps = train(parts, settings.recipe, context.folder, seed=settings.seed, hooks=hooks)
+    if comm.rank == 0:
+        card = ModelCard(
+            model=settings.model,
+            decode=settings.feed.decode,
+            dataset=settings.fingerprints["shard"],
+            num_classes=num_classes,
+            num_steps=num_steps,
+        )
+        paths = write_model(context.folder, backbone, card)
+        context.finish(
+            counts={"steps": num_steps, "classes": num_classes},
+            files=[manifest.describe(context.folder, path) for path in paths],
+        )
+        context.progress(num_steps, num_steps, f"{num_steps:,} steps on {num_classes:,} identities")
+    comm.barrier()
+
+
+def _num_classes(context: JobContext) -> int:
+    settings, dataset = context.settings, context.parents["shard"]
+    if settings.feed.decode.size_px != settings.model.input_size_px:
+        raise UserError(
+            f"feed.decode.size_px={settings.feed.decode.size_px} is not model.input_size_px="
+            f"{settings.model.input_size_px}; set one of them only, they follow each other"
+        )
+    num_classes = int(manifest.read(dataset).facts["splits"]["train"]["classes"])
+    if num_classes < _MIN_CLASSES:
+        raise UserError(
+            f"{dataset} has {num_classes} identity to train on and at least {_MIN_CLASSES} are needed; give more "
+            "identities, or set curate.split.val_fraction=0"
+        )
+    return num_classes
+
+
+def _schedule(context: JobContext, steps_per_epoch: int) -> Callable[[int], float]:
+    recipe = context.settings.recipe
+
+    def rate(step: int) -> float:
+        return learning_rate(
+            recipe.schedule,
+            step=step,
+            steps_per_epoch=steps_per_epoch,
+            epochs=recipe.epochs,
+            global_batch_size=recipe.batch_size,
+        )
+
+    return rate
+
+
+def _validation(context: JobContext, backbone: nn.Module, comm: Comm) -> Callable[[], dict[str, float]]:
+    """Verification on pairs of held-out identities, where there are any."""
+    settings, dataset = context.settings, context.parents["shard"]
+    held_out = manifest.read(dataset).facts["splits"].get("val", {"classes": 0})
+    if held_out["classes"] < _MIN_CLASSES:
+        return dict
+    pairs = EvaluateSettings(
+        crop=settings.feed.decode.crop,
+        fit=settings.feed.decode.fit,
+        num_pairs=_VALIDATION_PAIRS,
+        folds=_VALIDATION_FOLDS,
+    )
+
+    def validate() -> dict[str, float]:
+        result = evaluate(backbone, pairs, comm, dataset=dataset, size_px=settings.model.input_size_px)
+        return {"val_accuracy": result.accuracy}
+
+    return validate
+
+
+if __name__ == "__main__":
+    sys.exit(run_job("train", train_model))

@@ -1,0 +1,121 @@
+"""A job alone: from run.yaml to an exit code."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from jobs.entry import JobContext, run_job
+from jobs.settings import RunSettings, freeze
+from jobs.stages import Stage, plan
+from pipelines.manifest import clear, read
+from pipelines.settings import UserError
+
+Build = Callable[..., RunSettings]
+
+
+@pytest.fixture()
+def frozen(settings_of: Build, river: tuple[Stage, ...]) -> RunSettings:
+    settings = settings_of()
+    prints = {one.name: one.fingerprint for one in plan(settings, river)}
+    settings = settings.model_copy(update={"fingerprints": prints})
+    freeze(settings, settings.folder / "run.yaml")
+    return settings
+
+
+@pytest.fixture()
+def run(frozen: RunSettings, river: tuple[Stage, ...]) -> Callable[[Callable[[JobContext], None]], int]:
+    return lambda work: run_job("grind", work, argv=["--run", str(frozen.folder / "run.yaml")], stages=river)
+
+
+Run = Callable[[Callable[[JobContext], None]], int]
+
+
+def finish(context: JobContext) -> None:
+    clear(context.folder)
+    context.finish(counts={"rows": 1}, files=[])
+
+
+def test_a_finished_job_leaves_a_manifest_that_says_where_it_came_from(run: Run, frozen: RunSettings) -> None:
+    assert run(finish) == 0
+    manifest = read(frozen.store / "flour" / frozen.fingerprints["grind"])
+    assert manifest.fingerprint == frozen.fingerprints["grind"]
+    assert manifest.settings == {"grind": {"rows": 3, "fault": ""}}
+
+
+def test_a_job_whose_artefact_is_there_does_nothing(run: Run) -> None:
+    run(finish)
+    assert run(lambda context: pytest.fail("worked again")) == 0
+
+
+def test_a_mistake_of_the_user_is_exit_code_2_and_one_line(
+    run: Run, frozen: RunSettings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def work(context: JobContext) -> None:
+        raise UserError("x=1 is wrong; take 2")
+
+    assert run(work) == 2
+    assert capsys.readouterr().err.splitlines()[-1] == "ringmill: x=1 is wrong; take 2"
+    fault = json.loads(frozen.log_file("grind").with_suffix(".fault").read_text())
+    assert fault == {"is_users": True, "line": "x=1 is wrong; take 2"}
+
+
+def test_a_fault_of_ours_is_exit_code_1(run: Run, frozen: RunSettings) -> None:
+    def work(context: JobContext) -> None:
+        raise ZeroDivisionError("by nothing\nat all")
+
+    assert run(work) == 1
+    fault = json.loads(frozen.log_file("grind").with_suffix(".fault").read_text())
+    assert fault == {"is_users": False, "line": "ZeroDivisionError: by nothing"}
+
+
+def test_the_mistake_of_the_user_outweighs_the_ranks_that_fail_in_its_wake(run: Run, frozen: RunSettings) -> None:
+    def mistake(context: JobContext) -> None:
+        raise UserError("mine")
+
+    def wake(context: JobContext) -> None:
+        raise ConnectionError("rank 0 left")
+
+    run(mistake)
+    run(wake)
+    assert json.loads(frozen.log_file("grind").with_suffix(".fault").read_text())["line"] == "mine"
+
+
+def test_a_stage_whose_parent_is_missing_names_the_stage_to_run(
+    frozen: RunSettings, river: tuple[Stage, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run_job("press", finish, argv=["--run", str(frozen.folder / "run.yaml")], stages=river) == 2
+    assert "run the stage grind first" in capsys.readouterr().err
+
+
+def test_a_missing_run_yaml_is_exit_code_2(
+    tmp_path: Path, river: tuple[Stage, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run_job("grind", finish, argv=["--run", str(tmp_path / "run.yaml")], stages=river) == 2
+    assert "does not exist" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("variable", "launcher", "rank"), [("HOROVOD_RANK", "ranks", 3), ("RANK", "ranks", 3), ("RANK", "local", 0)]
+)
+def test_only_stages_of_ranks_have_one(
+    variable: str,
+    launcher: str,
+    rank: int,
+    frozen: RunSettings,
+    river: tuple[Stage, ...],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    import dataclasses
+
+    monkeypatch.setenv(variable, "3")
+    stages = (dataclasses.replace(river[0], launcher=launcher),)
+    seen = []
+    run_job(
+        "grind",
+        lambda context: seen.append(context.rank),
+        argv=["--run", str(frozen.folder / "run.yaml")],
+        stages=stages,
+    )
+    assert seen == [rank]

@@ -1,0 +1,186 @@
+"""Composing, checking, freezing: every mistake is one line that names key, value and remedy."""
+
+import logging
+import math
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+
+from jobs.place import PlaceSettings
+from jobs.settings import CONF, OWNERS, PROJECT, RunSettings, compose, freeze, group_options, load
+from pipelines.settings import UserError
+
+Compose = Callable[..., RunSettings]
+MILL_OWNERS = {"bake": "mill_settings:BakeSettings", "salt": "mill_settings:SaltSettings"}
+
+CONF_FILES = {
+    "config.yaml": "defaults:\n  - bake: rye\n  - place: local\n  - _self_\n  - system: null\nname: loaf\nsalt:\n  grams: 3\n",
+    "bake/rye.yaml": "flour: rye\noven:\n  degrees: 1e+2\n",
+    "bake/wheat.yaml": "flour: wheat\nlabel: ${name}\n",
+    "place/local.yaml": "hosts: localhost:2\n",
+    "place/far.yaml": "hosts: ???\n",
+    "system/glazed.yaml": "# @package _global_\ndefaults:\n  - override /bake: wheat\nbake:\n  is_glazed: true\n",
+}
+
+
+@pytest.fixture()
+def compose_mill(river: object, tmp_path: Path) -> Compose:
+    """Composes the settings of the river from a conf/ of its own."""
+    conf = tmp_path / "conf"
+    for name, text in CONF_FILES.items():
+        (conf / name).parent.mkdir(parents=True, exist_ok=True)
+        (conf / name).write_text(text)
+
+    def run(*overrides: str) -> RunSettings:
+        return compose([*overrides, f"runs={tmp_path / 'runs'}"], conf, owners=MILL_OWNERS)
+
+    return run
+
+
+def test_groups_and_values_come_together(compose_mill: Compose) -> None:
+    settings = compose_mill("bake=wheat", "bake.oven.degrees=180", "seed=7")
+    assert settings.seed == 7
+    assert settings.sections["salt"] == {"grams": 3}
+    assert settings.sections["bake"]["flour"] == "wheat"
+    assert settings.sections["bake"]["oven"] == {"degrees": 180.0, "minutes": 40}
+    assert settings.sections["bake"]["label"] == "loaf"
+
+
+def test_a_system_overrides_groups_and_the_command_line_overrides_the_system(compose_mill: Compose) -> None:
+    assert compose_mill("system=glazed").sections["bake"]["flour"] == "wheat"
+    assert compose_mill("system=glazed", "bake.is_glazed=false").sections["bake"]["is_glazed"] is False
+
+
+def test_composing_leaves_the_process_as_it_was(compose_mill: Compose) -> None:
+    before = (os.getcwd(), logging.getLogger().handlers[:], logging.getLogger().level)
+    compose_mill()
+    assert (os.getcwd(), logging.getLogger().handlers[:], logging.getLogger().level) == before
+
+
+MISTAKES = {
+    "bake.flower=rye": r"there is no setting bake\.flower; did you mean bake\.flour\?",
+    "bake.oven.minuts=3": r"there is no setting bake\.oven\.minuts; did you mean bake\.oven\.minutes\?",
+    "bkae.flour=rye": r"there is no setting bkae; did you mean bake\?",
+    "place.host=a:1": r"there is no setting place\.host; did you mean place\.hosts\?",
+    "zzz=1": r"there is no setting zzz; known here: bake, name, place, runs, salt, seed, store",
+    "bake=spelt": r"bake=spelt: there is no conf/bake/spelt\.yaml; choose one of rye, wheat",
+    "system=panini": r"system=panini: there is no conf/system/panini\.yaml; choose one of glazed",
+    "bake.flour=spelt": r"bake\.flour=spelt: choose 'rye' or 'wheat'",
+    "bake.oven.degrees=301": r"bake\.oven\.degrees=301: must be at most 300\.0",
+    "bake.oven.degrees=hot": r"bake\.oven\.degrees=hot: must be a number",
+    "bake.oven.degrees=inf": r"bake\.oven\.degrees=inf: must be a finite number",
+    "bake.oven.minutes=1.5": r"bake\.oven\.minutes=1\.5: must be a whole number",
+    "bake.oven.minutes=40min": r"bake\.oven\.minutes=40min: must be a whole number",
+    "bake.is_glazed=true": r"bake: rye is not glazed: choose wheat, or set is_glazed to false",
+    "bake.oven=3": r"bake\.oven=3: must be a group of settings, given key by key",
+    "~salt": r"salt\.grams is not given; add salt\.grams=VALUE",
+    "place=far": r"place\.hosts is not given; add place\.hosts=VALUE",
+    "seed=-1": r"seed=-1: must be at least 0",
+    "name=../x": r"name=\.\./x: must match .*",
+    "place.hosts=here": r"place\.hosts=here: 'here' is not HOST:SLOTS; write such as localhost:2 or a:4,b:4",
+    "place.driver_memory=2GB": r"place\.driver_memory=2GB: must match .*",
+    "seed": r"'seed' is no setting; write key=value, such as recipe\.epochs=5",
+    "bake.label=[1": r"the settings .*bake\.label=\[1.* cannot be read: .*",
+    "bake.label=${nothing}": r"the settings .* cannot be read: Interpolation key 'nothing' not found",
+    "name=2026_1": r"name=20261: must be a text; quote it, .*",
+}
+
+
+@pytest.mark.parametrize("override", MISTAKES)
+def test_a_mistake_is_one_line_that_names_key_value_and_remedy(compose_mill: Compose, override: str) -> None:
+    with pytest.raises(UserError, match=f"^{MISTAKES[override]}$") as raised:
+        compose_mill(override)
+    assert "\n" not in str(raised.value)
+
+
+def test_a_composition_checked_before_is_not_checked_again(compose_mill: Compose, monkeypatch: Any) -> None:
+    first = compose_mill("seed=3")
+    freeze(first, first.folder / "run.yaml")
+    monkeypatch.setattr("jobs.settings.check_section", lambda *_: pytest.fail("checked again"))
+    assert compose_mill("seed=3") == first
+    with pytest.raises(pytest.fail.Exception, match="checked again"):
+        compose_mill("seed=4")
+
+
+texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
+floats = st.floats(allow_nan=False, allow_infinity=False)
+values = st.recursive(
+    st.none() | st.booleans() | st.integers() | floats | texts,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(texts, inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@hypothesis_settings(max_examples=60, deadline=None)
+@given(
+    sections=st.dictionaries(st.sampled_from(["bake", "salt", "1", "on"]), st.dictionaries(texts, values, max_size=4)),
+    seed=st.integers(0, 2**32 - 1),
+    master=st.sampled_from(["local[2]", "yarn", "spark://a:7077"]),
+)
+def test_run_yaml_loads_to_an_equal_model(sections: dict[str, Any], seed: int, master: str) -> None:
+    settings = RunSettings(seed=seed, place=PlaceSettings(master=master), sections=sections, fingerprints={"a": "0123"})
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "run.yaml")
+        freeze(settings, path)
+        assert load(path) == settings
+
+
+@pytest.mark.parametrize("value", [1e-5, 1e5, 0.1, 1 / 3, math.ulp(1.0), 1.0, 5e-324, 1.7976931348623157e308])
+def test_floats_survive_run_yaml(tmp_path: Path, value: float) -> None:
+    freeze(RunSettings(sections={"bake": {"lr": value}}), tmp_path / "run.yaml")
+    again = load(tmp_path / "run.yaml").sections["bake"]["lr"]
+    assert (again, type(again)) == (value, float)
+
+
+@pytest.mark.parametrize(
+    ("content", "line"),
+    [("a: [1", "is no YAML"), ("3", "holds no settings"), ("seed: -1", "seed=-1: must be at least 0")],
+)
+def test_a_run_yaml_that_is_none_is_one_line(tmp_path: Path, content: str, line: str) -> None:
+    (tmp_path / "run.yaml").write_text(content)
+    with pytest.raises(UserError, match=line) as raised:
+        load(tmp_path / "run.yaml")
+    assert "\n" not in str(raised.value)
+
+
+def test_a_missing_run_yaml_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="does not exist"):
+        load(tmp_path / "run.yaml")
+
+
+def test_loading_settings_imports_neither_hydra_nor_torch_nor_pyspark(tmp_path: Path) -> None:
+    freeze(RunSettings(), tmp_path / "run.yaml")
+    code = (
+        "import sys; from pathlib import Path; from jobs.settings import load; load(Path(sys.argv[1]));"
+        "print({'hydra', 'torch', 'pyspark', 'petastorm'} & sys.modules.keys())"
+    )
+    told = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / "run.yaml")],
+        capture_output=True,
+        text=True,
+        cwd=PROJECT,
+        check=True,
+    )
+    assert told.stdout.strip() == "set()"
+
+
+def test_every_section_is_an_attribute_of_the_settings() -> None:
+    assert all(hasattr(RunSettings, name) for name in OWNERS)
+
+
+@pytest.mark.slow()
+def test_every_choice_of_the_shipped_groups_composes(tmp_path: Path) -> None:
+    given_ = [f"runs={tmp_path}", "source.path=images", "place.master=local[1]", "place.hosts=localhost:2"]
+    for group, options in group_options(CONF).items():
+        for option in options:
+            chosen = compose([f"{group}={option}", *given_])
+            assert set(chosen.sections) == set(OWNERS)

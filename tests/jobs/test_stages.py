@@ -1,0 +1,132 @@
+"""Fingerprints: what changes them, what does not, and what that redoes."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from jobs.place import PlaceSettings
+from jobs.settings import OWNERS, RunSettings
+from jobs.stages import STAGES, plan
+
+
+def prints(settings: RunSettings) -> dict[str, str]:
+    return {planned.name: planned.fingerprint for planned in plan(settings)}
+
+
+def changed(settings: RunSettings, section: str, **values: Any) -> RunSettings:
+    sections = {**settings.sections, section: {**settings.sections[section], **values}}
+    return settings.model_copy(update={"sections": sections})
+
+
+def redone(before: RunSettings, after: RunSettings) -> list[str]:
+    old, new = prints(before), prints(after)
+    return [name for name in new if new[name] != old[name]]
+
+
+ALL = [stage.name for stage in STAGES]
+
+
+@pytest.mark.parametrize(
+    ("section", "first"),
+    [
+        ("pixels", "ingest"),
+        ("curate", "curate"),
+        ("shard", "shard"),
+        ("feed", "train"),
+        ("model", "train"),
+        ("objective", "train"),
+        ("strategy", "train"),
+        ("recipe", "train"),
+        ("evaluate", "evaluate"),
+    ],
+)
+def test_a_section_redoes_its_stage_and_what_lies_downstream(
+    real_settings: RunSettings, section: str, first: str
+) -> None:
+    assert redone(real_settings, changed(real_settings, section, new=1)) == ALL[ALL.index(first) :]
+
+
+def test_another_cut_of_the_source_redoes_everything(real_settings: RunSettings) -> None:
+    assert redone(real_settings, changed(real_settings, "source", chunk_images=11)) == ALL
+
+
+def test_every_section_is_read_by_a_stage() -> None:
+    assert {name for stage in STAGES for name in stage.reads} == OWNERS.keys() | {"seed"}
+
+
+def test_the_seed_spares_the_records(real_settings: RunSettings) -> None:
+    assert redone(real_settings, real_settings.model_copy(update={"seed": 1})) == ALL[1:]
+
+
+def test_the_place_and_the_names_redo_nothing(real_settings: RunSettings) -> None:
+    elsewhere = real_settings.model_copy(
+        update={"place": PlaceSettings(hosts="a:8", threads_per_rank=4), "name": "other", "store": Path("elsewhere")}
+    )
+    assert redone(real_settings, elsewhere) == []
+
+
+def test_settings_that_only_change_the_time_redo_nothing(real_settings: RunSettings) -> None:
+    assert redone(real_settings, changed(real_settings, "feed", threads=8)) == []
+
+
+def test_a_new_image_redoes_everything(real_settings: RunSettings) -> None:
+    before = prints(real_settings)
+    Path(real_settings.sections["source"]["path"], "c.jpg").write_bytes(b"c")
+    assert not set(before.values()) & set(prints(real_settings).values())
+
+
+def test_other_pairs_redo_the_evaluation(real_settings: RunSettings, tmp_path: Path) -> None:
+    pairs = tmp_path / "lfw.bin"
+    pairs.write_bytes(b"1")
+    settings = changed(real_settings, "evaluate", path=str(pairs))
+    before = prints(settings)
+    pairs.write_bytes(b"22")
+    after = prints(settings)
+    assert [name for name in after if after[name] != before[name]] == ["evaluate", "report"]
+
+
+def test_artefacts_lie_in_the_store_under_kind_and_fingerprint(real_settings: RunSettings) -> None:
+    planned = plan(real_settings)
+    assert [one.folder.parent.name for one in planned[:-1]] == [
+        "records",
+        "decisions",
+        "dataset",
+        "model",
+        "evaluation",
+    ]
+    assert all(
+        one.folder.name == one.fingerprint and one.folder.parents[1] == real_settings.store for one in planned[:-1]
+    )
+    assert planned[-1].folder == real_settings.folder
+
+
+def test_the_listing_of_the_source_comes_with_the_plan(real_settings: RunSettings) -> None:
+    listing = plan(real_settings)[0].listing
+    assert listing is not None
+    assert (listing.num_files, listing.num_bytes) == (2, 150)
+
+
+def finish_all(settings: RunSettings) -> dict[str, str]:
+    for one in plan(settings):
+        one.folder.mkdir(parents=True, exist_ok=True)
+        (one.folder / ("report.html" if one.stage.kind is None else "manifest.json")).touch()
+    return prints(settings)
+
+
+def test_a_folder_with_a_manifest_is_done(real_settings: RunSettings) -> None:
+    assert not any(one.is_done for one in plan(real_settings))
+    finished = finish_all(real_settings)
+    assert all(one.is_done for one in plan(real_settings, finished=finished))
+
+
+def test_a_report_of_other_work_is_not_this_report(real_settings: RunSettings) -> None:
+    finish_all(real_settings)
+    assert [one.name for one in plan(real_settings, finished={"report": "of another"}) if not one.is_done] == ["report"]
+
+
+def test_a_report_is_redone_when_an_artefact_is_missing(real_settings: RunSettings) -> None:
+    finished = finish_all(real_settings)
+    (plan(real_settings)[3].folder / "manifest.json").unlink()
+    due = [one.name for one in plan(real_settings, finished=finished) if not one.is_done]
+    assert due == ["train", "report"]

@@ -1,0 +1,63 @@
+"""Small picture sets with planted truth, and the stages over them."""
+
+import io
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+Draw = Callable[[int], NDArray[np.uint8]]
+
+
+@pytest.fixture(scope="session")
+def draw() -> Draw:
+    """A picture of low-frequency structure that no other seed resembles: (96, 80, 3) RGB."""
+
+    def drawn(seed: int) -> NDArray[np.uint8]:
+        rng = np.random.default_rng(seed)
+        coarse = rng.integers(0, 256, size=(8, 8, 3), dtype=np.uint8)
+        picture = cv2.resize(coarse, (80, 96), interpolation=cv2.INTER_CUBIC)
+        return np.clip(picture + rng.normal(0, 4, picture.shape), 0, 255).astype(np.uint8)
+
+    return drawn
+
+
+@pytest.fixture(scope="session")
+def to_jpeg() -> Callable[..., bytes]:
+    def encode(picture: NDArray[np.uint8], quality: int = 92) -> bytes:
+        return bytes(cv2.imencode(".jpg", picture[:, :, ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])[1])
+
+    return encode
+
+
+@pytest.fixture(scope="session")
+def write_images() -> Callable[[Path, dict[str, bytes]], Path]:
+    """Write named files below a folder."""
+
+    def write(root: Path, files: dict[str, bytes]) -> Path:
+        for name, content in files.items():
+            path = root / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
+        return root
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def write_tar() -> Callable[[Path, dict[str, bytes]], Path]:
+    """Write named members into a tar."""
+    import tarfile
+
+    def write(path: Path, files: dict[str, bytes]) -> Path:
+        with tarfile.open(path, "w") as archive:
+            for name, content in files.items():
+                member = tarfile.TarInfo(name)
+                member.size = len(content)
+                archive.addfile(member, io.BytesIO(content))
+        return path
+
+    return write
