@@ -88,15 +88,15 @@ def sample(
 def main(argv: list[str] | None = None) -> int:
     """The console script; the exit code is 0, 2 for a mistake of the user's, 1 for ours."""
     try:
-        app(args=argv, prog_name="ringmill", standalone_mode=False)
+        # Typer turns Ctrl-C into a returned exit code; a command that went well returns nothing.
+        if app(args=argv, prog_name="ringmill", standalone_mode=False) == INTERRUPTED_EXIT_CODE:
+            return _say("stopped; the same command goes on from here", INTERRUPTED_EXIT_CODE)
     except UserError as error:
         return _say(str(error), USER_EXIT_CODE)
     except TyperException as error:
         return _say(f"{error.format_message().rstrip(chr(46))}; see `ringmill --help`", USER_EXIT_CODE)
     except StageFailedError as error:
         return _say(str(error), 1)
-    except (KeyboardInterrupt, typer.Abort):
-        return _say("stopped; the same command goes on from here", INTERRUPTED_EXIT_CODE)
     except Exception as error:
         handle, log = tempfile.mkstemp(prefix="ringmill-", suffix=".log")
         with os.fdopen(handle, "w") as stream:
@@ -135,14 +135,14 @@ def _plan_table(planned: list[PlannedStage], expected: dict[str, Forecast]) -> T
         megabytes = "" if cost.num_bytes is None else f"{cost.num_bytes / 1e6:,.1f}"
         state = "cached" if one.is_done else "due"
         table.add_row(one.name, state, f"{cost.images:,}", megabytes, _time(cost), str(one.folder))
-    table.caption = "images and bytes are at most; ~ from earlier runs, ? from defaults, measured nowhere near here"
+    table.caption = "images and bytes are at most; ~ as earlier runs went, ? as on a machine of two cores"
     return table
 
 
 def _time(cost: Forecast) -> str:
     if not cost.seconds:
         return ""
-    return f"{'~' if cost.is_measured else '?'}{timedelta(seconds=round(cost.seconds))}"
+    return f"{'~' if cost.is_measured else '?'} {timedelta(seconds=round(cost.seconds))}"
 
 
 def _status_table(state: RunState) -> Table:

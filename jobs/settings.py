@@ -154,7 +154,7 @@ def freeze(settings: RunSettings, path: Path) -> None:
     content = settings.model_dump(mode="json")
     flat = {**{key: value for key, value in content.items() if key != "sections"}, **content["sections"]}
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, yaml.safe_dump(flat, sort_keys=False, allow_unicode=True).encode())
+    write_atomically(path, yaml.safe_dump(flat, sort_keys=False).encode())
 
 
 def load(path: Path) -> RunSettings:
@@ -190,30 +190,36 @@ def _compose_tree(overrides: Sequence[str], conf_folder: Path) -> Tree:
     from omegaconf import OmegaConf
     from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
-    groups = group_options(conf_folder)
-    wanted = [_as_hydra_override(override, groups) for override in overrides]
+    choices, values = _sort_overrides(overrides, group_options(conf_folder))
     try:
         with initialize_config_dir(str(conf_folder.absolute()), version_base="1.3"):
-            config = hydra_compose("config", overrides=wanted)
-        return cast(Tree, OmegaConf.to_container(config, resolve=True, throw_on_missing=True))
+            config = hydra_compose("config", overrides=choices)
+        # Values are read as YAML and not in Hydra's grammar, where the brackets of local[2] and the comma of a:4,b:4
+        # have a meaning of their own.
+        OmegaConf.set_struct(config, False)
+        merged = OmegaConf.merge(config, OmegaConf.from_dotlist(values))
+        return cast(Tree, OmegaConf.to_container(merged, resolve=True, throw_on_missing=True))
     except MissingMandatoryValue as error:
         raise UserError(f"{error.full_key} is not given; add {error.full_key}=VALUE") from None
-    except (HydraException, OmegaConfBaseException) as error:
+    except (HydraException, OmegaConfBaseException, yaml.YAMLError) as error:
         raise UserError(f"the settings {' '.join(overrides)} cannot be read: {_first_line(error)}") from None
 
 
-def _as_hydra_override(override: str, groups: Mapping[str, Sequence[str]]) -> str:
-    """A choice of a group as it is; a value with ++, so that a setting may be given that no file of conf/ names."""
-    key, equals, value = override.partition("=")
-    if override.startswith("~"):
-        return override
-    if not equals or not key:
-        raise UserError(f"{override!r} is no setting; write key=value, such as recipe.epochs=5")
-    if key not in groups:
-        return override if key.startswith("+") else f"++{override}"
-    if value not in (*groups[key], "null"):
-        raise UserError(f"{key}={value}: there is no conf/{key}/{value}.yaml; choose one of {', '.join(groups[key])}")
-    return override
+def _sort_overrides(overrides: Sequence[str], groups: Mapping[str, Sequence[str]]) -> tuple[list[str], list[str]]:
+    """The choices of groups, and the values; the latter may name a setting that no file of conf/ does."""
+    choices, values = [], []
+    for override in overrides:
+        key, equals, value = override.partition("=")
+        if not equals or not key:
+            raise UserError(f"{override!r} is no setting; write key=value, such as recipe.epochs=5")
+        if key not in groups:
+            values.append(override)
+        elif value in (*groups[key], "null"):
+            choices.append(override)
+        else:
+            options = ", ".join(groups[key])
+            raise UserError(f"{key}={value}: there is no conf/{key}/{value}.yaml; choose one of {options}")
+    return choices, values
 
 
 def _composition(tree: Tree) -> str:

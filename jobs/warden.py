@@ -52,15 +52,14 @@ def _wait_for_driver_to_die() -> None:
 
 
 def _end_descendants() -> None:
+    # Only those alive now are asked: what they start while they tidy up shall finish, if it does so in time.
+    for pid in _descendants():
+        _signal(pid, signal.SIGTERM)
     deadline = time.monotonic() + GRACE_SECONDS
-    asked: set[int] = set()
     while alive := _descendants():
-        for pid in alive:
-            if time.monotonic() > deadline:
+        if time.monotonic() > deadline:
+            for pid in alive:
                 _signal(pid, signal.SIGKILL)
-            elif pid not in asked:
-                asked.add(pid)
-                _signal(pid, signal.SIGTERM)
         _reap()
         time.sleep(POLL_SECONDS)
 

@@ -18,7 +18,7 @@ from jobs.stages import STAGES, Stage
 MILL = Path(__file__).parent / "mill"
 
 
-@pytest.fixture()
+@pytest.fixture
 def river(monkeypatch: pytest.MonkeyPatch) -> tuple[Stage, ...]:
     """The stages of mill/, importable here and in the processes that are started."""
     monkeypatch.syspath_prepend(str(MILL))
@@ -29,7 +29,7 @@ def river(monkeypatch: pytest.MonkeyPatch) -> tuple[Stage, ...]:
     return stages
 
 
-@pytest.fixture()
+@pytest.fixture
 def settings_of(tmp_path: Path) -> Callable[..., RunSettings]:
     """Settings of a run of the river; keywords change the section of grind, ``place`` the place."""
 
@@ -48,7 +48,7 @@ def settings_of(tmp_path: Path) -> Callable[..., RunSettings]:
     return build
 
 
-@pytest.fixture()
+@pytest.fixture
 def grind(river: tuple[Stage, ...]) -> Callable[[RunSettings], str]:
     """Drives the river and returns what was on the screen."""
 
@@ -63,7 +63,7 @@ def grind(river: tuple[Stage, ...]) -> Callable[[RunSettings], str]:
     return run
 
 
-@pytest.fixture()
+@pytest.fixture
 def real_settings(tmp_path: Path) -> RunSettings:
     """Settings as of a real run over two files, written out by hand."""
     images = tmp_path / "images"

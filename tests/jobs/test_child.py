@@ -16,7 +16,7 @@ def run(log: Path, code: str, **env: str) -> Fault | None:
     return run_command(command, log, python=PYTHON, timeout_seconds=None, on_tick=lambda seconds: None)
 
 
-@pytest.fixture()
+@pytest.fixture
 def log(tmp_path: Path) -> Path:
     return tmp_path / "train.log"
 

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -50,6 +51,11 @@ def test_a_mistake_is_one_line_and_exit_code_2(
     assert told.count("\n") == 1
 
 
+@pytest.fixture(autouse=True)
+def crash_logs_of_our_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+
+
 def raising(error: BaseException) -> object:
     def raise_it(overrides: object) -> None:
         raise error
@@ -84,7 +90,6 @@ def test_the_traceback_of_our_fault_is_in_the_named_log(
     cli.main(["run"])
     log = Path(capsys.readouterr().err.strip().rpartition("see ")[2])
     assert "Traceback" in log.read_text()
-    log.unlink()
 
 
 def test_a_plan_shows_every_stage_and_runs_none(

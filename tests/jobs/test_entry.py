@@ -1,8 +1,10 @@
 """A job alone: from run.yaml to an exit code."""
 
+import dataclasses
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
@@ -15,7 +17,7 @@ from pipelines.settings import UserError
 Build = Callable[..., RunSettings]
 
 
-@pytest.fixture()
+@pytest.fixture
 def frozen(settings_of: Build, river: tuple[Stage, ...]) -> RunSettings:
     settings = settings_of()
     prints = {one.name: one.fingerprint for one in plan(settings, river)}
@@ -24,7 +26,7 @@ def frozen(settings_of: Build, river: tuple[Stage, ...]) -> RunSettings:
     return settings
 
 
-@pytest.fixture()
+@pytest.fixture
 def run(frozen: RunSettings, river: tuple[Stage, ...]) -> Callable[[Callable[[JobContext], None]], int]:
     return lambda work: run_job("grind", work, argv=["--run", str(frozen.folder / "run.yaml")], stages=river)
 
@@ -101,14 +103,12 @@ def test_a_missing_run_yaml_is_exit_code_2(
 )
 def test_only_stages_of_ranks_have_one(
     variable: str,
-    launcher: str,
+    launcher: Literal["ranks", "local"],
     rank: int,
     frozen: RunSettings,
     river: tuple[Stage, ...],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    import dataclasses
-
     monkeypatch.setenv(variable, "3")
     stages = (dataclasses.replace(river[0], launcher=launcher),)
     seen = []

@@ -10,7 +10,7 @@ from jobs.listing import describe_files
 from pipelines.settings import UserError
 
 
-@pytest.fixture()
+@pytest.fixture
 def folder(tmp_path: Path) -> Path:
     for name in ("b/2.jpg", "a/1.jpg", "a/\udce9.jpg"):
         path = tmp_path / "set" / name

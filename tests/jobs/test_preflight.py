@@ -22,12 +22,12 @@ def script(path: Path, text: str) -> Path:
 
 
 def test_a_path_without_java_names_the_package(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="none on the PATH; .*openjdk-17-jre-headless$"):
+    with pytest.raises(UserError, match=r"none on the PATH; .*openjdk-17-jre-headless$"):
         check_java({"PATH": str(tmp_path)})
 
 
 def test_java_home_is_looked_at_first(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="none JAVA_HOME=.*nowhere"):
+    with pytest.raises(UserError, match=r"none JAVA_HOME=.*nowhere"):
         check_java({"PATH": os.environ["PATH"], "JAVA_HOME": str(tmp_path / "nowhere")})
 
 

@@ -14,11 +14,11 @@ Draw = Callable[[int], NDArray[np.uint8]]
 
 @pytest.fixture(scope="session")
 def draw() -> Draw:
-    """A picture of low-frequency structure that no other seed resembles: (96, 80, 3) RGB."""
+    """A picture of coarse structure that no other seed resembles: (96, 80, 3) RGB."""
 
     def drawn(seed: int) -> NDArray[np.uint8]:
         rng = np.random.default_rng(seed)
-        coarse = rng.integers(0, 256, size=(8, 8, 3), dtype=np.uint8)
+        coarse = rng.integers(0, 256, size=(20, 20, 3), dtype=np.uint8)
         picture = cv2.resize(coarse, (80, 96), interpolation=cv2.INTER_CUBIC)
         return np.clip(picture + rng.normal(0, 4, picture.shape), 0, 255).astype(np.uint8)
 

@@ -43,6 +43,7 @@ class Painter:
 
     def __init__(self, settings: DecodeSettings, augment: Augment | None) -> None:
         self.size_px = settings.size_px
+        self._limits = settings.limits
         self._augment = augment
         self._centre: ChooseBox = lru_cache(maxsize=1024)(partial(centre_box, settings=settings))
 
@@ -65,10 +66,10 @@ class Painter:
             self._augment.apply(picture, draw)
 
     def _render(self, block: Picture, picks: list[Pick], images: list[bytes], crops: list[ChooseBox]) -> None:
-        sizes = [jpeg_size(data) for data in images]
+        sizes = [jpeg_size(data, self._limits) for data in images]
         for picture, (rows, row), data, size, crop in zip(block, picks, images, sizes, crops, strict=True):
             try:
-                render(data, picture, size, crop)
+                render(data, picture, size, crop, limits=self._limits)
             except DecodeError as error:
                 raise rows.fault(row, f"cannot be decoded ({error})") from None
 

@@ -36,6 +36,7 @@ class DecodeSettings(Settings):
     size_px: int = Field(default=112, ge=8, le=2048)  # side of the square that the model sees
     crop: float = Field(default=1.0, gt=0.0, le=1.0)  # share of the sides (of the short side, for "crop") that is kept
     fit: Literal["crop", "stretch"] = "crop"  # how a picture that is not square becomes square
+    limits: PixelSettings = PixelSettings()  # no tighter than those of the ingest stage, else its pictures are refused
 
 
 def centre_box(width: int, height: int, settings: DecodeSettings) -> Box:
@@ -47,7 +48,7 @@ def centre_box(width: int, height: int, settings: DecodeSettings) -> Box:
     return Box((width - box_width) // 2, (height - box_height) // 2, box_width, box_height)
 
 
-def jpeg_size(data: bytes) -> Size | None:
+def jpeg_size(data: bytes, limits: PixelSettings) -> Size | None:
     """Width and height of an upright JPEG, for the fast way of `render`; None sends the picture the slow way."""
     if not data.startswith(JPEG_START) or exif_orientation(data) != UPRIGHT:
         return None
@@ -55,10 +56,10 @@ def jpeg_size(data: bytes) -> Size | None:
         height, width, _, _ = simplejpeg.decode_jpeg_header(data)
     except ValueError:
         return None
-    return int(width), int(height)
+    return (int(width), int(height)) if int(width) * int(height) <= limits.max_pixels else None
 
 
-def render(data: bytes, picture: Picture, size: Size | None, choose_box: ChooseBox) -> None:
+def render(data: bytes, picture: Picture, size: Size | None, choose_box: ChooseBox, *, limits: PixelSettings) -> None:
     """Decode, cut the box that ``choose_box`` names, and resize it into ``picture``.
 
     Args:
@@ -66,6 +67,7 @@ def render(data: bytes, picture: Picture, size: Size | None, choose_box: ChooseB
         picture: (S, S, 3) uint8, C-contiguous; is overwritten with RGB.
         size: what `jpeg_size` says of the data.
         choose_box: is called with the upright width and height in pixels.
+        limits: what the slow way refuses before it makes a pixel.
 
     Raises:
         pipelines.pixels.DecodeError: the bytes are no readable picture.
@@ -76,7 +78,7 @@ def render(data: bytes, picture: Picture, size: Size | None, choose_box: ChooseB
             return
         except ValueError:
             pass  # a CMYK or damaged file: the slow decoder has the last word
-    rgb = decode_any(data, PixelSettings()).rgb
+    rgb = decode_any(data, limits).rgb
     _resize(rgb, choose_box(rgb.shape[1], rgb.shape[0]), picture)
 
 

@@ -30,7 +30,7 @@ class FeedSettings(Settings):
     reader_threads: int = Field(default=1, ge=1, le=64)  # that read row groups, per rank; more for far stores
     # Row groups mixed at a time, over all ranks together; these lie in memory, encoded. There are at least
     # gcd(global_batch_size, 48), one for each stream of the plan.
-    shuffle_row_groups: int = Field(default=64, ge=1, le=65536)
+    shuffle_row_groups: int = Field(default=32, ge=1, le=65536)
     prefetch_batches: int = Field(default=2, ge=1, le=64)
 
 

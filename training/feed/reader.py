@@ -108,12 +108,12 @@ class Reader(petastorm_reader.Reader):  # type: ignore[misc]
         with warnings.catch_warnings(), _named(any_shard, "footer"):
             # pyarrow 14 announces the end of the interface that petastorm is built on.
             warnings.simplefilter("ignore", FutureWarning)
-            filesystem, path = get_filesystem_and_path_or_paths(any_shard.absolute().as_uri())
+            filesystem, _ = get_filesystem_and_path_or_paths("file:///")  # petastorm does not decode a path in a URL
             # Petastorm reads the footer of every shard that it is told of. One suffices, for the schema: which row
             # groups there are is known from the manifest.
             super().__init__(
                 filesystem,
-                [path],
+                [str(any_shard)],
                 schema_fields=COLUMNS,
                 reader_pool=OrderedPool(threads),
                 worker_class=RowGroupWorker,
@@ -222,7 +222,7 @@ def _named(shard: Path, part: str) -> Iterator[None]:
     except (pa.ArrowException, OSError) as error:
         if not shard.exists():
             raise UserError(f"{shard} is missing, though the manifest names it; {REMEDY}") from None
-        reason = str(error).splitlines()[0]
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise UserError(f"{shard}: its {part} cannot be read ({reason}); {REMEDY}") from None
 
 

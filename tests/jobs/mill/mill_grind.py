@@ -24,8 +24,8 @@ def work(context: JobContext) -> None:
         raise UserError("grind.grain=gravel cannot be ground; give it wheat")
     if fault == "no manifest":
         return
-    if fault == "hang":
-        _hang(Path(section["pids"]))
+    if fault.startswith("hang"):
+        _hang(Path(section["pids"]), is_deaf=fault == "hang deaf")
     clear(context.folder)
     path = context.folder / "flour.txt"
     path.write_text("flour\n" * section["rows"])
@@ -33,10 +33,11 @@ def work(context: JobContext) -> None:
     context.finish(counts={"rows": section["rows"]}, files=[describe(context.folder, path, rows=section["rows"])])
 
 
-def _hang(pids: Path) -> None:
-    """Sleep, and so does a grandchild that has left for a session of its own and ignores requests to end."""
-    deaf = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(600)"
-    grandchild = subprocess.Popen([sys.executable, "-c", deaf], start_new_session=True)
+def _hang(pids: Path, *, is_deaf: bool) -> None:
+    """Sleep, and so does a grandchild that has left for a session of its own; a deaf one ignores requests to end."""
+    ignore = "signal.signal(signal.SIGTERM, signal.SIG_IGN); " if is_deaf else ""
+    code = f"import signal, time; {ignore}time.sleep(600)"
+    grandchild = subprocess.Popen([sys.executable, "-c", code], start_new_session=True)
     pids.with_suffix(".part").write_text(f"{os.getpid()} {os.getppid()} {grandchild.pid}")
     pids.with_suffix(".part").replace(pids)
     time.sleep(600)

@@ -1,4 +1,4 @@
-"""A river of three tiny stages, for tests of the driver: grind makes rows, press counts them, tell writes the report."""
+"""A river of three tiny stages, for tests of the driver: grind makes rows, press counts them, tell reports."""
 
 from jobs.stages import Stage
 

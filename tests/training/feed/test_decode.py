@@ -8,11 +8,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipelines.pixels import DecodeError
+from pipelines.pixels import DecodeError, PixelSettings
 from training.feed.augment import Box, Picture
-from training.feed.decode import DecodeSettings, centre_box, exif_orientation, render
+from training.feed.decode import DecodeSettings, centre_box, exif_orientation, jpeg_size, render
 
 CORNERS = {"red": (255, 0, 0), "green": (0, 255, 0), "blue": (0, 0, 255), "white": (255, 255, 255)}
+
+LIMITS = PixelSettings()
 
 
 def shading(width: int, height: int) -> Picture:
@@ -33,7 +35,8 @@ def encoded(rgb: Picture, picture_format: str = "JPEG", *, orientation: int | No
 
 def rendered(data: bytes, settings: DecodeSettings) -> Picture:
     picture = np.zeros((settings.size_px, settings.size_px, 3), np.uint8)
-    render(data, picture, partial(centre_box, settings=settings))
+    size = jpeg_size(data, settings.limits)
+    render(data, picture, size, partial(centre_box, settings=settings), limits=settings.limits)
     return picture
 
 
@@ -135,13 +138,30 @@ def test_a_box_of_a_large_jpeg_is_the_same_as_of_its_pixels() -> None:
     rgb = shading(1600, 1200)
     picture = np.zeros((64, 64, 3), np.uint8)
     box = Box(137, 211, 1100, 900)
-    render(encoded(rgb), picture, lambda width, height: box)
+    data = encoded(rgb)
+    render(data, picture, jpeg_size(data, LIMITS), lambda width, height: box, limits=LIMITS)
     region = rgb[box.top : box.top + box.height, box.left : box.left + box.width]
     expected = cv2.resize(region, (64, 64), interpolation=cv2.INTER_AREA).astype(int)
     assert np.abs(picture - expected).max() <= 4
+
+
+def test_only_upright_jpegs_go_the_fast_way() -> None:
+    assert jpeg_size(encoded(shading(31, 17)), LIMITS) == (31, 17)
+    assert jpeg_size(encoded(shading(31, 17), orientation=1), LIMITS) == (31, 17)
+    assert jpeg_size(encoded(shading(31, 17), orientation=6), LIMITS) is None
+    assert jpeg_size(encoded(shading(31, 17), "PNG"), LIMITS) is None
+    assert jpeg_size(encoded(shading(31, 17))[:40], LIMITS) is None
 
 
 @pytest.mark.parametrize("cut", [0, 3, 30, 400])
 def test_cut_bytes_are_an_error_and_never_a_grey_picture(cut: int) -> None:
     with pytest.raises(DecodeError):
         rendered(encoded(shading(64, 64))[:cut], DecodeSettings(size_px=64))
+
+
+@pytest.mark.parametrize("picture_format", ["JPEG", "PNG"])
+def test_a_picture_above_the_limit_is_refused(picture_format: str) -> None:
+    settings = DecodeSettings(size_px=64, limits=PixelSettings(max_pixels=64 * 64))
+    assert rendered(encoded(shading(64, 64), picture_format), settings).any()
+    with pytest.raises(DecodeError, match="too_many_pixels"):
+        rendered(encoded(shading(65, 64), picture_format), settings)

@@ -73,6 +73,11 @@ def test_only_one_footer_is_read_before_the_plan_asks_for_more(write_dataset: Ca
     assert len(read(pieces[:2])) == 2
 
 
+def test_odd_characters_in_the_path_do_no_harm(write_dataset: Callable[..., Any], tmp_path: Path) -> None:
+    folder = write_dataset(LAYOUT).folder.rename(tmp_path / "my set #1 100%25 ü")
+    assert len(read(row_groups(folder, "train"))) == 6
+
+
 def test_a_missing_shard_is_named(write_dataset: Callable[..., Any]) -> None:
     pieces = row_groups(write_dataset(LAYOUT).folder, "train")
     pieces[2].shard.unlink()
