@@ -62,7 +62,7 @@ def in_files(decisions: DataFrame, *, num_rows: int) -> DataFrame:
     """Add `file`, and put the rows into the order in which they are stored, which follows from `image_id` alone."""
     num_files = max(1, -(-num_rows // _ROWS_PER_FILE))
     leading = F.conv(F.substring(IMAGE_ID, 1, 8), 16, 10).cast("long")
-    file = F.lpad((leading % num_files).cast("string"), 6, "0")
+    file = F.concat(F.lit("rows/"), F.lpad((leading % num_files).cast("string"), 6, "0"))
     return decisions.withColumn(FILE, file).repartition(num_files, FILE).sortWithinPartitions(FILE, IMAGE_ID, SOURCE)
 
 

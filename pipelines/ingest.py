@@ -56,7 +56,7 @@ def records_schema() -> StructType:
 
 
 def _records_of(chunk: Chunk, settings: PixelSettings) -> Iterator[pa.RecordBatch]:
-    file = f"{chunk.index:06d}"
+    file = f"rows/{chunk.index:06d}"
     waiting: list[RawImage] = []
     num_bytes = 0
     for raw in sources.read(chunk):

@@ -112,7 +112,7 @@ def test_the_same_input_gives_the_same_bytes_for_any_partitioning(
         decided = decide(records.drop(IMAGE).repartition(partitions), SETTINGS, seed=5).decisions
         folder = tmp_path / name / "decisions"
         written = write_files(in_files(decided, num_rows=40), folder, schema=DECISIONS, rows_per_group=100)
-        table = spark.read.parquet(str(folder))
+        table = spark.read.parquet(str(folder / "rows"))
         rows = shard(records, place_rows(table, ShardSettings(rows_per_file=7, rows_per_group=3), seed=5))
         shards = write_files(rows, tmp_path / name / "dataset", schema=DATASET, rows_per_group=3)
         digests.append([(file.path, file.sha256, file.rows) for file in (*written, *shards)])

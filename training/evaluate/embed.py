@@ -61,11 +61,11 @@ def _embed_run(
 
 def _decode_run(pictures: Pictures, start: int, stop: int, decode: DecodeSettings) -> Tensor:
     """uint8 (B, 3, S, S)."""
-    size = decode.size_px
+    size, show = decode.size_px, partial(centre_box, settings=decode)
     block = np.empty((stop - start, size, size, 3), np.uint8)
     for place, data in enumerate(pictures.read(start, stop)):
         try:
-            render(data, block[place], jpeg_size(data), partial(centre_box, settings=decode))
+            render(data, block[place], jpeg_size(data, decode.limits), show, limits=decode.limits)
         except DecodeError as error:
             name = pictures.names[start + place]
             raise UserError(f"{name} cannot be decoded ({error}); replace it, or take it off the list") from None

@@ -16,7 +16,7 @@ class Stage:
     """One stage of a run, as the driver wrote it down."""
 
     name: str
-    state: str  # done, failed, skipped or running
+    state: str  # waiting, running, done, cached, failed or stopped
     fingerprint: str
     seconds: float
     retries: int
@@ -74,14 +74,11 @@ def origins(artefacts: dict[str, Artefact]) -> list[Origin]:
 
 
 def _stage(name: str, values: dict[str, Any]) -> Stage:
-    summary = values.get("summary") or ""
-    if isinstance(summary, dict):
-        summary = ", ".join(f"{key} {value}" for key, value in summary.items())
     return Stage(
         name=name,
-        state=values["state"],
-        fingerprint=values.get("fingerprint") or "",
-        seconds=values.get("seconds") or 0.0,
-        retries=values.get("retries") or 0,
-        summary=str(summary),
+        state=values["status"],
+        fingerprint=values["fingerprint"],
+        seconds=values.get("seconds", 0.0),
+        retries=max(0, values.get("attempts", 0) - 1),
+        summary=values.get("summary", ""),
     )

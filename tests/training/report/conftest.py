@@ -152,7 +152,7 @@ def trained(built):
     (root / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows) + '{"step": 11, "lo')
     stages = {
         "ingest": {
-            "state": "done",
+            "status": "done",
             "fingerprint": "f00d",
             "folder": "x",
             "seconds": 61.0,
