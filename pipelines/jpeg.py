@@ -165,4 +165,6 @@ def _named(error: Any) -> DecodeError:
     words = str(error)
     if "Premature end of JPEG file" in words or "truncated" in words.lower():
         return DecodeError(TRUNCATED, words)
-    return DecodeError(UNSUPPORTED_CODING if words.startswith("Unsupported") else CORRUPT, words)
+    # The header was sound, so a marker that no decoder knows is damage inside the scan.
+    is_foreign = words.startswith("Unsupported") and not words.startswith("Unsupported marker")
+    return DecodeError(UNSUPPORTED_CODING if is_foreign else CORRUPT, words)

@@ -107,7 +107,11 @@ def _garble(photo: Photo, rng: np.random.Generator) -> bytes:
 def _write_no_image(photo: Photo, rng: np.random.Generator) -> bytes:
     page = f"<!DOCTYPE html><html><body><h1>404 Not Found</h1><p>request {rng.integers(10**9)}</p></body></html>\n"
     note = f"photo {rng.integers(10**9)} was taken down by its owner\n"
-    return (page.encode(), note.encode(), b"")[rng.integers(3)]
+    return (page.encode(), note.encode())[rng.integers(2)]
+
+
+def _write_nothing(photo: Photo, rng: np.random.Generator) -> bytes:
+    return b""
 
 
 def _write_bomb(photo: Photo, rng: np.random.Generator) -> bytes:
@@ -184,10 +188,12 @@ COPIES = (
 CONFLICTS = (Fault("conflict", _copy_or_reencode, CONFLICT),)
 OWN_PHOTO = (
     Fault("truncated", _truncate, REJECTED, "truncated"),
-    Fault("zeroed", _zero_tail, REJECTED, "corrupt"),
+    # To a decoder, a tail of zeros is pixels that never came.
+    Fault("zeroed", _zero_tail, REJECTED, "truncated"),
     Fault("garbled", _garble, REJECTED, "corrupt"),
     Fault("not_an_image", _write_no_image, REJECTED, "not_an_image"),
-    Fault("decompression_bomb", _write_bomb, REJECTED, "bomb", extension="png"),
+    Fault("empty", _write_nothing, REJECTED, "empty"),
+    Fault("decompression_bomb", _write_bomb, REJECTED, "too_many_pixels", extension="png"),
     Fault("tiny", _shrink, REJECTED, "too_small"),
     Fault("blurred", _blur, REJECTED, "blurry"),
     Fault("flat", _flatten, REJECTED, "flat"),
