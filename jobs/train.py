@@ -43,8 +43,8 @@ def _train(context: JobContext, comm: Comm) -> None:
     num_classes = _num_classes(context)
     device = torch.device("cuda", comm.local_rank) if torch.cuda.is_available() else torch.device("cpu")
     torch.manual_seed(settings.seed)
-    # Channels last is the layout in which the feed lays its pictures down and in which the CPU's convolutions run fastest.
-    backbone: nn.Module = build_backbone(settings.model).to(device, memory_format=torch.channels_last)
+    # Channels last is how the feed lays pictures down, which fixes the layout in which the convolutions run.
+    backbone = build_backbone(settings.model).to(device)
     objective = build_objective(
         settings.objective, num_classes=num_classes, embedding_dim=settings.model.embedding_dim
     ).to(device)

@@ -1,7 +1,7 @@
 """A 256-bit perceptual hash of many pictures at once: the signs of the low frequencies of a 64x64 grey picture.
 
-The frequencies are those of PDQ (Facebook's ThreatExchange, 2019): rows and columns 1 to 16 of a two-dimensional DCT, each
-compared with their median. Not as there: the resize is area averaging, and the mirror image is not
+The frequencies are those of PDQ (Facebook's ThreatExchange, 2019): rows and columns 1 to 16 of a two-dimensional
+DCT, each compared with their median. Not as there: the resize is area averaging, and the mirror image is not
 transformed again, since mirroring only flips the sign of every odd horizontal frequency.
 """
 
@@ -58,7 +58,8 @@ def _dct_basis() -> FloatArray:
     frequency = np.arange(1, FREQUENCIES + 1)[:, None]
     position = np.arange(GREY_SIDE_PX)[None, :] + 0.5
     basis = np.sqrt(2.0 / GREY_SIDE_PX) * np.cos(np.pi * frequency * position / GREY_SIDE_PX)
-    return basis.astype(np.float32)
+    rows: FloatArray = basis.astype(np.float32)
+    return rows
 
 
 def _bits(spectra: FloatArray) -> UInt8Array:
@@ -67,9 +68,10 @@ def _bits(spectra: FloatArray) -> UInt8Array:
 
 
 def _quality(greys: FloatArray) -> FloatArray:
-    # A step between neighbours counts from 1 % of the range on, so that sensor noise and JPEG grain on a flat wall do not.
-    steps = sum(np.floor(np.abs(np.diff(greys, axis=axis)) / 2.55).sum(axis=(1, 2)) for axis in (1, 2))
-    return np.minimum(100.0, steps / 90.0).astype(np.float32)
+    # A step between neighbours counts from 1 % of the range on: the grain of a flat wall does not.
+    across, down = (np.floor(np.abs(np.diff(greys, axis=axis)) / 2.55).sum(axis=(1, 2)) for axis in (2, 1))
+    quality: FloatArray = np.minimum(100.0, (across + down) / 90.0).astype(np.float32)
+    return quality
 
 
 _MIRROR_SIGNS = np.where(np.arange(1, FREQUENCIES + 1) % 2 == 1, -1.0, 1.0).astype(np.float32)[None, None, :]

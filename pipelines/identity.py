@@ -9,8 +9,8 @@ from pipelines.records import GROUP_ID, IDENTITY
 def conflicting_groups(rows: DataFrame) -> DataFrame:
     """The `group_id`s whose rows name more than one identity.
 
-    One person under two labels costs a face model more than the loss of the picture, and which name is right cannot be told
-    from the bytes; so the whole group goes.
+    One person under two labels costs a face model more than the loss of the picture, and which name is right cannot
+    be told from the bytes; so the whole group goes.
     """
     return (
         rows.where(F.col(GROUP_ID).isNotNull())

@@ -1,7 +1,7 @@
 """Source to records, in one fused Arrow pass: read, digest, decode, measure, hash."""
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import pyarrow as pa
 from pyspark.sql import DataFrame, SparkSession
@@ -21,9 +21,7 @@ UNREADABLE = "unreadable"  # listed, but its bytes could not be read
 _BATCH_BYTES = 8 << 20
 _BATCH_IMAGES = 256
 
-_CHUNK_SCHEMA = (
-    "index long, kind string, path string, names array<binary>, offsets array<bigint>, sizes array<bigint>"
-)
+_CHUNK_SCHEMA = "index long, kind string, path string, names array<binary>, offsets array<bigint>, sizes array<bigint>"
 
 
 def list_chunks(spark: SparkSession, settings: SourceSettings) -> DataFrame:
@@ -42,7 +40,7 @@ def ingest(chunks: DataFrame, settings: PixelSettings) -> DataFrame:
         The columns of `records.RECORDS` and `file`, the Parquet file that the row belongs to: one per chunk.
     """
 
-    def read_and_examine(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    def read_and_examine(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:
             for row in batch.to_pylist():
                 yield from _records_of(Chunk(**row), settings)

@@ -48,7 +48,7 @@ class Manifest(Settings):
     code_version: str
     counts: dict[str, int]
     files: tuple[File, ...]
-    facts: dict[str, Any] = {}
+    facts: dict[str, Any] = Field(default={})
 
 
 def fingerprint(kind: str, *, version: int, settings: Any, parents: dict[str, str]) -> str:
@@ -117,9 +117,13 @@ def read(folder: Path) -> Manifest:
     try:
         return Manifest.model_validate_json(path.read_bytes())
     except FileNotFoundError:
-        raise UserError(f"{folder} has no {MANIFEST_NAME}, so it is no finished artefact; run its stage again") from None
+        raise UserError(
+            f"{folder} has no {MANIFEST_NAME}, so it is no finished artefact; run its stage again"
+        ) from None
     except ValidationError as error:
-        raise UserError(f"{path} is no manifest ({error.errors()[0]['msg']}); remove {folder} and run its stage again") from None
+        raise UserError(
+            f"{path} is no manifest ({error.errors()[0]['msg']}); remove {folder} and run its stage again"
+        ) from None
 
 
 def verify(folder: Path) -> Manifest:
@@ -132,7 +136,9 @@ def verify(folder: Path) -> Manifest:
     for file in manifest.files:
         path = folder / file.path
         if not path.is_file() or path.stat().st_size != file.num_bytes or sha256_of(path) != file.sha256:
-            raise UserError(f"{path} is missing or was altered since it was written; remove {folder} and run its stage again")
+            raise UserError(
+                f"{path} is missing or was altered since it was written; remove {folder} and run its stage again"
+            )
     return manifest
 
 
@@ -154,7 +160,10 @@ def exclusive(folder: Path, *, on_wait: Callable[[], None], timeout_seconds: flo
                 break
             except BlockingIOError:
                 if time.monotonic() > deadline:
-                    raise UserError(f"{folder} has been under work by another process for {timeout_seconds:.0f} s; stop that run, or wait") from None
+                    raise UserError(
+                        f"{folder} has been under work by another process for {timeout_seconds:.0f} s; "
+                        "stop that run, or wait"
+                    ) from None
                 if not announced:
                     on_wait()
                     announced = True

@@ -6,7 +6,7 @@ manifest lists are part of the artefact.
 """
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import pyarrow as pa
@@ -33,7 +33,7 @@ def write_files(frame: DataFrame, folder: Path, *, schema: pa.Schema, rows_per_g
     """
     names = [*schema.names, FILE]
 
-    def write(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    def write(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         entries = [file.model_dump_json() for file in _write_runs(batches, folder, schema, rows_per_group)]
         yield pa.RecordBatch.from_pydict({"entry": pa.array(entries, pa.string())})
 
@@ -43,8 +43,12 @@ def write_files(frame: DataFrame, folder: Path, *, schema: pa.Schema, rows_per_g
 
 def write_table(table: pa.Table, folder: Path, name: str) -> File:
     """Write one small table from the driver as one file."""
-    (file,) = _write_runs(iter(table.append_column(FILE, pa.array([name] * len(table), pa.string())).to_batches()),
-                          folder, table.schema, max(1, len(table)))
+    (file,) = _write_runs(
+        iter(table.append_column(FILE, pa.array([name] * len(table), pa.string())).to_batches()),
+        folder,
+        table.schema,
+        max(1, len(table)),
+    )
     return file
 
 
@@ -57,7 +61,7 @@ def remove_unlisted(folder: Path, files: Sequence[File]) -> None:
 
 
 def _write_runs(
-    batches: Iterator[pa.RecordBatch], folder: Path, schema: pa.Schema, rows_per_group: int
+    batches: Iterable[pa.RecordBatch], folder: Path, schema: pa.Schema, rows_per_group: int
 ) -> Iterator[File]:
     open_file: _OpenFile | None = None
     for name, rows in _runs(batches):
@@ -70,7 +74,7 @@ def _write_runs(
         yield open_file.close()
 
 
-def _runs(batches: Iterator[pa.RecordBatch]) -> Iterator[tuple[str, pa.RecordBatch]]:
+def _runs(batches: Iterable[pa.RecordBatch]) -> Iterator[tuple[str, pa.RecordBatch]]:
     """Cut batches where the file changes."""
     for batch in batches:
         if batch.num_rows == 0:

@@ -105,6 +105,4 @@ def _dataset_schema() -> pa.Schema:
 DATASET = _dataset_schema()
 
 # Beside the shards: which identity is which label, and how many pictures it has.
-LABELS = pa.schema(
-    [(SPLIT, pa.string()), (LABEL, pa.int64()), (IDENTITY, pa.string()), ("num_images", pa.int64())]
-)
+LABELS = pa.schema([(SPLIT, pa.string()), (LABEL, pa.int64()), (IDENTITY, pa.string()), ("num_images", pa.int64())])

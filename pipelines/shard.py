@@ -1,11 +1,11 @@
 """Records and decisions to a dataset: kept pictures in a seeded pseudo-random order, in shards of equal size.
 
-Which shard and which place a picture gets follows from its `image_id`, the seed and the number of kept pictures, so the same
-input gives the same shards byte for byte, whatever cluster writes them.
+Which shard and which place a picture gets follows from its `image_id`, the seed and the number of kept pictures, so
+the same input gives the same shards byte for byte, whatever cluster writes them.
 """
 
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Literal
 
 import pyarrow as pa
@@ -61,7 +61,7 @@ def shard(records: DataFrame, placed: DataFrame) -> DataFrame:
     return in_order.select(IMAGE_ID, LABEL, IMAGE, FILE).mapInArrow(_add_digests, _SHARD_ROWS)
 
 
-def _add_digests(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+def _add_digests(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
     for batch in batches:
         digests = [zlib.crc32(image.as_buffer()) for image in batch.column(IMAGE)]
         columns = {name: batch.column(name) for name in (IMAGE_ID, LABEL, IMAGE, FILE)}

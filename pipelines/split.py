@@ -19,16 +19,16 @@ class SplitSettings(Settings):
 def label_identities(identities: DataFrame, settings: SplitSettings, *, seed: int) -> DataFrame:
     """Add `split` and `label` to a table of distinct identities.
 
-    Identities are numbered in a seeded pseudo-random order; the first go to val, the next to test, the rest to train, and
-    labels count from 0 within each side.
+    Identities are numbered in a seeded pseudo-random order; the first go to val, the next to test, the rest to train,
+    and labels count from 0 within each side.
     """
     count = identities.count()
     num_val = _held_out(settings.val_fraction, count)
     num_test = _held_out(settings.test_fraction, count)
     if count and count - num_val - num_test < 1:
         raise UserError(
-            f"{count} identities are left after cleaning, of which curate.split holds out {num_val + num_test}, so none "
-            "remains to train on; give more identities or set curate.split.val_fraction=0"
+            f"{count} identities are left after cleaning, of which curate.split holds out {num_val + num_test}: "
+            "none remains to train on; give more identities or set curate.split.val_fraction=0"
         )
     rank = F.col("_rank")
     side = F.when(rank < num_val, "val").when(rank < num_val + num_test, "test").otherwise("train")

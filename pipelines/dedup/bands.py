@@ -37,11 +37,10 @@ def expected_recall(*, bits: int, distance: int) -> float:
     Inclusion and exclusion over the untouched bands: sum of (-1)^(k+1) C(bands, k) C(256 - k bits, d) / C(256, d).
     """
     bands = HASH_BITS // bits
-    terms = (
-        (-1) ** (k + 1) * comb(bands, k) * comb(HASH_BITS - k * bits, distance) for k in range(1, bands + 1)
-    )
+    terms = ((-1) ** (k + 1) * comb(bands, k) * comb(HASH_BITS - k * bits, distance) for k in range(1, bands + 1))
     # In whole numbers until the last step: the terms alternate and are far larger than their sum.
-    return sum(terms) / comb(HASH_BITS, distance)
+    untouched: int = sum(terms)
+    return untouched / comb(HASH_BITS, distance)
 
 
 def _plan(bits: int, num_hashes: int, max_distance: int) -> BandPlan:

@@ -1,7 +1,7 @@
 """From verified pairs to groups with one keeper each.
 
-Pairs are joined into connected components; a component can chain pictures that are not alike (a~b~c), so every member is
-compared with the keeper again, and those too far away start a group of their own.
+Pairs are joined into connected components; a component can chain pictures that are not alike (a~b~c), so every
+member is compared with the keeper again, and those too far away start a group of their own.
 """
 
 from collections.abc import Iterator, Sequence
@@ -40,9 +40,7 @@ class Duplicate:
     distance: int
 
 
-def resolve(
-    members: Sequence[Member], pairs: Sequence[tuple[str, str]], *, max_distance: int
-) -> Iterator[Duplicate]:
+def resolve(members: Sequence[Member], pairs: Sequence[tuple[str, str]], *, max_distance: int) -> Iterator[Duplicate]:
     """Name the keeper of every picture that is not one itself.
 
     Args:

@@ -1,6 +1,6 @@
 """Pairs of near-duplicates: candidates from hash bands, each verified by its true Hamming distance before it counts."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 import pyarrow as pa
@@ -61,8 +61,8 @@ def _distance() -> Column:
     return words[0] + words[1] + words[2] + words[3]
 
 
-def _bucketer(plan: BandPlan) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
-    def bucket(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+def _bucketer(plan: BandPlan) -> Callable[[Iterable[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
+    def bucket(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:
             for column, is_flipped in ((HASH, False), (HASH_FLIPPED, True)):
                 yield _bucket_rows(batch.column(IMAGE_ID), batch.column(column), plan, is_flipped=is_flipped)

@@ -1,7 +1,7 @@
 """Where raw images lie, and how they are read: describe (before the pass), chunks (its units of work), read (one unit).
 
-One chunk is one task's portion and later one Parquet file of records. Chunks are cut from the sorted listing by bytes and
-count, never by the number of tasks, so that the records do not depend on the cluster that made them.
+One chunk is one task's portion and later one Parquet file of records. Chunks are cut from the sorted listing by
+bytes and count, never by the number of tasks, so that the records do not depend on the cluster that made them.
 """
 
 import hashlib
