@@ -40,7 +40,8 @@ pip=("$python" -m pip install --quiet --constraint "$CONSTRAINTS")
 "${pip[@]}" setuptools wheel
 "${pip[@]}" torch numpy cffi cloudpickle psutil pyyaml packaging
 "$here/build_horovod.sh" "$python" "$HOROVOD" "$CACHE/wheels"
-# Petastorm declares setuptools<70, which its code does not need; see pyproject.toml.
-"${pip[@]}" --no-deps "petastorm==$PETASTORM"
 "${pip[@]}" --no-build-isolation --editable '.[test]'
+# Petastorm declares setuptools<70, which its code does not need (see pyproject.toml); last, so that no later
+# installation complains about it.
+"${pip[@]}" --no-deps "petastorm==$PETASTORM"
 touch "$VENV/.ready"

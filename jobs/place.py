@@ -10,7 +10,7 @@ from pipelines.settings import Settings
 MEMORY_PATTERN = r"^[1-9][0-9]*[mgt]$"
 _HOST = re.compile(r"^[A-Za-z0-9._-]+:[1-9][0-9]*$")
 _LOCAL_MASTER = re.compile(r"^local(\[([0-9]+|\*)(,[0-9]+)?\])?$")
-_CLUSTER_MASTER = re.compile(r"^(spark://|k8s://|yarn$)")
+_CLUSTER_MASTER = re.compile(r"^(spark://|k8s://|yarn$|local-cluster\[[0-9]+,[0-9]+,[0-9]+\]$)")
 
 
 class PlaceSettings(Settings):

@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from pipelines.faults import PixelSettings
+from pipelines.pixels import PixelSettings
 from pipelines.settings import UserError
 from training.evaluate.pairs import MIN_FOLDS, PairSet, Pictures, held
 

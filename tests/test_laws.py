@@ -1,0 +1,102 @@
+"""The laws of the house, read off the imports: what flows where, and which one file knows which library."""
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+ORDER = ("pipelines", "training", "jobs")
+SOURCES = [path for package in ORDER for path in sorted((ROOT / package).rglob("*.py"))]
+# What training may take from pipelines: the contracts, and how bytes become pixels.
+MEETING_PLACES = {
+    "pipelines",
+    "pipelines.settings",
+    "pipelines.records",
+    "pipelines.manifest",
+    "pipelines.pixels",
+}
+OWNERS = {
+    "horovod": {"training/comm/horovod.py"},
+    "petastorm": {"training/feed/reader.py"},
+    "hydra": {"jobs/settings.py"},
+}
+
+
+def _imports(path: Path) -> Iterator[str]:
+    """Every module that a file imports, at its top or inside a function."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path} imports relatively"
+            yield node.module or ""
+
+
+def _name(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=_name)
+def test_imports_go_upstream_only(path: Path) -> None:
+    package = path.relative_to(ROOT).parts[0]
+    downstream = ORDER[ORDER.index(package) + 1 :]
+    assert not [name for name in _imports(path) if name.split(".")[0] in downstream]
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=_name)
+def test_pipelines_know_no_torch_and_training_no_spark(path: Path) -> None:
+    foreign = {"pipelines": {"torch", "horovod", "petastorm"}, "training": {"pyspark"}}
+    package = path.relative_to(ROOT).parts[0]
+    assert not {name.split(".")[0] for name in _imports(path)} & foreign.get(package, set())
+
+
+@pytest.mark.parametrize("path", [path for path in SOURCES if _name(path).startswith("training/")], ids=_name)
+def test_training_meets_pipelines_only_where_they_agreed(path: Path) -> None:
+    taken = {name for name in _imports(path) if name.split(".")[0] == "pipelines"}
+    assert taken <= MEETING_PLACES
+
+
+@pytest.mark.parametrize("library", OWNERS)
+def test_one_file_knows_the_library(library: str) -> None:
+    knowing = {_name(path) for path in SOURCES if library in {name.split(".")[0] for name in _imports(path)}}
+    assert knowing == OWNERS[library]
+
+
+def test_one_file_builds_a_spark_session() -> None:
+    building = {_name(path) for path in SOURCES if "SparkSession.builder" in path.read_text()}
+    assert building == {"pipelines/session.py"}
+
+
+def test_importing_everything_prints_nothing_and_starts_nothing() -> None:
+    modules = [_name(path).removesuffix(".py").replace("/", ".").removesuffix(".__init__") for path in SOURCES]
+    script = "\n".join(
+        [
+            "import importlib, threading, multiprocessing",
+            f"for name in {modules!r}: importlib.import_module(name)",
+            "assert threading.active_count() == 1, threading.enumerate()",
+            "assert not multiprocessing.active_children()",
+        ]
+    )
+    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False, cwd=ROOT)
+    assert (ended.returncode, ended.stdout) == (0, ""), ended.stderr
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=_name)
+def test_a_file_stays_under_three_hundred_lines_and_says_what_it_is_for(path: Path) -> None:
+    text = path.read_text()
+    assert text.count("\n") <= 300
+    assert ast.get_docstring(ast.parse(text))
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=_name)
+def test_a_function_fits_a_screen(path: Path) -> None:
+    functions = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.FunctionDef)]
+    assert not [node.name for node in functions if (node.end_lineno or 0) - node.lineno >= 60]
+
+
+def test_the_loop_stays_short() -> None:
+    assert (ROOT / "training" / "loop.py").read_text().count("\n") < 200

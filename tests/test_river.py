@@ -1,0 +1,218 @@
+"""The whole river with real subprocesses: planted truth, nothing done twice, and kills that change nothing."""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+import pyarrow.parquet as pq
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+RINGMILL = [sys.executable, "-c", "import sys; from jobs.cli import main; sys.exit(main())"]
+KINDS = ("records", "decisions", "dataset", "model", "evaluation")
+SIZES = (
+    "system=demo",
+    "recipe.epochs=4",
+    "recipe.log_every_steps=1",
+    "recipe.checkpoint_every_steps=2",
+    "model.input_size_px=32",
+    "feed.threads=1",
+    "shard.rows_per_file=50",
+    "shard.rows_per_group=16",
+    "source.chunk_images=40",
+)
+
+pytestmark = [pytest.mark.spark, pytest.mark.parallel]
+
+
+@dataclass(frozen=True)
+class River:
+    """One store and one run folder over the drawn sample."""
+
+    sample: Path
+    home: Path
+
+    def command(self, *settings: str) -> list[str]:
+        paths = (f"source.path={self.sample / 'images'}", f"store={self.home / 'store'}", f"runs={self.home / 'runs'}")
+        return [*RINGMILL, "run", "name=r", *SIZES, *paths, *settings]
+
+    def run(self, *settings: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(self.command(*settings), capture_output=True, text=True, check=False, cwd=ROOT)
+
+    def manifests(self) -> dict[str, str]:
+        """Kind -> the text of its only manifest."""
+        found = {kind: list((self.home / "store" / kind).glob("*/manifest.json")) for kind in KINDS}
+        assert all(len(paths) == 1 for paths in found.values()), found
+        return {kind: paths[0].read_text() for kind, paths in found.items()}
+
+    def losses(self) -> list[tuple[int, float]]:
+        rows = [json.loads(line) for line in (self.home / "runs/r/metrics.jsonl").read_text().splitlines()]
+        return [(row["step"], row["loss"]) for row in rows if "loss" in row]
+
+
+@pytest.fixture(scope="module")
+def sample(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("sample") / "sample"
+    drawn = [*RINGMILL, "sample", str(folder), "--identities", "10", "--photos", "12", "--seed", "3"]
+    subprocess.run(drawn, check=True, capture_output=True, cwd=ROOT)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def river(sample: Path, tmp_path_factory: pytest.TempPathFactory) -> River:
+    """A run that nobody disturbed."""
+    river = River(sample, tmp_path_factory.mktemp("undisturbed"))
+    ended = river.run()
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    return river
+
+
+def _decisions(river: River) -> dict[str, dict[str, object]]:
+    rows = [
+        row
+        for path in (river.home / "store/decisions").glob("*/rows/*.parquet")
+        for row in pq.read_table(path).to_pylist()
+    ]
+    return {row["source"].removeprefix(f"{river.sample}/images/"): row for row in rows}
+
+
+def test_every_planted_fault_is_found_as_what_it_is(river: River) -> None:
+    decisions = _decisions(river)
+    truth = list(csv.DictReader((river.sample / "truth.csv").open()))
+    assert {row["path"] for row in truth} == set(decisions)
+    by_path = {row["path"]: row for row in truth}
+    for row in truth:
+        decision = decisions[row["path"]]
+        if row["expected"] == "rejected":
+            assert (decision["status"], decision["reason"]) == ("rejected", row["expected_reason"]), row
+        elif row["expected"] == "conflict":
+            assert decision["status"] == "conflict", row
+        elif row["expected"] == "duplicate":
+            # Which of two equals survives is the keeper rule's choice; that they are one group is the truth.
+            assert decision["group_id"] == decisions[row["of"]]["group_id"] is not None, row
+    groups: dict[object, set[str]] = {}
+    for path, decision in decisions.items():
+        if decision["group_id"]:
+            groups.setdefault(decision["group_id"], set()).add(by_path[path]["of"] or path)
+    assert all(len(originals) == 1 for originals in groups.values()), "two different photos were merged"
+
+
+def test_a_second_run_does_nothing_and_quickly(river: River) -> None:
+    before = river.manifests()
+    start = time.monotonic()
+    ended = river.run()
+    assert ended.returncode == 0, ended.stderr
+    assert time.monotonic() - start < 30, "a run with nothing to do takes a second; this bound is for a busy machine"
+    assert ended.stdout.count("cached") == 6
+    assert river.manifests() == before
+
+
+def test_the_report_is_one_page_that_adds_up(river: River) -> None:
+    page = (river.home / "runs/r/report.html").read_text()
+    assert "Adds up" in page
+    assert "data:image/" in page
+
+
+def test_a_changed_threshold_decodes_nothing_again(river: River) -> None:
+    ended = subprocess.run(
+        [arg.replace("run", "plan") if arg == "run" else arg for arg in river.command("curate.clean.min_blur=50")],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=ROOT,
+        env={**os.environ, "COLUMNS": "200"},
+    )
+    assert ended.returncode == 0, ended.stderr
+    ingest = next(line for line in ended.stdout.splitlines() if "ingest" in line)
+    curate = next(line for line in ended.stdout.splitlines() if "curate" in line)
+    assert "cached" in ingest
+    assert "cached" not in curate
+
+
+def test_kills_at_every_stage_change_nothing(river: River, sample: Path, tmp_path: Path) -> None:
+    hit = River(sample, tmp_path)
+    _run_and_kill(hit, "ingest", _is_jvm)
+    _run_and_kill(hit, "curate", _is_driver)
+    _run_and_kill(hit, "shard", _is_jvm)
+    _run_and_kill(hit, "train", _is_rank, when=lambda: _has_checkpoint(hit))
+    _run_and_kill(hit, "train", _is_driver, when=lambda: _num_losses(hit) >= 12)
+    _run_and_kill(hit, "evaluate", _is_rank)
+    ended = hit.run()
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert hit.manifests() == river.manifests()
+    assert hit.losses() == river.losses()
+
+
+def _run_and_kill(
+    river: River, stage: str, is_victim: Callable[[psutil.Process], bool], when: Callable[[], bool] = lambda: True
+) -> None:
+    """Start the river, and kill -9 a process of it while the stage runs."""
+    driver = subprocess.Popen(
+        river.command("place.retries=0"), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=ROOT
+    )
+    family = psutil.Process(driver.pid)
+    deadline = time.monotonic() + 180
+    while time.monotonic() < deadline:
+        assert driver.poll() is None, f"the run ended before its {stage} could be killed"
+        if _state(river, stage) == "running" and when():
+            victims = [process for process in _tree(family) if is_victim(process)]
+            if victims:
+                victims[-1].send_signal(signal.SIGKILL)
+                break
+        time.sleep(0.05)
+    else:
+        driver.kill()
+        pytest.fail(f"nothing to kill in {stage}")
+    assert driver.wait(timeout=120) != 0
+
+
+def _tree(family: psutil.Process) -> Iterator[psutil.Process]:
+    try:
+        yield family
+        yield from family.children(recursive=True)
+    except psutil.NoSuchProcess:
+        return
+
+
+def _words(process: psutil.Process) -> list[str]:
+    try:
+        return process.cmdline()
+    except (psutil.NoSuchProcess, psutil.ZombieProcess, psutil.AccessDenied):
+        return []
+
+
+def _is_jvm(process: psutil.Process) -> bool:
+    words = _words(process)
+    return bool(words) and words[0].endswith("java") and "org.apache.spark.deploy.SparkSubmit" in words
+
+
+def _is_driver(process: psutil.Process) -> bool:
+    return _words(process)[:3] == RINGMILL
+
+
+def _is_rank(process: psutil.Process) -> bool:
+    words = _words(process)
+    return words[1:3] in (["-m", "jobs.train"], ["-m", "jobs.evaluate"])
+
+
+def _state(river: River, stage: str) -> str:
+    try:
+        return str(json.loads((river.home / "runs/r/run.json").read_text())["stages"][stage]["status"])
+    except (OSError, KeyError, ValueError):
+        return ""
+
+
+def _has_checkpoint(river: River) -> bool:
+    return any((river.home / "store/model").glob("*/checkpoint-*"))
+
+
+def _num_losses(river: River) -> int:
+    return sum(path.read_text().count('"loss"') for path in (river.home / "store/model").glob("*/metrics.jsonl"))
