@@ -21,6 +21,7 @@ KINDS = ("records", "decisions", "dataset", "model", "evaluation")
 SIZES = (
     "system=demo",
     "recipe.epochs=4",
+    "recipe.batch_size=16",
     "recipe.log_every_steps=1",
     "recipe.checkpoint_every_steps=2",
     "model.input_size_px=32",

@@ -1,0 +1,104 @@
+"""pipelines/manifest: an artefact appears whole or not at all, and its bytes say nothing of when and where."""
+
+import hashlib
+import multiprocessing
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from pipelines.manifest import Manifest, clear, describe, exclusive, fingerprint, is_done, read, verify, write
+from pipelines.settings import UserError
+
+
+def _artefact(folder: Path) -> Manifest:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "a.bin").write_bytes(b"content")
+    manifest = Manifest(
+        kind="records",
+        fingerprint="f" * 16,
+        parents={"source": "p"},
+        settings={"x": 1},
+        code_version="c",
+        counts={"rows": 3},
+        files=(describe(folder, folder / "a.bin", rows=3),),
+    )
+    write(folder, manifest)
+    return manifest
+
+
+def test_what_is_written_is_read_again(tmp_path: Path) -> None:
+    manifest = _artefact(tmp_path)
+    assert read(tmp_path) == manifest
+    assert manifest.files[0].sha256 == hashlib.sha256(b"content").hexdigest()
+
+
+def test_the_same_work_gives_the_same_bytes_anywhere(tmp_path: Path) -> None:
+    for name in ("here", "there"):
+        _artefact(tmp_path / name)
+    assert (tmp_path / "here/manifest.json").read_bytes() == (tmp_path / "there/manifest.json").read_bytes()
+
+
+def test_a_folder_without_a_manifest_is_no_artefact(tmp_path: Path) -> None:
+    (tmp_path / "a.parquet").write_bytes(b"rows")
+    assert not is_done(tmp_path)
+    with pytest.raises(UserError, match="no finished artefact"):
+        read(tmp_path)
+
+
+@pytest.mark.parametrize("damage", [b"conten7", b"content more", None])
+def test_an_altered_or_missing_file_is_named(tmp_path: Path, damage: bytes | None) -> None:
+    _artefact(tmp_path)
+    if damage is None:
+        (tmp_path / "a.bin").unlink()
+    else:
+        (tmp_path / "a.bin").write_bytes(damage)
+    with pytest.raises(UserError, match=r"a\.bin is missing or was altered"):
+        verify(tmp_path)
+
+
+def test_a_manifest_of_another_kind_of_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "manifest.json").write_text('{"hello": 1}')
+    with pytest.raises(UserError, match="is no manifest"):
+        read(tmp_path)
+
+
+def test_the_fingerprint_follows_each_part_and_not_the_order_of_keys() -> None:
+    base = fingerprint("records", version=1, settings={"a": 1, "b": 2}, parents={"x": "1"})
+    assert base == fingerprint("records", version=1, settings={"b": 2, "a": 1}, parents={"x": "1"})
+    others = {
+        fingerprint("dataset", version=1, settings={"a": 1, "b": 2}, parents={"x": "1"}),
+        fingerprint("records", version=2, settings={"a": 1, "b": 2}, parents={"x": "1"}),
+        fingerprint("records", version=1, settings={"a": 1, "b": 3}, parents={"x": "1"}),
+        fingerprint("records", version=1, settings={"a": 1, "b": 2}, parents={"x": "2"}),
+    }
+    assert len(others - {base}) == 4
+
+
+def _hold(folder: Path, held: Path) -> None:
+    with exclusive(folder, on_wait=lambda: None):
+        held.touch()
+        time.sleep(60)
+
+
+def test_the_lock_of_a_killed_builder_is_free(tmp_path: Path) -> None:
+    folder, held = tmp_path / "artefact", tmp_path / "held"
+    builder = multiprocessing.get_context("spawn").Process(target=_hold, args=(folder, held))
+    builder.start()
+    while not held.exists():
+        time.sleep(0.02)
+    waited: list[bool] = []
+    with (
+        pytest.raises(UserError, match="under work by another process"),
+        exclusive(folder, on_wait=lambda: waited.append(True), timeout_seconds=0.3),
+    ):
+        pass
+    assert waited == [True]
+    assert builder.pid is not None
+    os.kill(builder.pid, signal.SIGKILL)
+    builder.join()
+    with exclusive(folder, on_wait=lambda: None, timeout_seconds=5):
+        clear(folder)
+    assert folder.is_dir()
