@@ -22,6 +22,7 @@ from pipelines.split import SplitSettings, label_identities
 # Above this many verified pairs the driver would need more than about 4 GB for the groups.
 _MAX_PAIRS = 10_000_000
 _ROWS_PER_FILE = 1_000_000
+_ROW = (IMAGE_ID, SOURCE, IDENTITY, "reason", "is_first", "num_copies")
 
 
 class CurateSettings(Settings):
@@ -50,11 +51,14 @@ def decide(measurements: DataFrame, settings: CurateSettings, *, seed: int) -> C
     Returns:
         Exactly one row of `records.DECISIONS` per row of the input, and the plan of the duplicate search.
     """
+    # Each step looks at its input twice, once for a summary and once for the rows: what is not kept would be
+    # computed again by every later step, twice as often each time.
     cleaned = clean(measurements, settings.clean)
     firsts = _mark_exact_copies(cleaned).persist()
     plan, duplicates = _near_duplicates(firsts, settings.dedup)
-    grouped = _join_groups(firsts, duplicates)
-    decided = _drop_small(_mark_conflicts(grouped), settings.min_images_per_identity)
+    grouped = _join_groups(firsts.select(*_ROW), duplicates).persist()
+    marked = _mark_conflicts(grouped).persist()
+    decided = _drop_small(marked, settings.min_images_per_identity).persist()
     return Curated(decisions=_label(decided, settings.split, seed), plan=plan)
 
 

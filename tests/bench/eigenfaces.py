@@ -101,7 +101,8 @@ def _greys(images: Iterable[bytes], settings: DecodeSettings) -> NDArray[np.floa
     picture = np.empty((settings.size_px, settings.size_px, 3), np.uint8)
     rows = []
     for image in images:
-        render(image, picture, jpeg_size(image), partial(centre_box, settings=settings))
+        size = jpeg_size(image, settings.limits)
+        render(image, picture, size, partial(centre_box, settings=settings), limits=settings.limits)
         grey = (picture @ GREY_WEIGHTS).reshape(-1)
         rows.append((grey - grey.mean()) / (grey.std() + 1e-6))
     return np.stack(rows, dtype=np.float32, casting="same_kind")
