@@ -17,6 +17,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 RINGMILL = [sys.executable, "-c", "import sys; from jobs.cli import main; sys.exit(main())"]
+BIN = Path(sys.executable).parent
 KINDS = ("records", "decisions", "dataset", "model", "evaluation")
 SIZES = (
     "system=demo",
@@ -136,6 +137,27 @@ def test_a_changed_threshold_decodes_nothing_again(river: River) -> None:
     curate = next(line for line in ended.stdout.splitlines() if "curate" in line)
     assert "cached" in ingest
     assert "cached" not in curate
+
+
+def test_a_cluster_of_two_workers_gives_the_same_shards(river: River, tmp_path: Path) -> None:
+    """The lines of the README, on two workers with an executor each."""
+    run_yaml = tmp_path / "run.yaml"
+    frozen = (river.home / "runs/r/run.yaml").read_text()
+    run_yaml.write_text(frozen.replace(str(river.home / "store"), str(tmp_path / "store")))
+    for stage in ("ingest", "curate", "shard"):
+        submit = [str(BIN / "spark-submit"), "--master", "local-cluster[2,1,1024]", f"jobs/{stage}.py", "--run"]
+        ended = subprocess.run(
+            [*submit, str(run_yaml)],
+            capture_output=True,
+            text=True,
+            check=False,
+            cwd=ROOT,
+            env={**os.environ, "PYSPARK_PYTHON": sys.executable, "SPARK_LOCAL_IP": "127.0.0.1"},
+        )
+        assert ended.returncode == 0, ended.stderr[-3000:]
+    for kind in ("records", "decisions", "dataset"):
+        (made,) = (tmp_path / "store" / kind).glob("*/manifest.json")
+        assert made.read_text() == river.manifests()[kind]
 
 
 def test_kills_at_every_stage_change_nothing(river: River, sample: Path, tmp_path: Path) -> None:

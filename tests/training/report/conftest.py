@@ -156,7 +156,7 @@ def trained(built):
             "fingerprint": "f00d",
             "folder": "x",
             "seconds": 61.0,
-            "retries": 1,
+            "attempts": 2,
             "summary": "22 in",
         }
     }

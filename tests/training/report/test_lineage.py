@@ -16,9 +16,10 @@ def test_stages_come_as_the_driver_wrote_them(trained):
 
 
 def test_a_stage_that_has_only_begun_has_no_time_yet(tmp_path):
-    (tmp_path / "run.json").write_text('{"name": "n", "stages": {"train": {"state": "running", "seconds": null}}}')
+    stage = '{"status": "running", "fingerprint": "f", "attempts": 1}'
+    (tmp_path / "run.json").write_text(f'{{"name": "n", "stages": {{"train": {stage}}}}}')
     (stage,) = read_run(tmp_path).stages
-    assert (stage.seconds, stage.fingerprint, stage.summary) == (0.0, "", "")
+    assert (stage.seconds, stage.retries, stage.summary) == (0.0, 0, "")
 
 
 def test_each_artefact_names_its_parents_and_size(built):
