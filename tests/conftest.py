@@ -8,6 +8,10 @@ from pathlib import Path
 import pytest
 from pyspark.sql import SparkSession
 
+# One thread for torch, as each rank has: the tests share two cores, and the CPU convolutions of torch 2.13 were seen to
+# crash in the backward pass of 8-channel channels-last layers on two threads, a width that only these tests use.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 REPOSITORY = Path(__file__).resolve().parent.parent
 
 
