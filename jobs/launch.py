@@ -7,6 +7,9 @@ from typing import assert_never
 from jobs.place import PlaceSettings
 from jobs.stages import Stage
 
+# A stage's log is read, and its progress is the driver's to show.
+_SPARK_CONF = {"spark.log.level": "WARN", "spark.ui.showConsoleProgress": "false"}
+
 
 @dataclass(frozen=True)
 class Command:
@@ -38,7 +41,7 @@ def _spark_submit(place: PlaceSettings, python: Path) -> tuple[str, ...]:
     argv = [str(python.parent / "spark-submit"), "--master", place.master, "--driver-memory", place.driver_memory]
     if not place.is_local_spark:
         argv += ["--executor-memory", place.executor_memory]
-    confs = {"spark.log.level": "WARN", **place.spark_conf}
+    confs = _SPARK_CONF | ({"spark.ui.enabled": "false"} if place.is_local_spark else {}) | place.spark_conf
     for key, value in confs.items():
         argv += ["--conf", f"{key}={value}"]
     return tuple(argv)

@@ -158,7 +158,11 @@ def test_an_artefact_that_another_process_builds_is_waited_for(
 
 
 def start_driver(settings: RunSettings) -> subprocess.Popen[bytes]:
-    return subprocess.Popen([sys.executable, "-m", "mill_drive", str(settings.folder / "run.yaml")])
+    return subprocess.Popen(
+        [sys.executable, "-m", "mill_drive", str(settings.folder / "run.yaml")],
+        # A shell that puts the test run into the background makes it, and so its children, deaf to Ctrl-C.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
 
 
 def alive(pids: Path) -> list[int]:
