@@ -4,6 +4,7 @@ VENV ?= .venv
 CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/ringmill
 CONSTRAINTS ?= .ci/constraints.txt
 DEMO ?= demo
+BENCHES ?= tests/bench/feed.py tests/bench/allreduce.py
 
 bin := $(VENV)/bin
 # Where packages come from is pip's business: PIP_INDEX_URL, PIP_FIND_LINKS and the like are read from the environment.
@@ -32,11 +33,11 @@ lint: setup
 test: lint ## set-up, lint, types, and the tests of under 15 minutes
 	$(bin)/pytest
 
-test-long: lint ## the same with the slow tests
-	$(bin)/pytest -m ''
+test-long: test ## the same and the slow tests
+	$(bin)/pytest -m slow
 
-bench: setup ## every benchmark at its full size, one JSON line each at its end
-	for bench in tests/bench/*.py; do echo "== $$bench"; $(bin)/python $$bench || exit 1; done
+bench: setup ## the benchmarks that draw their own data, one JSON line each at its end
+	for bench in $(BENCHES); do echo "== $$bench"; $(bin)/python $$bench || exit 1; done
 
 lock: setup ## write down the versions that are installed and were tested
 	.ci/lock.sh $(bin)/python > $(CONSTRAINTS)
