@@ -15,6 +15,7 @@ RESULT_NAME = "result.json"
 
 def evaluate_model(context: JobContext) -> None:
     """Embed the pairs' pictures over all ranks; rank 0 writes the result."""
+    torch.set_num_threads(context.settings.place.threads_per_rank)
     comm = open_comm(context.settings.place.comm)
     try:
         _evaluate(context, comm)

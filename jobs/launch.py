@@ -31,7 +31,7 @@ def command(stage: Stage, place: PlaceSettings, run_yaml: Path, *, python: Path,
         script = project / f"{stage.job.replace('.', '/')}.py"
         return Command((*_spark_submit(place, python), str(script), *tail), _spark_env(place, python))
     if stage.launcher == "ranks":
-        return Command((*_rank_launcher(place, python), "-m", stage.job, *tail), _rank_env(place))
+        return Command((*_rank_launcher(place, python), stage.job, *tail), _rank_env(place))
     if stage.launcher == "local":
         return Command((str(python), "-m", stage.job, *tail), {"PYTHONUNBUFFERED": "1"})
     assert_never(stage.launcher)
@@ -58,10 +58,11 @@ def _spark_env(place: PlaceSettings, python: Path) -> dict[str, str]:
 def _rank_launcher(place: PlaceSettings, python: Path) -> tuple[str, ...]:
     ranks = str(place.num_ranks)
     if place.comm == "horovod":
-        return (str(python.parent / "horovodrun"), "-np", ranks, "-H", place.hosts, "--gloo", str(python))
+        return (str(python.parent / "horovodrun"), "-np", ranks, "-H", place.hosts, "--gloo", str(python), "-m")
     if place.comm == "torch":
-        return (str(python.parent / "torchrun"), "--standalone", "--nproc-per-node", ranks)
-    return (str(python),)
+        # Without the dashes torchrun takes the job's --run for a short form of an option of its own.
+        return (str(python.parent / "torchrun"), "--standalone", "--nproc-per-node", ranks, "-m", "--")
+    return (str(python), "-m")
 
 
 def _rank_env(place: PlaceSettings) -> dict[str, str]:

@@ -31,6 +31,8 @@ _VALIDATION_FOLDS = 2
 def train_model(context: JobContext) -> None:
     """Train from the newest checkpoint on; rank 0 leaves the model and the manifest."""
     logging.getLogger("petastorm").setLevel(logging.WARNING)
+    # Also where a launcher was started by hand: two ranks that each take every core wait for one another.
+    torch.set_num_threads(context.settings.place.threads_per_rank)
     comm = open_comm(context.settings.place.comm)
     try:
         _train(context, comm)
