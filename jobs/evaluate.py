@@ -5,8 +5,9 @@ import sys
 import torch
 
 from jobs.entry import JobContext, run_job
+from jobs.rank_work import communicator
 from pipelines import manifest
-from training.comm import Comm, open_comm
+from training.comm import Comm
 from training.evaluate import evaluate
 from training.model_file import read_model
 
@@ -15,12 +16,8 @@ RESULT_NAME = "result.json"
 
 def evaluate_model(context: JobContext) -> None:
     """Embed the pairs' pictures over all ranks; rank 0 writes the result."""
-    torch.set_num_threads(context.settings.place.threads_per_rank)
-    comm = open_comm(context.settings.place.comm)
-    try:
+    with communicator(context) as comm:
         _evaluate(context, comm)
-    finally:
-        comm.close()
 
 
 def _evaluate(context: JobContext, comm: Comm) -> None:

@@ -8,9 +8,10 @@ import torch
 from torch import nn
 
 from jobs.entry import JobContext, run_job
+from jobs.rank_work import communicator
 from pipelines import manifest
 from pipelines.settings import UserError
-from training.comm import Comm, open_comm
+from training.comm import Comm
 from training.evaluate import EvaluateSettings, evaluate
 from training.feed import Feed
 from training.loop import train
@@ -31,13 +32,8 @@ _VALIDATION_FOLDS = 2
 def train_model(context: JobContext) -> None:
     """Train from the newest checkpoint on; rank 0 leaves the model and the manifest."""
     logging.getLogger("petastorm").setLevel(logging.WARNING)
-    # Also where a launcher was started by hand: two ranks that each take every core wait for one another.
-    torch.set_num_threads(context.settings.place.threads_per_rank)
-    comm = open_comm(context.settings.place.comm)
-    try:
+    with communicator(context) as comm:
         _train(context, comm)
-    finally:
-        comm.close()
 
 
 def _train(context: JobContext, comm: Comm) -> None:

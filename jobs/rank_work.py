@@ -1,0 +1,21 @@
+"""What the jobs of ranks share: their communicator for the job's time, with the place's threads to each rank."""
+
+import contextlib
+from collections.abc import Iterator
+
+import torch
+
+from jobs.entry import JobContext
+from training.comm import Comm, open_comm
+
+
+@contextlib.contextmanager
+def communicator(context: JobContext) -> Iterator[Comm]:
+    """The place's communicator, closed at the end."""
+    # Also where a launcher was started by hand: two ranks that each take every core wait for one another.
+    torch.set_num_threads(context.settings.place.threads_per_rank)
+    comm = open_comm(context.settings.place.comm)
+    try:
+        yield comm
+    finally:
+        comm.close()
