@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pipelines.curate import CurateSettings
     from pipelines.pixels import PixelSettings
     from pipelines.shard import ShardSettings
-    from pipelines.sources import SourceSettings
+    from pipelines.sources import IngestSettings, SourceSettings
     from training.evaluate import EvaluateSettings
     from training.feed import FeedSettings
     from training.models import ModelSettings
@@ -41,6 +41,7 @@ Model = TypeVar("Model", bound=Settings)
 # Section of the settings -> where its model lives.
 OWNERS: dict[str, str] = {
     "source": "pipelines.sources:SourceSettings",
+    "ingest": "pipelines.sources:IngestSettings",
     "pixels": "pipelines.pixels:PixelSettings",
     "curate": "pipelines.curate:CurateSettings",
     "shard": "pipelines.shard:ShardSettings",
@@ -77,6 +78,10 @@ class RunSettings(Settings):
     @cached_property
     def source(self) -> "SourceSettings":
         return cast("SourceSettings", self._section("source"))
+
+    @cached_property
+    def ingest(self) -> "IngestSettings":
+        return cast("IngestSettings", self._section("ingest"))
 
     @cached_property
     def pixels(self) -> "PixelSettings":
