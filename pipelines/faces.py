@@ -4,10 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Literal, Protocol, Self
+from typing import Any, Literal, Protocol, Self
 
 import cv2
 import numpy as np
+from cv2.data import haarcascades
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
@@ -33,7 +34,9 @@ class FaceSettings(Settings):
     model: Path | None = None  # YuNet's ONNX file, at the same path on every host that takes pictures in
     min_score: float = Field(default=0.7, ge=0, le=1)  # of a face for YuNet; the cascade knows no score
     min_side_px: int = Field(default=32, ge=1, le=65_500)  # of the shorter side of a face's box
-    detect_side_px: int = Field(default=640, ge=32, le=4096)  # a picture with a longer side is shrunk to it to be searched
+    detect_side_px: int = Field(
+        default=640, ge=32, le=4096
+    )  # a picture with a longer side is shrunk to it to be searched
 
     @model_validator(mode="after")
     def _yunet_has_its_model(self) -> Self:
@@ -73,13 +76,15 @@ class FaceDetector:
         self._settings = settings
 
     def load(self) -> None:
-        """Build the detector and try it, so that a wrong model is told before the long work.
+        """Build YuNet and try it, so that a wrong model is told before the long work.
 
         Raises:
             UserError: the model is missing, or not YuNet.
         """
         model = self._settings.model
-        if self._settings.detector != "haar" and (model is None or not model.is_file()):
+        if model is None:
+            return
+        if not model.is_file():
             raise UserError(f"faces.model={model} does not exist; give the path of YuNet's ONNX file")
         try:
             _search_of(self._settings).find(np.zeros((64, 64, 3), np.uint8), min_side_px=1)
@@ -114,7 +119,7 @@ def largest(faces: Sequence[Face]) -> Faces:
     return Faces(count=len(faces), main=min(faces, key=rank, default=None))
 
 
-def faces_of_rows(rows: NDArray[np.float32]) -> list[Face]:
+def faces_of_rows(rows: NDArray[Any]) -> list[Face]:
     """What `cv2.FaceDetectorYN.detect` returns, (N, 15), as faces.
 
     Its columns are x, y, width, height, five points and the score. The points begin with the right eye and close with
@@ -133,10 +138,10 @@ class _Search(Protocol):
 
 
 class _Cascade:
-    """The boosted cascade of Haar features (Viola and Jones, CVPR 2001) that OpenCV brings: frontal faces, no points."""
+    """The boosted cascade of Haar features (Viola and Jones, CVPR 2001) of OpenCV: frontal faces, no points."""
 
     def __init__(self) -> None:
-        self._cascade = cv2.CascadeClassifier(str(Path(cv2.data.haarcascades, _CASCADE)))
+        self._cascade = cv2.CascadeClassifier(str(Path(haarcascades, _CASCADE)))
 
     def find(self, rgb: UInt8Array, *, min_side_px: float) -> list[Face]:
         grey = cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY)
@@ -156,9 +161,7 @@ class _YuNet:
     """YuNet (Wu, Peng and Yu, Machine Intelligence Research 2023) as OpenCV runs it."""
 
     def __init__(self, model: Path, min_score: float) -> None:
-        self._net = cv2.FaceDetectorYN.create(
-            str(model), "", (64, 64), min_score, _YUNET_OVERLAP, _YUNET_CANDIDATES
-        )
+        self._net = cv2.FaceDetectorYN.create(str(model), "", (64, 64), min_score, _YUNET_OVERLAP, _YUNET_CANDIDATES)
 
     def find(self, rgb: UInt8Array, *, min_side_px: float) -> list[Face]:
         height, width = rgb.shape[:2]
