@@ -47,7 +47,9 @@ class ShardSettings(Settings):
     # Side of the square to which faces are aligned, by their landmarks or else their box; a picture without a face
     # gives the square at its centre. None = the bytes are stored as they were found.
     align_px: int | None = Field(default=None, ge=16, le=2048)
-    align_margin: float = Field(default=0.25, ge=0, le=4)  # around a box without landmarks, as a share of its side
+    # Around a box without landmarks, as a share of its side. The square that ArcFace's template puts around two eyes is
+    # 1.15 times the cascade's box on LFW, 1.27 times on CFP (medians).
+    align_margin: float = Field(default=0.2, ge=0, le=4)
     align_format: AlignedFormat = "jpeg"  # of quality 95, 4:4:4
 
     def aligner(self, limits: PixelSettings) -> Aligner | None:
