@@ -32,9 +32,7 @@ def ingest_source(context: JobContext) -> None:
     with spark_session(context) as spark:
         found = survey(spark, settings.source)
         _refuse_if_broken(context, found, found.breaks, num_unreadable=0)
-        files = ingest(
-            spark, found.chunks, context.folder, source=settings.source, pixels=settings.pixels, faces=faces
-        )
+        files = ingest(spark, found.chunks, context.folder, source=settings.source, pixels=settings.pixels, faces=faces)
         remove_unlisted(context.folder, files)
         written = _read(spark, context, files)
         outcomes = {row["decode"]: row["count"] for row in written.groupBy("decode").count().collect()}

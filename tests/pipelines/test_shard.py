@@ -15,10 +15,10 @@ from pyspark.sql import DataFrame, SparkSession
 
 from pipelines.align import TEMPLATE
 from pipelines.faces import FaceDetector, FaceSettings
-from pipelines.ingest import ingest, list_chunks
+from pipelines.ingest import ingest, survey
 from pipelines.parquet import write_files
 from pipelines.pixels import PixelSettings, decode
-from pipelines.records import DATASET, RECORDS
+from pipelines.records import DATASET
 from pipelines.shard import ShardSettings, count_alignment, place_rows, shard
 from pipelines.sources import SourceSettings
 
@@ -122,12 +122,13 @@ def test_faces_found_when_taken_in_are_what_the_dataset_shows(
     spark: SparkSession, tmp_path: Path, draw_face, to_jpeg: Callable[..., bytes], write_images
 ) -> None:
     files = {f"a/{seed}.jpg": to_jpeg(draw_face(seed)) for seed in (0, 2, 3, 5, 6)}
-    source = write_images(tmp_path / "faces", files)
+    path = write_images(tmp_path / "faces", files)
+    source = SourceSettings(kind="folder", path=str(path), chunk_images=2)
     detector = FaceDetector(FaceSettings(detector="haar"))
-    chunks = list_chunks(spark, SourceSettings(kind="folder", path=source, chunk_images=2))
-    written = write_files(ingest(chunks, LIMITS, detector), tmp_path / "records", schema=RECORDS, rows_per_group=4)
+    chunks = survey(spark, source).chunks
+    written = ingest(spark, chunks, tmp_path / "records", source=source, pixels=LIMITS, faces=detector)
     records = spark.read.parquet(*(str(tmp_path / "records" / file.path) for file in written))
-    rows = {row["source"].removeprefix(f"{source}/"): row for row in records.collect()}
+    rows = {row["source"].removeprefix(f"{path}/"): row for row in records.collect()}
     for name, image in files.items():
         face = detector.detect(decode(image, LIMITS).rgb).main
         assert face is not None
