@@ -25,6 +25,7 @@ AlignedFormat = Literal["jpeg", "png"]
 _JPEG_QUALITY = 95
 # Bilinear sampling looks at 2 x 2 pixels: below this scale it would leave some out.
 _MIN_SAMPLED_SCALE = 0.5
+_CUT_MARGIN_PX = 2  # around what the aligned square shows, for the sampling at its edge
 
 UInt8Array = NDArray[np.uint8]
 Points = NDArray[np.float64]
@@ -69,9 +70,10 @@ def align(rgb: UInt8Array, landmarks: Points, size_px: int = TEMPLATE_SIDE_PX) -
     target = TEMPLATE * (size_px / TEMPLATE_SIDE_PX)
     matrix = similarity(landmarks, target)
     scale = float(np.hypot(matrix[0, 0], matrix[1, 0]))
+    rgb, landmarks = _cut(rgb, landmarks, matrix, size_px)
     if scale < _MIN_SAMPLED_SCALE:
         rgb, landmarks = _shrink(rgb, landmarks, scale)
-        matrix = similarity(landmarks, target)
+    matrix = similarity(landmarks, target)
     return cv2.warpAffine(rgb, matrix, (size_px, size_px), flags=cv2.INTER_LINEAR)  # type: ignore[return-value]
 
 
@@ -120,6 +122,17 @@ def encode(rgb: UInt8Array, encoding: AlignedFormat) -> bytes:
         options += [cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444]
     _, data = cv2.imencode(f".{encoding}", cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR), options)
     return data.tobytes()
+
+
+def _cut(rgb: UInt8Array, landmarks: Points, matrix: Points, size_px: int) -> tuple[UInt8Array, Points]:
+    """The part of a picture that the aligned square shows: OpenCV warps no picture of more than 32,766 px a side."""
+    low, high = -_CUT_MARGIN_PX, size_px + _CUT_MARGIN_PX
+    corners = np.array([[low, low], [low, high], [high, low], [high, high]])
+    shown = (corners - matrix[:, 2]) @ np.linalg.inv(matrix[:, :2]).T
+    sides = np.array([rgb.shape[1], rgb.shape[0]])
+    left, top = start = np.clip(np.floor(shown.min(axis=0)), 0, sides - 1).astype(int)
+    right, bottom = np.clip(np.ceil(shown.max(axis=0)), start + 1, sides).astype(int)
+    return rgb[top:bottom, left:right], landmarks - start
 
 
 def _shrink(rgb: UInt8Array, landmarks: Points, scale: float) -> tuple[UInt8Array, Points]:

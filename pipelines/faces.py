@@ -17,8 +17,8 @@ from pipelines.settings import Settings, UserError
 _CASCADE = "haarcascade_frontalface_default.xml"
 _CASCADE_STEP = 1.1  # between the scales at which faces are looked for
 _CASCADE_NEIGHBOURS = 5  # windows that must agree on a face
-# The cascade wants to see what is around a face. Of the tightly cropped frontal photos of CFP it finds 4 of 10 as they
-# are, and 98 of 100 with their edges drawn out by this share of the longer side.
+# The cascade wants to see what is around a face. In 37 % of the tightly cropped frontal photos of CFP it finds one as
+# they are, and in 97 % with their edges drawn out by this share of the longer side.
 _CASCADE_BORDER = 0.15
 
 _YUNET_OVERLAP = 0.3  # boxes that share more are one face
@@ -34,9 +34,7 @@ class FaceSettings(Settings):
     model: Path | None = None  # YuNet's ONNX file, at the same path on every host that takes pictures in
     min_score: float = Field(default=0.7, ge=0, le=1)  # of a face for YuNet; the cascade knows no score
     min_side_px: int = Field(default=32, ge=1, le=65_500)  # of the shorter side of a face's box
-    detect_side_px: int = Field(
-        default=640, ge=32, le=4096
-    )  # a picture with a longer side is shrunk to it to be searched
+    detect_side_px: int = Field(default=640, ge=32, le=4096)  # pictures with a longer side are searched shrunk to it
 
     @model_validator(mode="after")
     def _yunet_has_its_model(self) -> Self:
@@ -82,7 +80,7 @@ class FaceDetector:
             UserError: the model is missing, or not YuNet.
         """
         model = self._settings.model
-        if model is None:
+        if self._settings.detector != "yunet" or model is None:
             return
         if not model.is_file():
             raise UserError(f"faces.model={model} does not exist; give the path of YuNet's ONNX file")

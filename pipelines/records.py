@@ -104,10 +104,7 @@ def _dataset_schema() -> pa.Schema:
         [
             (IMAGE_ID, pa.string()),  # sha256 of the bytes as found, whatever is stored
             (LABEL, pa.int64()),
-            (
-                IMAGE,
-                pa.binary(),
-            ),  # the bytes as found, or of the aligned picture where the shard stage was asked to align
+            (IMAGE, pa.binary()),  # the bytes as found, or those of the aligned picture
             (DIGEST, pa.int64()),  # CRC-32 of the stored bytes, checked on reading
         ],
         metadata=metadata,

@@ -110,6 +110,18 @@ def test_fine_stripes_of_a_large_picture_become_grey_and_no_other_stripes() -> N
     assert abs(float(aligned.mean()) - 127.5) < 2
 
 
+def test_the_face_of_a_picture_too_wide_to_be_warped_whole_is_aligned() -> None:
+    face = cv2.resize(np.random.default_rng(0).integers(0, 256, (12, 12, 3), dtype=np.uint8), (300, 300))
+    wide = np.zeros((300, 40_000, 3), np.uint8)
+    wide[:, 36_000:36_300] = face
+    landmarks = TEMPLATE * 1.3 + 60
+    assert np.array_equal(align(wide, landmarks + np.array([36_000, 0])), align(face, landmarks))
+
+
+def test_landmarks_beside_the_picture_show_nothing() -> None:
+    assert (align(np.full((50, 50, 3), 255, np.uint8), TEMPLATE + 5_000) == 0).all()
+
+
 def test_what_lies_beyond_the_picture_is_black() -> None:
     white = np.full((112, 112, 3), 255, np.uint8)
     aligned = align(white, TEMPLATE - np.array([30.0, 0.0]))

@@ -165,3 +165,4 @@ def test_a_model_that_is_none_is_the_users_mistake(tmp_path: Path) -> None:
 
 def test_the_cascade_needs_no_model() -> None:
     HAAR.load()
+    FaceDetector(FaceSettings(detector="haar", model=Path("nowhere.onnx"))).load()
