@@ -10,6 +10,7 @@ from pyspark.sql import functions as F
 from jobs.entry import JobContext, run_job
 from jobs.settings import PROJECT
 from jobs.spark_work import spark_session
+from pipelines.faces import build_detector
 from pipelines.ingest import Survey, ingest, survey
 from pipelines.manifest import File, clear, code_version
 from pipelines.parquet import remove_unlisted
@@ -24,11 +25,14 @@ _MAX_NAMED = 100
 def ingest_source(context: JobContext) -> None:
     """Write the records of the source, one file per chunk."""
     settings = context.settings
+    faces = build_detector(settings.faces)
+    if faces is not None:
+        faces.load()
     _resume_or_clear(context)
     with spark_session(context) as spark:
         found = survey(spark, settings.source)
         _refuse_if_broken(context, found, found.breaks, num_unreadable=0)
-        files = ingest(spark, found.chunks, context.folder, source=settings.source, pixels=settings.pixels)
+        files = ingest(spark, found.chunks, context.folder, source=settings.source, pixels=settings.pixels, faces=faces)
         remove_unlisted(context.folder, files)
         written = _read(spark, context, files)
         outcomes = {row["decode"]: row["count"] for row in written.groupBy("decode").count().collect()}

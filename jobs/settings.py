@@ -21,6 +21,7 @@ from pipelines.settings import Settings, UserError
 
 if TYPE_CHECKING:
     from pipelines.curate import CurateSettings
+    from pipelines.faces import FaceSettings
     from pipelines.pixels import PixelSettings
     from pipelines.shard import ShardSettings
     from pipelines.sources import IngestSettings, SourceSettings
@@ -43,6 +44,7 @@ OWNERS: dict[str, str] = {
     "source": "pipelines.sources:SourceSettings",
     "ingest": "pipelines.sources:IngestSettings",
     "pixels": "pipelines.pixels:PixelSettings",
+    "faces": "pipelines.faces:FaceSettings",
     "curate": "pipelines.curate:CurateSettings",
     "shard": "pipelines.shard:ShardSettings",
     "feed": "training.feed:FeedSettings",
@@ -86,6 +88,10 @@ class RunSettings(Settings):
     @cached_property
     def pixels(self) -> "PixelSettings":
         return cast("PixelSettings", self._section("pixels"))
+
+    @cached_property
+    def faces(self) -> "FaceSettings":
+        return cast("FaceSettings", self._section("faces"))
 
     @cached_property
     def curate(self) -> "CurateSettings":

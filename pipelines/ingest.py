@@ -12,6 +12,7 @@ import pyarrow as pa
 from pyspark.sql import SparkSession
 
 from pipelines import sources
+from pipelines.faces import FaceDetector
 from pipelines.manifest import File
 from pipelines.measure import examine
 from pipelines.parquet import FILE, describe_parquet, write_runs
@@ -78,11 +79,20 @@ def survey(spark: SparkSession, settings: SourceSettings) -> Survey:
 
 
 def ingest(
-    spark: SparkSession, chunks: list[Chunk], folder: Path, *, source: SourceSettings, pixels: PixelSettings
+    spark: SparkSession,
+    chunks: list[Chunk],
+    folder: Path,
+    *,
+    source: SourceSettings,
+    pixels: PixelSettings,
+    faces: FaceDetector | None = None,
 ) -> list[File]:
     """Make the records of every chunk, one file and one task each, below `folder`/rows.
 
     A file that an interrupted attempt left there is taken over: they appear whole, and a chunk has one name only.
+
+    Args:
+        faces: looks for faces; without it their columns are null.
 
     Returns:
         The files' manifest entries, sorted by path.
@@ -92,7 +102,7 @@ def ingest(
         finished = _finished(folder, chunk)
         if finished is not None:
             return [finished]
-        batches = records_of(chunk, source, pixels)
+        batches = records_of(chunk, source, pixels, faces)
         runs = write_runs(
             batches, folder, schema=RECORDS, rows_per_group=ROWS_PER_GROUP, bytes_per_group=_BYTES_PER_GROUP
         )
@@ -102,7 +112,9 @@ def ingest(
     return sorted(tasks.flatMap(make).collect(), key=lambda file: file.path)
 
 
-def records_of(chunk: Chunk, source: SourceSettings, pixels: PixelSettings) -> Iterator[pa.RecordBatch]:
+def records_of(
+    chunk: Chunk, source: SourceSettings, pixels: PixelSettings, faces: FaceDetector | None = None
+) -> Iterator[pa.RecordBatch]:
     """The records of one chunk: the columns of `records.RECORDS` and `file`, in batches bounded by bytes."""
     file = _name(chunk)
     waiting: list[RawImage] = []
@@ -111,10 +123,10 @@ def records_of(chunk: Chunk, source: SourceSettings, pixels: PixelSettings) -> I
         waiting.append(raw)
         num_bytes += len(raw.data)
         if len(waiting) >= _BATCH_IMAGES or num_bytes >= _BATCH_BYTES:
-            yield _examine(waiting, file, pixels)
+            yield _examine(waiting, file, pixels, faces)
             waiting, num_bytes = [], 0
     if waiting:
-        yield _examine(waiting, file, pixels)
+        yield _examine(waiting, file, pixels, faces)
 
 
 def _finished(folder: Path, chunk: Chunk) -> File | None:
@@ -132,8 +144,8 @@ def _name(chunk: Chunk) -> str:
     return f"rows/{chunk.index:06d}"
 
 
-def _examine(raws: list[RawImage], file: str, settings: PixelSettings) -> pa.RecordBatch:
-    measured = examine([raw.data for raw in raws], settings)
+def _examine(raws: list[RawImage], file: str, pixels: PixelSettings, faces: FaceDetector | None) -> pa.RecordBatch:
+    measured = examine([raw.data for raw in raws], pixels, faces)
     columns = {name: measured.column(name) for name in measured.schema.names}
     faults = columns["decode"].to_pylist()
     columns |= {
