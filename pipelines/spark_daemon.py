@@ -13,12 +13,16 @@ import gc
 import importlib
 import zipimport
 
+import cv2
+
 
 def main() -> None:
     """Serve Spark until it closes the pipe."""
     # The archives on a worker's path are Spark's own and do not change while it runs.
     zipimport.zipimporter.invalidate_caches = _keep_cache  # type: ignore[method-assign]
     importlib.import_module("pipelines.ingest")
+    # Every task has one core; OpenCV would take all of them in each.
+    cv2.setNumThreads(1)
     gc.freeze()  # what is loaded by now stays, so no collection need look at it
     # Reads the command line when it is imported.
     importlib.import_module("pyspark.daemon").manager()
