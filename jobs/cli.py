@@ -16,12 +16,14 @@ from typer.exceptions import TyperException
 from jobs.child import USER_EXIT_CODE, run_command
 from jobs.cost import Forecast, forecast
 from jobs.launch import command
+from jobs.place import PlaceSettings
 from jobs.run import PYTHON, StageFailedError, drive, plan_run
 from jobs.screen import Screen
 from jobs.settings import PROJECT, RUN_YAML, RunSettings, compose, load
-from jobs.stages import REPORT_NAME, STAGES, PlannedStage
+from jobs.stages import REPORT_NAME, STAGES, PlannedStage, on_paper
 from jobs.state import RunState, read_state
 from pipelines.settings import UserError
+from pipelines.sources import SourceListing
 
 INTERRUPTED_EXIT_CODE = 130
 
@@ -44,12 +46,21 @@ def run(overrides: Overrides = None) -> None:
 
 
 @app.command()
-def plan(overrides: Overrides = None) -> None:
+def plan(
+    overrides: Overrides = None,
+    images: Annotated[float | None, typer.Option(help="plan for so many pictures that need not be here")] = None,
+    image_bytes: Annotated[float, typer.Option(help="mean bytes of each of them")] = 7_000,
+    image_px: Annotated[float | None, typer.Option(help="mean side in pixels; else told from the bytes")] = None,
+) -> None:
     """Show the stages, which of them are due, and what they will cost; nothing is run."""
-    settings = compose(overrides or [])
-    planned = plan_run(settings)
-    console = Console()
-    console.print(_plan_table(planned, forecast(settings, planned)))
+    if images is None:
+        settings = compose(overrides or [])
+        planned = plan_run(settings)
+    else:
+        settings = compose(["source.path=not-here", *(overrides or [])])
+        listing = SourceListing(round(images), round(images * image_bytes), digest="", is_exact=False)
+        planned = plan_run(settings, on_paper(listing))
+    Console().print(_plan_table(planned, forecast(settings, planned, image_px=image_px), settings.place))
 
 
 @app.command()
@@ -125,18 +136,29 @@ def _run_report(settings: RunSettings) -> None:
         raise UserError(fault.line) if fault.is_users else StageFailedError(f"report failed: {fault.line}; see {log}")
 
 
-def _plan_table(planned: list[PlannedStage], expected: dict[str, Forecast]) -> Table:
+def _plan_table(planned: list[PlannedStage], expected: dict[str, Forecast], place: PlaceSettings) -> Table:
     table = Table(box=None, pad_edge=False)
-    for title, justify in (("stage", "left"), ("", "left"), ("images", "right"), ("MB", "right"), ("time", "right")):
-        table.add_column(title, justify="left" if justify == "left" else "right")
+    for title in ("stage", ""):
+        table.add_column(title)
+    for title in ("images", "bytes", "tasks", "time"):
+        table.add_column(title, justify="right")
     table.add_column("folder", overflow="fold")
     for one in planned:
         cost = expected[one.name]
-        megabytes = "" if cost.num_bytes is None else f"{cost.num_bytes / 1e6:,.1f}"
         state = "cached" if one.is_done else "due"
-        table.add_row(one.name, state, f"{cost.images:,}", megabytes, _time(cost), str(one.folder))
-    table.caption = "images and bytes are at most; ~ as earlier runs went, ? as on a machine of two cores"
+        size = "" if cost.num_bytes is None else _size(cost.num_bytes)
+        tasks = "" if cost.tasks is None else f"{cost.tasks:,}"
+        table.add_row(one.name, state, f"{cost.images:,}", size, tasks, _time(cost), str(one.folder))
+    table.caption = (
+        f"images and bytes are at most; on {place.num_cores:,} cores of Spark and {place.num_ranks:,} ranks, "
+        "~ as earlier runs went, ? as one core of a server and one of its cores as a rank would"
+    )
     return table
+
+
+def _size(num_bytes: int) -> str:
+    power = min(4, max(0, (len(str(num_bytes)) - 1) // 3))
+    return f"{num_bytes / 1000**power:,.3g} {('bytes', 'KB', 'MB', 'GB', 'TB')[power]}"
 
 
 def _time(cost: Forecast) -> str:

@@ -1,5 +1,6 @@
 """The place: where a run's stages execute. It never changes what they make, so it enters no fingerprint."""
 
+import os
 import re
 from typing import Literal, Self
 
@@ -19,6 +20,7 @@ class PlaceSettings(Settings):
     master: str = "local[2]"  # local[N], spark://HOST:PORT, k8s://..., yarn
     driver_memory: str = Field(default="2g", pattern=MEMORY_PATTERN)  # of Spark's driver; a local master has no other
     executor_memory: str = Field(default="4g", pattern=MEMORY_PATTERN)  # per executor; unused by a local master
+    cores: int | None = Field(default=None, ge=1)  # of Spark in all; only `plan` asks. null = as the master says, or 1
     spark_conf: dict[str, str] = Field(default={})  # further --conf of spark-submit
     hosts: str = "localhost:2"  # HOST:SLOTS, with commas between
     ranks: int | None = Field(default=None, ge=1)  # of training; null = one per slot
@@ -71,6 +73,18 @@ class PlaceSettings(Settings):
         """Slots on this machine."""
         local = ("localhost:", "127.0.0.1:")
         return sum(_slots(host) for host in self.hosts.split(",") if host.startswith(local))
+
+    @property
+    def num_cores(self) -> int:
+        """Cores of Spark, as far as the settings tell."""
+        if self.cores is not None:
+            return self.cores
+        numbers = [int(number) for number in re.findall(r"\d+", self.master.partition("[")[2])]
+        if self.master.startswith("local-cluster"):
+            return numbers[0] * numbers[1]
+        if self.is_local_spark:
+            return (os.cpu_count() or 1) if "*" in self.master else (numbers or [1])[0]
+        return 1
 
     @property
     def is_local_spark(self) -> bool:

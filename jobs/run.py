@@ -11,7 +11,7 @@ from pathlib import Path
 from types import FrameType
 
 from jobs.child import Fault, run_command
-from jobs.cost import passes
+from jobs.cost import passes, workers
 from jobs.launch import command
 from jobs.preflight import check_place, check_writable
 from jobs.progress import progress_file, read_progress
@@ -177,7 +177,10 @@ def _first_stage(settings: RunSettings, planned: PlannedStage, before: StageStat
         # How long it took and how it went stay known.
         return before.model_copy(update={"status": "cached"})
     fresh = StageState(
-        fingerprint=planned.fingerprint, folder=str(planned.folder), passes=passes(settings, planned.name)
+        fingerprint=planned.fingerprint,
+        folder=str(planned.folder),
+        workers=workers(planned.stage, settings.place),
+        passes=passes(settings, planned.name),
     )
     return fresh.model_copy(update={"status": "cached", **_outcome(planned)}) if planned.is_done else fresh
 

@@ -1,7 +1,7 @@
 """The river: the stages of a run in order, what each depends on, and where its artefact lies."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -106,6 +106,15 @@ def plan(
             done = is_done(folder)
         planned.append(PlannedStage(stage, prints[stage.name], folder, done, listing))
     return planned
+
+
+def on_paper(listing: SourceListing, stages: Sequence[Stage] = STAGES) -> list[Stage]:
+    """The stages for raw images that are not here but are said to be so many; for a plan, not for a run."""
+
+    def said(settings: RunSettings) -> SourceListing:
+        return listing
+
+    return [replace(stage, outside=said) if stage.outside is describe_source else stage for stage in stages]
 
 
 def artefact_folder(settings: RunSettings, stage: Stage, mark: str) -> Path:

@@ -25,6 +25,7 @@ class StageState(Settings):
     attempts: int = Field(default=0, ge=0)  # retries + 1
     started: str | None = None  # UTC, ISO 8601
     seconds: float = Field(default=0.0, ge=0)  # of the last attempt
+    workers: int = Field(default=1, ge=1)  # cores or ranks that shared it
     passes: int = Field(default=1, ge=1)  # over the images: epochs of training
     summary: str = ""
     counts: dict[str, int] = Field(default={})  # from the artefact's manifest
