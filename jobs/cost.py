@@ -69,11 +69,8 @@ def forecast(
             continue
         images = _images_of(one, settings, listing)
         cost = COSTS[one.name]
-        core_seconds = (
-            images
-            * passes(settings, one.name)
-            * measured.get(one.name, cost.per_image + cost.per_megapixel * megapixels)
-        )
+        per_image = measured.get(one.name, cost.per_image + cost.per_megapixel * megapixels)
+        core_seconds = images * passes(settings, one.name) * per_image
         start = 0.0 if one.name in measured else START_SECONDS
         expected[one.name] = Forecast(
             images=images,

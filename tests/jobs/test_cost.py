@@ -57,6 +57,7 @@ def test_a_stage_costs_its_passes_over_the_images_shared_by_its_workers(real_set
 
 def test_a_billion_pictures_that_are_not_here_are_planned_by_the_cores_of_the_place(real_settings: RunSettings) -> None:
     listing = SourceListing(10**9, 10**14, digest="", is_exact=False)
+    del real_settings.sections["source"]["chunk_bytes"], real_settings.sections["source"]["chunk_images"]
     few, many = (
         forecast(
             real_settings.model_copy(update={"place": real_settings.place.model_copy(update={"cores": cores})}),
