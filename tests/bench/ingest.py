@@ -45,7 +45,11 @@ PEER_SHARE = 10
 
 _PEERS = """
 import sys, time, logging
+import torch
 logging.disable(logging.CRITICAL)
+# imagededup imports torchvision for its CNNs, not for its hashes; a torchvision built for another torch lacks this.
+operators = torch.library.Library("torchvision", "FRAGMENT")
+operators.define("nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
 from cleanvision import Imagelab
 from imagededup.methods import PHash
 start = time.perf_counter()
