@@ -10,8 +10,9 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from pipelines import records
+from pipelines.guard import guarded_decode
 from pipelines.hashing import FloatArray, UInt8Array, perceptual_hashes, to_hash_input
-from pipelines.pixels import Decoded, DecodeError, PixelSettings, decode
+from pipelines.pixels import Decoded, DecodeError, PixelSettings
 
 # Blur is read at one scale, so that a sharp thumbnail and its sharp original get alike figures.
 BLUR_SIDE_PX = 256
@@ -76,7 +77,7 @@ def to_grey(rgb: UInt8Array) -> UInt8Array:
 
 def _examine_one(image: bytes, settings: PixelSettings, hash_inputs: list[FloatArray]) -> dict[str, Any]:
     try:
-        decoded = decode(image, settings)
+        decoded = guarded_decode(image, settings)
     except DecodeError as error:
         return {"num_bytes": len(image), "decode": error.fault}
     grey = to_grey(decoded.rgb)
