@@ -44,8 +44,11 @@ def is_plain(data: bytes, settings: PixelSettings) -> bool:
     if len(data) > PLAIN_BYTES:
         return False
     if picture_format == "JPEG":
+        num_scans = jpeg.count_scans(data)
+        if num_scans * settings.max_pixels <= PLAIN_PIXELS:  # without a look at the header, which takes a tenth
+            return True
         header = jpeg.read_header(data)
-        return header.width * header.height * jpeg.count_scans(data) <= PLAIN_PIXELS
+        return header.width * header.height * num_scans <= PLAIN_PIXELS
     return picture_format == "PNG"
 
 
