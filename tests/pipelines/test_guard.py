@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -17,7 +18,8 @@ from PIL import Image
 
 from pipelines import faults
 from pipelines.guard import PLAIN_BYTES, guarded_decode, is_plain
-from pipelines.pixels import DecodeError, PixelSettings, decode
+from pipelines.helper import WALL_FACTOR
+from pipelines.pixels import Decoded, DecodeError, PixelSettings, decode
 from pipelines.raster import reads_heif
 
 reads_heif()
@@ -69,6 +71,7 @@ def assert_all_is_well(settings: PixelSettings = SETTINGS) -> None:
     the_helper()
 
 
+Mutants = Callable[..., Iterator[bytes]]
 Meddle = Callable[[Callable[[], object]], None]
 
 
@@ -312,3 +315,35 @@ def test_what_libraries_print_is_swallowed(capfd: pytest.CaptureFixture[str]) ->
     assert capfd.readouterr().err  # libtiff's own line
     fault_of(broken)
     assert capfd.readouterr() == ("", "")
+
+
+TIGHT = PixelSettings(max_pixels=1_000_000, max_seconds=5.0, max_decode_bytes=256 << 20)
+
+
+def fuzz(mutants: Iterator[bytes], decoder: Callable[[bytes, PixelSettings], Decoded]) -> list[str]:
+    """The outcome of each; none may take longer than a picture can."""
+    outcomes = []
+    for data in mutants:
+        start = time.monotonic()
+        try:
+            decoder(data, TIGHT)
+            outcomes.append("ok")
+        except DecodeError as error:
+            outcomes.append(error.fault)
+        assert time.monotonic() - start < 2 * WALL_FACTOR * TIGHT.max_seconds
+    return outcomes
+
+
+def test_mutated_pictures_fare_as_in_the_process_itself(mutants: Mutants) -> None:
+    there, here = fuzz(mutants(600, seed=2), guarded_decode), fuzz(mutants(600, seed=2), decode)
+    assert {"ok", faults.CORRUPT, faults.TRUNCATED} <= set(there) <= faults.FAULTS | {"ok"}
+    # A WebP of a million pixels too many may already be refused the memory for them.
+    assert [pair for pair in zip(there, here, strict=True) if pair[0] not in {pair[1], faults.TOO_MUCH_MEMORY}] == []
+
+
+@pytest.mark.slow
+def test_twenty_thousand_mutated_pictures_do_no_harm(mutants: Mutants) -> None:
+    outcomes = Counter(fuzz(mutants(20_000, seed=3), guarded_decode))
+    print(dict(outcomes))
+    assert outcomes.total() == 20_000
+    assert_all_is_well(TIGHT)
