@@ -1,7 +1,7 @@
 """The helper process: reads pictures from its standard input, writes pixels or faults to its standard output.
 
 Started by `pipelines.helper`, which says what the frames are. It ends when its input does, and by the kernel's hand
-when a picture takes more processor time than it may: no decoder can hold that off, nor does it take a living parent.
+when a picture takes more processor time than it may: no decoder can hold that off, and it needs no living parent.
 """
 
 import contextlib

@@ -15,12 +15,15 @@ import numpy as np
 import psutil
 import pytest
 from PIL import Image
+from pyspark.sql import SparkSession
 
 from pipelines import faults
 from pipelines.guard import PLAIN_BYTES, guarded_decode, is_plain
 from pipelines.helper import WALL_FACTOR
+from pipelines.ingest import ingest, list_chunks
 from pipelines.pixels import Decoded, DecodeError, PixelSettings, decode
 from pipelines.raster import reads_heif
+from pipelines.sources import SourceSettings
 
 reads_heif()
 
@@ -247,6 +250,16 @@ def test_a_fork_gets_a_helper_of_its_own_and_leaves_that_of_its_parent() -> None
         assert np.array_equal(guarded_decode(WEBP, SETTINGS).rgb, NOISE)
     assert os.waitpid(pid, 0)[1] == 0
     assert the_helper().pid == ours
+
+
+@pytest.mark.spark
+def test_a_hostile_picture_costs_spark_one_row(spark: SparkSession, tmp_path: Path) -> None:
+    for name, data in {"slow": SLOW, **{f"good{number}": WEBP for number in range(8)}}.items():
+        (tmp_path / f"{name}.webp").write_bytes(data)
+    chunks = list_chunks(spark, SourceSettings(kind="folder", path=tmp_path, chunk_images=3))
+    rows = ingest(chunks, PixelSettings(max_seconds=0.1)).select("source", "decode", "width").collect()
+    outcomes = {Path(row["source"]).stem: (row["decode"], row["width"]) for row in rows}
+    assert outcomes == {"slow": (faults.TOO_SLOW, None)} | {f"good{number}": ("ok", 20) for number in range(8)}
 
 
 PARENT = """
