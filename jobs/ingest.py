@@ -1,47 +1,113 @@
 """The job that turns raw images into records."""
 
 import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
 
 from jobs.entry import JobContext, run_job
+from jobs.settings import PROJECT
 from jobs.spark_work import spark_session
-from pipelines.ingest import ingest, list_chunks
-from pipelines.manifest import clear
-from pipelines.parquet import remove_unlisted, write_files
-from pipelines.records import DECODE_OK, RECORDS
+from pipelines.faces import build_detector
+from pipelines.ingest import Survey, ingest, survey
+from pipelines.manifest import File, clear, code_version
+from pipelines.parquet import remove_unlisted
+from pipelines.records import DECODE_OK
 from pipelines.settings import UserError
-from pipelines.sources import describe
+from pipelines.sources import UNREADABLE, Break
 
-_ROWS_PER_GROUP = 512
+_MARKER = ".code"  # the code that made what an interrupted attempt left
+_MAX_NAMED = 100
 
 
 def ingest_source(context: JobContext) -> None:
     """Write the records of the source, one file per chunk."""
     settings = context.settings
-    listing = describe(settings.source)
-    clear(context.folder)
+    faces = build_detector(settings.faces)
+    if faces is not None:
+        faces.load()
+    _resume_or_clear(context)
     with spark_session(context) as spark:
-        records = ingest(list_chunks(spark, settings.source), settings.pixels)
-        files = write_files(records, context.folder, schema=RECORDS, rows_per_group=_ROWS_PER_GROUP)
+        found = survey(spark, settings.source)
+        _refuse_if_broken(context, found, found.breaks, num_unreadable=0)
+        files = ingest(spark, found.chunks, context.folder, source=settings.source, pixels=settings.pixels, faces=faces)
         remove_unlisted(context.folder, files)
-        written = spark.read.parquet(*(str(context.folder / file.path) for file in files))
+        written = _read(spark, context, files)
         outcomes = {row["decode"]: row["count"] for row in written.groupBy("decode").count().collect()}
+        breaks = [*found.breaks, *(_unreadable_parts(written) if UNREADABLE in outcomes else [])]
     num_rows = sum(file.rows for file in files)
-    if num_rows != listing.num_files or sum(outcomes.values()) != num_rows:
+    # Law: nothing is dropped silently. Checked on what was written, before the manifest says that it is whole.
+    if num_rows != found.num_images or sum(outcomes.values()) != num_rows:
         raise UserError(
-            f"source.path={settings.source.path} listed {listing.num_files:,} files but gave {num_rows:,} records: "
+            f"source.path={settings.source.path} listed {found.num_images:,} images but gave {num_rows:,} records: "
             "it changed while it was read; run again when it is still"
         )
-    if not outcomes.get(DECODE_OK):
+    _refuse_if_broken(context, found, breaks, num_unreadable=outcomes.get(UNREADABLE, 0))
+    _refuse_if_useless(context, outcomes)
+    counts = {"rows": num_rows, **{f"decode:{name}": outcomes[name] for name in sorted(outcomes)}}
+    if breaks:
+        counts |= {"broken_parts": len(breaks), "broken_bytes": sum(part.num_bytes for part in breaks)}
+    facts = {"broken": [asdict(part) for part in breaks[:_MAX_NAMED]], "notes": _notes(breaks)}
+    context.finish(counts=counts, files=files, facts=facts)
+    broken = f", {len(breaks):,} broken parts of the source" if breaks else ""
+    context.progress(1, 1, f"{num_rows:,} images, {num_rows - outcomes[DECODE_OK]:,} undecodable{broken}")
+
+
+def _resume_or_clear(context: JobContext) -> None:
+    """Keep what an interrupted attempt of the same code has finished; by the folder's name its settings were these."""
+    version = code_version(PROJECT / "pipelines")
+    marker = context.folder / _MARKER
+    if not marker.is_file() or marker.read_text() != version:
+        clear(context.folder)
+        marker.write_text(version)
+
+
+def _read(spark: SparkSession, context: JobContext, files: Sequence[File]) -> DataFrame:
+    return spark.read.parquet(*(str(context.folder / file.path) for file in files))
+
+
+def _unreadable_parts(records: DataFrame) -> list[Break]:
+    """Where listed images could not be read, by container."""
+    container = F.substring_index("source", "!/", 1)
+    rows = (
+        records.where(F.col("decode") == UNREADABLE)
+        .groupBy(container.alias("container"))
+        .agg(F.count(F.lit(1)).alias("images"), F.min("source").alias("first"))
+        .orderBy("container")
+        .limit(_MAX_NAMED)
+        .collect()
+    )
+    return [
+        Break(row["container"], 0, 0, f"{row['images']:,} listed images could not be read, the first {row['first']}")
+        for row in rows
+    ]
+
+
+def _refuse_if_broken(context: JobContext, found: Survey, breaks: Sequence[Break], *, num_unreadable: int) -> None:
+    for part in breaks[:_MAX_NAMED]:
+        context.log.warning("%s", part)
+    fraction, most = found.broken_fraction(num_unreadable=num_unreadable), context.settings.ingest.max_broken_fraction
+    if fraction > most:
         raise UserError(
-            f"source.path={settings.source.path} holds {num_rows:,} files and not one readable image "
-            f"({_listed(outcomes)}); name a {settings.source.kind} with images in it"
+            f"source.path={context.settings.source.path}: {fraction:.1%} of it is broken, the first part: {breaks[0]}; "
+            f"mend or remove it, or allow it by ingest.max_broken_fraction={fraction + 0.01:.2f} (now {most:g})"
         )
-    context.finish(counts={"rows": num_rows, **{f"decode:{k}": outcomes[k] for k in sorted(outcomes)}}, files=files)
-    context.progress(1, 1, f"{num_rows:,} images, {num_rows - outcomes[DECODE_OK]:,} undecodable")
 
 
-def _listed(outcomes: dict[str, int]) -> str:
-    return ", ".join(f"{count:,} {name}" for name, count in sorted(outcomes.items(), key=lambda item: -item[1]))
+def _refuse_if_useless(context: JobContext, outcomes: dict[str, int]) -> None:
+    if not outcomes.get(DECODE_OK):
+        told = ", ".join(f"{count:,} {name}" for name, count in sorted(outcomes.items(), key=lambda item: -item[1]))
+        raise UserError(
+            f"source.path={context.settings.source.path} holds {sum(outcomes.values()):,} files and not one readable "
+            f"image ({told}); name a {context.settings.source.kind} with images in it"
+        )
+
+
+def _notes(breaks: Sequence[Break]) -> list[str]:
+    more = [f"and {len(breaks) - 3:,} more broken parts; the report lists them"] if len(breaks) > 3 else []
+    return [*map(str, breaks[:3]), *more]
 
 
 if __name__ == "__main__":

@@ -8,7 +8,11 @@ from jobs.place import PlaceSettings
 from jobs.stages import Stage
 
 # A stage's log is read, and its progress is the driver's to show.
-_SPARK_CONF = {"spark.log.level": "WARN", "spark.ui.showConsoleProgress": "false"}
+_SPARK_CONF = {
+    "spark.log.level": "WARN",
+    "spark.ui.showConsoleProgress": "false",
+    "spark.python.daemon.module": "pipelines.spark_daemon",
+}
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 import hashlib
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from jobs.settings import RunSettings
@@ -12,12 +13,18 @@ from pipelines.sources import SourceListing
 
 
 def describe_source(settings: RunSettings) -> SourceListing:
-    """The raw images, counted without opening one.
+    """The raw images, counted without opening one; the digest covers the model that finds faces in them too.
 
     Raises:
-        UserError: there is nothing at source.path.
+        UserError: there is nothing at source.path, or at faces.model.
     """
-    return sources.describe(settings.source)
+    listing = sources.describe(settings.source)
+    # Read as a plain value, since the section's owner takes its time to import.
+    model = settings.sections["faces"].get("model")
+    if model is None:
+        return listing
+    both = listing.digest + describe_files(Path(model), setting="faces.model").digest
+    return replace(listing, digest=hashlib.sha256(both.encode()).hexdigest())
 
 
 def describe_pairs(settings: RunSettings) -> SourceListing | None:

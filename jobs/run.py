@@ -60,6 +60,9 @@ def drive(settings: RunSettings, screen: Screen, stages: Sequence[Stage] = STAGE
         run = _Run(settings, RunRecord(settings.folder / RUN_JSON, _first_state(settings, planned)), screen)
         with _terminated_like_interrupted():
             _run_all(run, planned)
+        for one in planned:
+            for note in read(one.folder).facts.get("notes", []) if one.stage.kind else []:
+                screen.say(f"note: {one.name}: {note}")
     return settings.folder / REPORT_NAME
 
 

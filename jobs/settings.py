@@ -21,9 +21,10 @@ from pipelines.settings import Settings, UserError
 
 if TYPE_CHECKING:
     from pipelines.curate import CurateSettings
+    from pipelines.faces import FaceSettings
     from pipelines.pixels import PixelSettings
     from pipelines.shard import ShardSettings
-    from pipelines.sources import SourceSettings
+    from pipelines.sources import IngestSettings, SourceSettings
     from training.evaluate import EvaluateSettings
     from training.feed import FeedSettings
     from training.models import ModelSettings
@@ -41,7 +42,9 @@ Model = TypeVar("Model", bound=Settings)
 # Section of the settings -> where its model lives.
 OWNERS: dict[str, str] = {
     "source": "pipelines.sources:SourceSettings",
+    "ingest": "pipelines.sources:IngestSettings",
     "pixels": "pipelines.pixels:PixelSettings",
+    "faces": "pipelines.faces:FaceSettings",
     "curate": "pipelines.curate:CurateSettings",
     "shard": "pipelines.shard:ShardSettings",
     "feed": "training.feed:FeedSettings",
@@ -79,8 +82,16 @@ class RunSettings(Settings):
         return cast("SourceSettings", self._section("source"))
 
     @cached_property
+    def ingest(self) -> "IngestSettings":
+        return cast("IngestSettings", self._section("ingest"))
+
+    @cached_property
     def pixels(self) -> "PixelSettings":
         return cast("PixelSettings", self._section("pixels"))
+
+    @cached_property
+    def faces(self) -> "FaceSettings":
+        return cast("FaceSettings", self._section("faces"))
 
     @cached_property
     def curate(self) -> "CurateSettings":

@@ -11,8 +11,8 @@ from jobs.entry import JobContext, run_job
 from jobs.spark_work import read_artefact, spark_session
 from pipelines import manifest
 from pipelines.parquet import remove_unlisted, write_files, write_table
-from pipelines.records import DATASET, IDENTITY, IMAGE, IMAGE_ID, KEPT, LABEL, LABELS, SOURCE, SPLIT
-from pipelines.shard import place_rows, shard
+from pipelines.records import DATASET, IDENTITY, KEPT, LABEL, LABELS, SPLIT
+from pipelines.shard import count_alignment, place_rows, shard
 
 
 def write_dataset(context: JobContext) -> None:
@@ -22,8 +22,11 @@ def write_dataset(context: JobContext) -> None:
     manifest.clear(context.folder)
     with spark_session(context) as spark:
         decisions = read_artefact(spark, context.parents["curate"])
-        records = read_artefact(spark, context.parents["ingest"]).select(IMAGE_ID, SOURCE, IMAGE)
-        rows = shard(records, place_rows(decisions, settings.shard, seed=settings.seed))
+        records = read_artefact(spark, context.parents["ingest"])
+        placed = place_rows(decisions, settings.shard, seed=settings.seed)
+        align = settings.shard.aligner(settings.pixels)
+        aligned = count_alignment(records, placed) if align else {}
+        rows = shard(records, placed, align)
         files = write_files(rows, context.folder, schema=DATASET, rows_per_group=settings.shard.rows_per_group)
         labels = _label_table(decisions)
     num_rows = sum(file.rows for file in files)
@@ -31,8 +34,11 @@ def write_dataset(context: JobContext) -> None:
     files.append(write_table(labels, context.folder, "labels"))
     remove_unlisted(context.folder, files)
     splits = _summary(labels)
-    context.finish(counts={"rows": num_rows}, files=files, facts={"splits": splits})
+    counts = {"rows": num_rows, **{f"aligned:{by}": count for by, count in aligned.items()}}
+    context.finish(counts=counts, files=files, facts={"splits": splits})
     told = ", ".join(f"{name} {side['rows']:,} images of {side['classes']:,}" for name, side in splits.items())
+    if aligned:
+        told += "; aligned by " + ", ".join(f"{by} {count:,}" for by, count in aligned.items())
     context.progress(1, 1, told)
 
 

@@ -29,9 +29,18 @@ class Stage:
 
 
 STAGES: tuple[Stage, ...] = (
-    Stage("ingest", "records", (), ("source", "pixels"), launcher="spark", job="jobs.ingest", outside=describe_source),
+    Stage(
+        "ingest",
+        "records",
+        (),
+        ("source", "pixels", "faces"),
+        launcher="spark",
+        job="jobs.ingest",
+        version=2,
+        outside=describe_source,
+    ),
     Stage("curate", "decisions", ("ingest",), ("seed", "curate"), launcher="spark", job="jobs.curate"),
-    Stage("shard", "dataset", ("ingest", "curate"), ("seed", "shard"), launcher="spark", job="jobs.shard"),
+    Stage("shard", "dataset", ("ingest", "curate"), ("seed", "pixels", "shard"), launcher="spark", job="jobs.shard"),
     Stage(
         "train",
         "model",

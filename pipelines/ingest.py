@@ -1,85 +1,160 @@
-"""Source to records, in one fused Arrow pass: read, digest, decode, measure, hash."""
+"""Source to records, in one fused Arrow pass: read, digest, decode, measure, hash.
 
-import hashlib
-from collections.abc import Iterable, Iterator
+The pictures' bytes stay in the process that read them, up to the Parquet file: what a task is given and gives back
+is a few lines, since moving every picture through the JVM and back would cost a good part of decoding it.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
 
 import pyarrow as pa
-from pyspark.sql import DataFrame, SparkSession
-from pyspark.sql.pandas.types import from_arrow_schema
-from pyspark.sql.types import StructType
+from pyspark.sql import SparkSession
 
 from pipelines import sources
+from pipelines.faces import FaceDetector
+from pipelines.manifest import File
 from pipelines.measure import examine
-from pipelines.parquet import FILE
+from pipelines.parquet import FILE, describe_parquet, write_runs
 from pipelines.pixels import PixelSettings
 from pipelines.records import IMAGE, RECORDS
-from pipelines.sources import Chunk, RawImage, SourceSettings
-
-UNREADABLE = "unreadable"  # listed, but its bytes could not be read
+from pipelines.sources import Break, Chunk, Container, Portion, RawImage, SourceSettings
 
 # A task holds at most about this much of raw bytes, however large its chunk is.
 _BATCH_BYTES = 8 << 20
 _BATCH_IMAGES = 256
 
-_CHUNK_SCHEMA = "index long, kind string, path string, names array<binary>, offsets array<bigint>, sizes array<bigint>"
+# More tasks than this gain nothing in looking through containers.
+_MAX_SCANS = 1000
+
+ROWS_PER_GROUP = 512
+_BYTES_PER_GROUP = 64 << 20
 
 
-def list_chunks(spark: SparkSession, settings: SourceSettings) -> DataFrame:
-    """The source's chunks as a DataFrame, one row and one partition each."""
-    rows = [(c.index, c.kind, c.path, c.names, c.offsets, c.sizes) for c in sources.chunks(settings)]
-    return spark.createDataFrame(spark.sparkContext.parallelize(rows, max(1, len(rows))), _CHUNK_SCHEMA)
+@dataclass(frozen=True)
+class Survey:
+    """What a look through the whole source found."""
+
+    containers: list[Container]
+    chunks: list[Chunk]
+    breaks: list[Break]
+
+    @property
+    def num_images(self) -> int:
+        return sum(chunk.num_images for chunk in self.chunks)
+
+    def broken_fraction(self, *, num_unreadable: int = 0) -> float:
+        """The share of the source in which no image was found, by bytes, or none could be read, by images.
+
+        A container without a byte counts as one of average size: as much is missing.
+        """
+        listed = sum(container.num_bytes for container in self.containers)
+        empty = sum(container.num_bytes == 0 for container in self.containers) if listed else 0
+        average = listed / max(1, len(self.containers) - empty)
+        broken = sum(part.num_bytes for part in self.breaks) + empty * average
+        found = sum(portion.num_bytes for chunk in self.chunks for portion in chunk.portions)
+        whole = max(listed + empty * average, found + broken)
+        return min(1.0, broken / max(1, whole) + num_unreadable / max(1, self.num_images))
 
 
-def ingest(chunks: DataFrame, settings: PixelSettings) -> DataFrame:
-    """Turn chunks into records.
+def survey(spark: SparkSession, settings: SourceSettings) -> Survey:
+    """Look through every container, by the executors, and cut the source into chunks.
+
+    Raises:
+        UserError: there is nothing at source.path.
+    """
+    containers = list(sources.containers(settings))
+
+    def scan(container: Container) -> list[Portion | Break]:
+        return list(sources.scan(container, settings))
+
+    tasks = spark.sparkContext.parallelize(containers, max(1, min(len(containers), _MAX_SCANS)))
+    found = tasks.flatMap(scan).collect()
+    portions = [part for part in found if isinstance(part, Portion)]
+    return Survey(
+        containers=containers,
+        chunks=list(sources.plan_chunks(portions, settings)),
+        breaks=[part for part in found if isinstance(part, Break)],
+    )
+
+
+def ingest(
+    spark: SparkSession,
+    chunks: list[Chunk],
+    folder: Path,
+    *,
+    source: SourceSettings,
+    pixels: PixelSettings,
+    faces: FaceDetector | None = None,
+) -> list[File]:
+    """Make the records of every chunk, one file and one task each, below `folder`/rows.
+
+    A file that an interrupted attempt left there is taken over: they appear whole, and a chunk has one name only.
 
     Args:
-        chunks: as `list_chunks` makes them.
+        faces: looks for faces; without it their columns are null.
 
     Returns:
-        The columns of `records.RECORDS` and `file`, the Parquet file that the row belongs to: one per chunk.
+        The files' manifest entries, sorted by path.
     """
 
-    def read_and_examine(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        for batch in batches:
-            for row in batch.to_pylist():
-                yield from _records_of(Chunk(**row), settings)
+    def make(chunk: Chunk) -> list[File]:
+        finished = _finished(folder, chunk)
+        if finished is not None:
+            return [finished]
+        batches = records_of(chunk, source, pixels, faces)
+        runs = write_runs(
+            batches, folder, schema=RECORDS, rows_per_group=ROWS_PER_GROUP, bytes_per_group=_BYTES_PER_GROUP
+        )
+        return list(runs)
 
-    return chunks.mapInArrow(read_and_examine, records_schema())
+    tasks = spark.sparkContext.parallelize(chunks, max(1, len(chunks)))
+    return sorted(tasks.flatMap(make).collect(), key=lambda file: file.path)
 
 
-def records_schema() -> StructType:
-    """The schema that `ingest` returns, in Spark's types."""
-    return from_arrow_schema(RECORDS.append(pa.field(FILE, pa.string())))
-
-
-def _records_of(chunk: Chunk, settings: PixelSettings) -> Iterator[pa.RecordBatch]:
-    file = f"rows/{chunk.index:06d}"
+def records_of(
+    chunk: Chunk, source: SourceSettings, pixels: PixelSettings, faces: FaceDetector | None = None
+) -> Iterator[pa.RecordBatch]:
+    """The records of one chunk: the columns of `records.RECORDS` and `file`, in batches bounded by bytes."""
+    file = _name(chunk)
     waiting: list[RawImage] = []
     num_bytes = 0
-    for raw in sources.read(chunk):
+    for raw in sources.read(chunk, source, max_bytes=pixels.max_bytes):
         waiting.append(raw)
-        num_bytes += len(raw.data or b"")
+        num_bytes += len(raw.data)
         if len(waiting) >= _BATCH_IMAGES or num_bytes >= _BATCH_BYTES:
-            yield _examine(waiting, file, settings)
+            yield _examine(waiting, file, pixels, faces)
             waiting, num_bytes = [], 0
     if waiting:
-        yield _examine(waiting, file, settings)
+        yield _examine(waiting, file, pixels, faces)
 
 
-def _examine(raws: list[RawImage], file: str, settings: PixelSettings) -> pa.RecordBatch:
-    contents = [raw.data or b"" for raw in raws]
-    measured = examine(contents, settings)
+def _finished(folder: Path, chunk: Chunk) -> File | None:
+    path = folder / f"{_name(chunk)}.parquet"
+    if not path.is_file():
+        return None
+    try:
+        file = describe_parquet(folder, path)
+    except (OSError, pa.ArrowException):  # a machine that lost its power can leave such
+        return None
+    return file if file.rows == chunk.num_images else None
+
+
+def _name(chunk: Chunk) -> str:
+    return f"rows/{chunk.index:06d}"
+
+
+def _examine(raws: list[RawImage], file: str, pixels: PixelSettings, faces: FaceDetector | None) -> pa.RecordBatch:
+    measured = examine([raw.data for raw in raws], pixels, faces)
     columns = {name: measured.column(name) for name in measured.schema.names}
     faults = columns["decode"].to_pylist()
-    columns["decode"] = pa.array(
-        [UNREADABLE if raw.data is None else fault for raw, fault in zip(raws, faults, strict=True)], pa.string()
-    )
     columns |= {
-        "image_id": pa.array([hashlib.sha256(content).hexdigest() for content in contents], pa.string()),
+        "decode": pa.array([raw.fault or fault for raw, fault in zip(raws, faults, strict=True)], pa.string()),
+        "num_bytes": pa.array([raw.num_bytes for raw in raws], pa.int64()),
+        "image_id": pa.array([raw.image_id for raw in raws], pa.string()),
         "source": pa.array([raw.source for raw in raws], pa.string()),
         "identity": pa.array([raw.identity for raw in raws], pa.string()),
-        IMAGE: pa.array(contents, pa.binary()),
+        IMAGE: pa.array([raw.data for raw in raws], pa.binary()),
         FILE: pa.array([file] * len(raws), pa.string()),
     }
     return pa.RecordBatch.from_pydict({name: columns[name] for name in [*RECORDS.names, FILE]})

@@ -10,6 +10,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from pipelines import records
+from pipelines.faces import FaceDetector
 from pipelines.guard import guarded_decode
 from pipelines.hashing import FloatArray, UInt8Array, perceptual_hashes, to_hash_input
 from pipelines.pixels import Decoded, DecodeError, PixelSettings
@@ -31,13 +32,16 @@ class Measurement:
     entropy: float  # bits, 0..8
 
 
-def examine(images: Sequence[bytes], settings: PixelSettings) -> pa.RecordBatch:
+def examine(images: Sequence[bytes], settings: PixelSettings, faces: FaceDetector | None = None) -> pa.RecordBatch:
     """Decode, measure and hash a batch: one row of `records.MEASUREMENTS` per image, in order.
 
     No content raises: where a picture cannot be decoded its row names the fault, and the rest of it is null.
+
+    Args:
+        faces: looks for faces; without it their columns are null.
     """
     hash_inputs: list[FloatArray] = []
-    rows = [_examine_one(image, settings, hash_inputs) for image in images]
+    rows = [_examine_one(image, settings, faces, hash_inputs) for image in images]
     good = [row for row in rows if row["decode"] == records.DECODE_OK]
     for start in range(0, len(good), _HASHED_AT_ONCE):
         chunk = slice(start, start + _HASHED_AT_ONCE)
@@ -75,20 +79,35 @@ def to_grey(rgb: UInt8Array) -> UInt8Array:
     return cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY)  # type: ignore[return-value]
 
 
-def _examine_one(image: bytes, settings: PixelSettings, hash_inputs: list[FloatArray]) -> dict[str, Any]:
+def _examine_one(
+    image: bytes, settings: PixelSettings, faces: FaceDetector | None, hash_inputs: list[FloatArray]
+) -> dict[str, Any]:
     try:
         decoded = guarded_decode(image, settings)
     except DecodeError as error:
         return {"num_bytes": len(image), "decode": error.fault}
     grey = to_grey(decoded.rgb)
     hash_inputs.append(to_hash_input(grey))
-    return {"num_bytes": len(image), "decode": records.DECODE_OK, **_facts(decoded), **vars(measure(grey))}
+    row = {"num_bytes": len(image), "decode": records.DECODE_OK, **_facts(decoded), **vars(measure(grey))}
+    return row if faces is None else row | _faces(decoded.rgb, faces)
 
 
 def _add_hashes(rows: list[dict[str, Any]], hash_inputs: list[FloatArray]) -> None:
     hashes = perceptual_hashes(np.stack(hash_inputs))
     for row, plain, flipped, quality in zip(rows, hashes.plain, hashes.flipped, hashes.quality, strict=True):
         row |= {records.HASH: plain.tobytes(), records.HASH_FLIPPED: flipped.tobytes(), "hash_quality": float(quality)}
+
+
+def _faces(rgb: UInt8Array, detector: FaceDetector) -> dict[str, Any]:
+    faces = detector.detect(rgb)
+    row: dict[str, Any] = {records.NUM_FACES: faces.count}
+    if faces.main is not None:
+        row |= {
+            records.FACE_BOX: faces.main.box,
+            records.FACE_SCORE: faces.main.score,
+            records.FACE_LANDMARKS: faces.main.landmarks,
+        }
+    return row
 
 
 def _facts(decoded: Decoded) -> dict[str, Any]:

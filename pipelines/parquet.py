@@ -34,7 +34,8 @@ def write_files(frame: DataFrame, folder: Path, *, schema: pa.Schema, rows_per_g
     names = [*schema.names, FILE]
 
     def write(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        entries = [file.model_dump_json() for file in _write_runs(batches, folder, schema, rows_per_group)]
+        files = write_runs(batches, folder, schema=schema, rows_per_group=rows_per_group)
+        entries = [file.model_dump_json() for file in files]
         yield pa.RecordBatch.from_pydict({"entry": pa.array(entries, pa.string())})
 
     rows = frame.select(*names).mapInArrow(write, _REPORT_SCHEMA).collect()
@@ -43,12 +44,8 @@ def write_files(frame: DataFrame, folder: Path, *, schema: pa.Schema, rows_per_g
 
 def write_table(table: pa.Table, folder: Path, name: str) -> File:
     """Write one small table from the driver as one file."""
-    (file,) = _write_runs(
-        iter(table.append_column(FILE, pa.array([name] * len(table), pa.string())).to_batches()),
-        folder,
-        table.schema,
-        max(1, len(table)),
-    )
+    named = table.append_column(FILE, pa.array([name] * len(table), pa.string()))
+    (file,) = write_runs(named.to_batches(), folder, schema=table.schema, rows_per_group=max(1, len(table)))
     return file
 
 
@@ -60,15 +57,26 @@ def remove_unlisted(folder: Path, files: Sequence[File]) -> None:
             path.unlink()
 
 
-def _write_runs(
-    batches: Iterable[pa.RecordBatch], folder: Path, schema: pa.Schema, rows_per_group: int
+def write_runs(
+    batches: Iterable[pa.RecordBatch],
+    folder: Path,
+    *,
+    schema: pa.Schema,
+    rows_per_group: int,
+    bytes_per_group: int | None = None,
 ) -> Iterator[File]:
+    """Write batches in order, on whatever machine this is; a new file begins where the column `file` changes.
+
+    Args:
+        bytes_per_group: a row group also ends with the batch that fills so many bytes, which bounds the memory
+            where pictures are large.
+    """
     open_file: _OpenFile | None = None
     for name, rows in _runs(batches):
         if open_file is None or open_file.name != name:
             if open_file is not None:
                 yield open_file.close()
-            open_file = _OpenFile(folder, name, schema, rows_per_group)
+            open_file = _OpenFile(folder, name, schema, rows_per_group, bytes_per_group)
         open_file.append(rows)
     if open_file is not None:
         yield open_file.close()
@@ -89,9 +97,12 @@ def _runs(batches: Iterable[pa.RecordBatch]) -> Iterator[tuple[str, pa.RecordBat
 class _OpenFile:
     """A Parquet file being written: rows gather until a row group is full."""
 
-    def __init__(self, folder: Path, name: str, schema: pa.Schema, rows_per_group: int) -> None:
+    def __init__(
+        self, folder: Path, name: str, schema: pa.Schema, rows_per_group: int, bytes_per_group: int | None
+    ) -> None:
         self.name = name
-        self._folder, self._schema, self._rows_per_group = folder, schema, rows_per_group
+        self._folder, self._schema = folder, schema
+        self._rows_per_group, self._bytes_per_group = rows_per_group, bytes_per_group
         self._path = folder / f"{name}.parquet"
         self._path.parent.mkdir(parents=True, exist_ok=True)
         self._staged = self._path.with_name(f".{self._path.name}.{os.getpid()}")
@@ -116,6 +127,8 @@ class _OpenFile:
         if len(table):
             self._waiting.append(table)
             self._num_waiting += len(table)
+        if self._bytes_per_group is not None and sum(part.nbytes for part in self._waiting) >= self._bytes_per_group:
+            self._flush(self._schema.empty_table())
 
     def _flush(self, last: pa.Table) -> None:
         group = pa.concat_tables([*self._waiting, last])
@@ -127,11 +140,20 @@ class _OpenFile:
             self._flush(self._schema.empty_table())
         self._writer.close()
         os.replace(self._staged, self._path)
-        footer = pq.read_metadata(self._path)
-        groups = [footer.row_group(index) for index in range(footer.num_row_groups)]
-        return describe(
-            self._folder,
-            self._path,
-            rows=footer.num_rows,
-            row_groups=tuple(RowGroup(rows=group.num_rows, num_bytes=group.total_byte_size) for group in groups),
-        )
+        return describe_parquet(self._folder, self._path)
+
+
+def describe_parquet(folder: Path, path: Path) -> File:
+    """The manifest entry of a Parquet file, its row groups from the footer.
+
+    Raises:
+        OSError, pa.ArrowException: it is no whole Parquet file.
+    """
+    footer = pq.read_metadata(path)
+    groups = [footer.row_group(index) for index in range(footer.num_row_groups)]
+    return describe(
+        folder,
+        path,
+        rows=footer.num_rows,
+        row_groups=tuple(RowGroup(rows=group.num_rows, num_bytes=group.total_byte_size) for group in groups),
+    )

@@ -21,6 +21,10 @@ KEEPER_ID = "keeper_id"
 DISTANCE = "distance"
 HASH = "hash"
 HASH_FLIPPED = "hash_flipped"
+NUM_FACES = "num_faces"
+FACE_BOX = "face_box"
+FACE_SCORE = "face_score"
+FACE_LANDMARKS = "face_landmarks"
 
 DECODE_OK = "ok"
 
@@ -51,6 +55,11 @@ MEASUREMENTS = pa.schema(
         (HASH, pa.binary()),  # 256-bit DCT hash, 32 bytes
         (HASH_FLIPPED, pa.binary()),  # the same of the mirror image
         ("hash_quality", pa.float32()),  # 0..100: how much structure the hash was made from
+        (NUM_FACES, pa.int32()),  # null where faces were not looked for; what follows is of the largest, null without
+        (FACE_BOX, pa.list_(pa.float32())),  # x, y, width, height, px
+        (FACE_SCORE, pa.float32()),  # 0..1; null where the detector gives none
+        # Left eye, right eye, nose, left and right corner of the mouth, as seen: x0, y0, x1, ..., px.
+        (FACE_LANDMARKS, pa.list_(pa.float32())),
     ]
 )
 
@@ -93,9 +102,9 @@ def _dataset_schema() -> pa.Schema:
     metadata = {"huggingface": json.dumps({"info": {"features": features}})}
     return pa.schema(
         [
-            (IMAGE_ID, pa.string()),
+            (IMAGE_ID, pa.string()),  # sha256 of the bytes as found, whatever is stored
             (LABEL, pa.int64()),
-            (IMAGE, pa.binary()),
+            (IMAGE, pa.binary()),  # the bytes as found, or those of the aligned picture
             (DIGEST, pa.int64()),  # CRC-32 of the stored bytes, checked on reading
         ],
         metadata=metadata,

@@ -1,94 +1,85 @@
-"""Where raw images lie, and how they are read: describe (before the pass), chunks (its units of work), read (one unit).
+"""Where raw images lie, and how they are read.
 
-One chunk is one task's portion and later one Parquet file of records. Chunks are cut from the sorted listing by
-bytes and count, never by the number of tasks, so that the records do not depend on the cluster that made them.
+`describe` tells what to expect before anything is read; `containers` lists what is to be looked through, `scan` looks
+through one container and cuts it into portions, `plan_chunks` makes the units of work of them, `read` reads one unit.
+A chunk is one task's work and later one file of records, and follows from the source alone: never from the number of
+tasks, so that the records do not depend on the cluster that made them.
 """
 
-import hashlib
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Literal
+import contextlib
+from collections.abc import Iterator
 
-from pydantic import Field
+from pipelines.sources import folder, image_list, parquet, recordio, tar, webdataset
+from pipelines.sources.chunks import Chunk, plan_chunks
+from pipelines.sources.entry import INSIDE, UNREADABLE, Break, Container, Kind, Portion, RawImage, lost
+from pipelines.sources.listing import SourceListing
+from pipelines.sources.listing import describe as _describe
+from pipelines.sources.settings import IngestSettings, SourceSettings
 
-from pipelines.settings import Settings, UserError
-from pipelines.sources import folder, tar
-from pipelines.sources.entry import Chunk, Entry, RawImage
+__all__ = [
+    "UNREADABLE",
+    "Break",
+    "Chunk",
+    "Container",
+    "IngestSettings",
+    "Portion",
+    "RawImage",
+    "SourceListing",
+    "SourceSettings",
+    "containers",
+    "describe",
+    "plan_chunks",
+    "read",
+    "scan",
+]
 
-__all__ = ["Chunk", "RawImage", "SourceListing", "SourceSettings", "chunks", "describe", "read"]
-
-
-class SourceSettings(Settings):
-    """Where the raw images lie."""
-
-    kind: Literal["folder", "tar"]
-    path: Path
-    # One task reads at most this much before it hands its rows on as one file of records.
-    chunk_bytes: int = Field(default=64 << 20, ge=1 << 20, le=1 << 31)
-    chunk_images: int = Field(default=8192, ge=1, le=1_000_000)
-
-
-@dataclass(frozen=True)
-class SourceListing:
-    """What a source holds, known before any picture is read."""
-
-    num_files: int
-    num_bytes: int
-    digest: str  # changes when an entry comes, goes, or changes size or time
-
-
-_LISTERS: dict[str, Callable[[Path], Iterator[Entry]]] = {"folder": folder.entries, "tar": tar.entries}
+_KINDS: dict[str, Kind] = {
+    "folder": folder,
+    "list": image_list,
+    "tar": tar,
+    "webdataset": webdataset,
+    "recordio": recordio,
+    "parquet": parquet,
+}
 
 
 def describe(settings: SourceSettings) -> SourceListing:
-    """Count the source's images and bytes.
+    """Count the source's images and bytes without reading one.
 
     Raises:
         UserError: the path does not exist, is of another kind, or holds nothing.
     """
-    digest, num_files, num_bytes = hashlib.sha256(), 0, 0
-    for entry in _entries(settings):
-        digest.update(b"%b\0%d\0%d\0%d\n" % (entry.name, entry.offset, entry.num_bytes, entry.changed_ns))
-        num_files += 1
-        num_bytes += entry.num_bytes
-    if num_files == 0:
-        raise UserError(f"source.path={settings.path} holds no file; name a {settings.kind} with images in it")
-    return SourceListing(num_files=num_files, num_bytes=num_bytes, digest=digest.hexdigest())
+    return _describe(_KINDS[settings.kind], settings)
 
 
-def chunks(settings: SourceSettings) -> Iterator[Chunk]:
-    """Cut the source into units of work, in the order of the listing."""
-    members: list[Entry] = []
-    size = index = 0
-    for entry in _entries(settings):
-        full = len(members) >= settings.chunk_images or size + entry.num_bytes > settings.chunk_bytes
-        if members and full:
-            yield _chunk(settings, index, members)
-            members, size, index = [], 0, index + 1
-        members.append(entry)
-        size += entry.num_bytes
-    if members:
-        yield _chunk(settings, index, members)
+def containers(settings: SourceSettings) -> Iterator[Container]:
+    """What is to be looked through, in a fixed order.
+
+    Raises:
+        UserError: there is nothing at source.path.
+    """
+    return _KINDS[settings.kind].containers(settings)
 
 
-def read(chunk: Chunk) -> Iterator[RawImage]:
-    """The images of one chunk, in order; one that cannot be read has `data` None and is still a row."""
-    return folder.read(chunk) if chunk.kind == "folder" else tar.read(chunk)
+def scan(container: Container, settings: SourceSettings) -> Iterator[Portion | Break]:
+    """Look through one container: portions of images, and the parts in which none can be found."""
+    return _KINDS[settings.kind].scan(container, settings)
 
 
-def _entries(settings: SourceSettings) -> Iterable[Entry]:
-    if not settings.path.exists():
-        raise UserError(f"source.path={settings.path} does not exist; give the path of a {settings.kind} of images")
-    return _LISTERS[settings.kind](settings.path)
+def read(chunk: Chunk, settings: SourceSettings, *, max_bytes: int) -> Iterator[RawImage]:
+    """The images of one chunk, in order; one that cannot be read, or is above `max_bytes`, is still a row."""
+    for portion in chunk.portions:
+        images = _KINDS[settings.kind].read(portion, settings, max_bytes=max_bytes)
+        yield from _as_many_as_listed(portion, images)
 
 
-def _chunk(settings: SourceSettings, index: int, members: list[Entry]) -> Chunk:
-    return Chunk(
-        index=index,
-        kind=settings.kind,
-        path=str(settings.path),
-        names=[member.name for member in members],
-        offsets=[member.offset for member in members],
-        sizes=[member.num_bytes for member in members],
-    )
+def _as_many_as_listed(portion: Portion, images: Iterator[RawImage]) -> Iterator[RawImage]:
+    """What a container gives, and a row for every image that it no longer does."""
+    done = 0
+    # Gone, cut or damaged since it was looked through.
+    with contextlib.suppress(OSError):
+        for image in images:
+            yield image
+            done += 1
+    for place in range(done, portion.num_images):
+        yield lost(f"{portion.container}{INSIDE}{portion.start}+{place}", None)

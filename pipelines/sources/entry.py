@@ -1,46 +1,145 @@
-"""What every source speaks in: an entry of its listing, a chunk of entries, a raw image."""
+"""What every kind of source speaks in: a container, a portion of it, a broken part, a raw image."""
 
+import hashlib
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import PurePosixPath
+from typing import BinaryIO, Protocol
+
+from pipelines.faults import TOO_MANY_BYTES
+from pipelines.sources.settings import SourceSettings
+
+UNREADABLE = "unreadable"  # listed, but its bytes could not be read
+INSIDE = "!/"  # between a container and what lies in it
+
+# Neighbouring images are listed together up to this much; chunks are made of such portions.
+PORTION_IMAGES = 512
+PORTION_BYTES = 16 << 20
+
+_PIECE_BYTES = 8 << 20
 
 
 @dataclass(frozen=True)
-class Entry:
-    """One image as the listing knows it; names are bytes, since file systems and tars hold names that are not UTF-8."""
+class Container:
+    """One thing that is looked through on its own: an archive, or a whole folder of loose files."""
 
-    name: bytes
-    num_bytes: int
-    offset: int = 0  # of its bytes in the container
-    changed_ns: int = 0
-
-
-@dataclass(frozen=True)
-class Chunk:
-    """One unit of work: entries of one source, read by one task."""
-
-    index: int
-    kind: str
     path: str
-    names: list[bytes]
-    offsets: list[int]
-    sizes: list[int]
+    num_bytes: int
+    version: str  # changes when the content does: time of change, or the store's own mark
+
+
+@dataclass(frozen=True)
+class Portion:
+    """Neighbouring images of one container, which one task reads."""
+
+    container: str
+    start: int  # where the first begins, in the container's own unit: byte, row group
+    stop: int  # where the next portion begins
+    num_images: int
+    num_bytes: int  # of the images
+    listed: bytes = b""  # for loose files: what to read, packed
+
+
+@dataclass(frozen=True)
+class Break:
+    """A part of a container in which no image can be found."""
+
+    container: str
+    offset: int  # in bytes
+    num_bytes: int
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.container} is broken at byte {self.offset:,}: {self.reason}"
 
 
 @dataclass(frozen=True)
 class RawImage:
-    """One raw image: where it came from, the name its source gives, its bytes (None: unreadable)."""
+    """One raw image: where it came from, the name that its source gives, its bytes."""
 
     source: str
     identity: str | None
-    data: bytes | None
+    image_id: str  # sha256 of the bytes, hex
+    data: bytes  # empty where there is a fault
+    num_bytes: int
+    fault: str | None = None  # why the bytes are not here
 
 
-def raw_image(container: str, separator: str, name: bytes, data: bytes | None) -> RawImage:
-    """Name a raw image: its identity is the folder that it lies in."""
-    path = PurePosixPath(printable(name))
-    identity = path.parent.name or None
-    return RawImage(source=f"{container}{separator}{path}", identity=identity, data=data)
+class Kind(Protocol):
+    """What the module of one kind of source offers."""
+
+    def containers(self, settings: SourceSettings) -> Iterator[Container]:
+        """Everything that is to be looked through, in a fixed order; cheap, on the driver."""
+
+    def scan(self, container: Container, settings: SourceSettings) -> Iterator[Portion | Break]:
+        """Look through one container without reading a picture, on any machine."""
+
+    def read(self, portion: Portion, settings: SourceSettings, *, max_bytes: int) -> Iterator[RawImage]:
+        """The images of one portion in order, as many as it says.
+
+        Raises:
+            OSError: the container is not as it was; what was readable was yielded before.
+        """
+
+
+def take(stream: BinaryIO, num_bytes: int, *, source: str, identity: str | None, max_bytes: int) -> RawImage:
+    """Read one image at the stream's position; one above `max_bytes` is digested in pieces and never held."""
+    if num_bytes > max_bytes:
+        return _digest_only(stream, num_bytes, source, identity)
+    try:
+        data = stream.read(num_bytes)
+    except OSError:
+        data = b""
+    if len(data) != num_bytes:
+        return lost(source, identity)
+    return held(data, source=source, identity=identity, max_bytes=max_bytes)
+
+
+def held(data: bytes, *, source: str, identity: str | None, max_bytes: int) -> RawImage:
+    """An image whose bytes are here."""
+    image_id = hashlib.sha256(data).hexdigest()
+    if len(data) > max_bytes:
+        return RawImage(source, identity, image_id, b"", len(data), TOO_MANY_BYTES)
+    return RawImage(source, identity, image_id, data, len(data))
+
+
+def lost(source: str, identity: str | None) -> RawImage:
+    """An image that was listed and cannot be read: still a row, so that the sum of outcomes is the sum of inputs."""
+    return RawImage(source, identity, hashlib.sha256().hexdigest(), b"", 0, UNREADABLE)
+
+
+def _digest_only(stream: BinaryIO, num_bytes: int, source: str, identity: str | None) -> RawImage:
+    digest, missing = hashlib.sha256(), num_bytes
+    try:
+        while missing and (piece := stream.read(min(_PIECE_BYTES, missing))):
+            digest.update(piece)
+            missing -= len(piece)
+    except OSError:
+        return lost(source, identity)
+    return RawImage(source, identity, digest.hexdigest(), b"", num_bytes, TOO_MANY_BYTES)
+
+
+class PortionCutter:
+    """Gathers images into portions of bounded size."""
+
+    def __init__(self, container: str, start: int) -> None:
+        self._container = container
+        self._start = start
+        self._images = self._bytes = 0
+
+    @property
+    def is_full(self) -> bool:
+        return self._images >= PORTION_IMAGES or self._bytes >= PORTION_BYTES
+
+    def add(self, num_bytes: int) -> None:
+        self._images += 1
+        self._bytes += num_bytes
+
+    def cut(self, stop: int) -> Iterator[Portion]:
+        """What has gathered up to a position; nothing where no image has."""
+        if self._images:
+            yield Portion(self._container, self._start, stop, self._images, self._bytes)
+        self._start, self._images, self._bytes = stop, 0, 0
 
 
 def printable(name: bytes) -> str:

@@ -1,44 +1,93 @@
-"""Images as files below a folder; the identity is the folder that a file lies in."""
+"""Images as files below a folder."""
 
+import contextlib
 import os
+import zlib
 from collections.abc import Iterator
-from pathlib import Path
+from pathlib import PurePosixPath
 
 from pipelines.settings import UserError
-from pipelines.sources.entry import Chunk, Entry, RawImage, as_bytes, raw_image
+from pipelines.sources.entry import (
+    PORTION_BYTES,
+    PORTION_IMAGES,
+    Break,
+    Container,
+    Portion,
+    RawImage,
+    as_bytes,
+    lost,
+    printable,
+    take,
+)
+from pipelines.sources.naming import naming
+from pipelines.sources.settings import SourceSettings
+
+Entry = tuple[bytes, os.stat_result]  # name below the root
 
 
-def entries(root: Path) -> Iterator[Entry]:
-    """Every file below the root, in the byte order of its path."""
-    if not root.is_dir():
-        raise UserError(f"source.path={root} is no folder; for an archive say source=tar")
-    yield from _walk(as_bytes(str(root)), b"")
+def containers(settings: SourceSettings) -> Iterator[Container]:
+    """The folder itself, one container of loose files."""
+    if not os.path.isdir(settings.path):
+        raise UserError(
+            f"source.path={settings.path} is no folder; name one, or say source=tar, list, recordio or parquet"
+        )
+    yield Container(settings.path, 0, "")
 
 
-def _walk(root: bytes, below: bytes) -> Iterator[Entry]:
-    with os.scandir(os.path.join(root, below) if below else root) as listing:
-        children = sorted(listing, key=lambda child: child.name)
+def scan(container: Container, settings: SourceSettings) -> Iterator[Portion | Break]:
+    """Walk the folder."""
+    names: list[bytes] = []
+    num_bytes = 0
+    for entry in entries(container.path):
+        if isinstance(entry, Break):
+            yield entry
+            continue
+        names.append(entry[0])
+        num_bytes += entry[1].st_size
+        if len(names) >= PORTION_IMAGES or num_bytes >= PORTION_BYTES:
+            yield _portion(container.path, names, num_bytes)
+            names, num_bytes = [], 0
+    if names:
+        yield _portion(container.path, names, num_bytes)
+
+
+def read(portion: Portion, settings: SourceSettings, *, max_bytes: int) -> Iterator[RawImage]:
+    """The files of one portion."""
+    root, identity_of = as_bytes(portion.container), naming(settings)
+    for name in zlib.decompress(portion.listed).split(b"\0"):
+        source = f"{portion.container}/{PurePosixPath(printable(name))}"
+        identity = identity_of(name)
+        try:
+            with open(os.path.join(root, name), "rb", buffering=0) as stream:
+                size = os.fstat(stream.fileno()).st_size
+                yield take(stream, size, source=source, identity=identity, max_bytes=max_bytes)
+        except OSError:
+            # Gone or forbidden since the listing.
+            yield lost(source, identity)
+
+
+def entries(root: str) -> Iterator[Entry | Break]:
+    """Every file below a folder, in the byte order of its path."""
+    return _walk(as_bytes(root), b"")
+
+
+def _walk(root: bytes, below: bytes) -> Iterator[Entry | Break]:
+    path = os.path.join(root, below) if below else root
+    try:
+        with os.scandir(path) as listing:
+            children = sorted(listing, key=lambda child: child.name)
+    except OSError as error:
+        yield Break(printable(path), 0, 0, f"the folder cannot be listed ({error.strerror})")
+        return
     for child in children:
         name = below + child.name
         # A link to a folder may close a circle, so it is not followed; a link to a file is that file.
         if child.is_dir(follow_symlinks=False):
             yield from _walk(root, name + b"/")
         elif child.is_file():
-            stat = child.stat()
-            yield Entry(name=name, num_bytes=stat.st_size, changed_ns=stat.st_mtime_ns)
+            with contextlib.suppress(FileNotFoundError):  # removed this moment: it was never there
+                yield name, child.stat()
 
 
-def read(chunk: Chunk) -> Iterator[RawImage]:
-    """The files of one chunk."""
-    root = as_bytes(chunk.path)
-    for name in chunk.names:
-        yield raw_image(chunk.path, "/", name, _bytes_of(os.path.join(root, name)))
-
-
-def _bytes_of(path: bytes) -> bytes | None:
-    try:
-        with open(path, "rb") as stream:
-            return stream.read()
-    except OSError:
-        # Gone or forbidden since the listing: still a row, so that the sum of outcomes is the sum of inputs.
-        return None
+def _portion(container: str, names: list[bytes], num_bytes: int) -> Portion:
+    return Portion(container, 0, len(names), len(names), num_bytes, zlib.compress(b"\0".join(names), 1))

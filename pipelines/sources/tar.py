@@ -1,46 +1,102 @@
-"""Images as members of one tar archive, read by offset and never extracted by path.
+"""Images as members of tar archives, read in place and never extracted by path.
 
-The listing reads the headers only and seeks over the bytes, so a large archive is cut into chunks that many
-tasks read at once.
+A scan of the headers gives the offsets at which a large archive is cut, so that many tasks read it at once.
 """
 
-import tarfile
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import BinaryIO
 
-from pipelines.settings import UserError
-from pipelines.sources.entry import Chunk, Entry, RawImage, as_bytes, raw_image
+from pipelines.sources import storage
+from pipelines.sources.entry import INSIDE, Break, Container, Portion, PortionCutter, RawImage, printable, take
+from pipelines.sources.naming import naming
+from pipelines.sources.settings import SourceSettings
+from pipelines.sources.tar_headers import BLOCK, Gap, Member, walk
 
-SEPARATOR = "!/"
+SUFFIXES = (".tar",)
+
+_COMPRESSED = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ": "xz", b"\x28\xb5\x2f\xfd": "zstd"}
 
 
-def entries(path: Path) -> Iterator[Entry]:
-    """The plain files of the archive, in the order in which they lie there.
+@dataclass
+class Sample:
+    """Members that belong together and are never parted between two tasks."""
 
-    Raises:
-        UserError: the file is no uncompressed tar, or it ends in the middle of a member.
-    """
-    if not path.is_file():
-        raise UserError(f"source.path={path} is no file; for a folder of images say source=folder")
-    changed_ns, size = path.stat().st_mtime_ns, path.stat().st_size
+    header: int  # offset of the first one's header
+    pictures: list[Member] = field(default_factory=list)
+    sidecars: dict[str, Member] = field(default_factory=dict)
+
+
+# From a stream, a start, a stop and the file's size, as `walk` takes them.
+Grouping = Callable[[BinaryIO, int, int, int], Iterator[Sample | Gap]]
+
+
+def containers(settings: SourceSettings) -> Iterator[Container]:
+    """The archives that the path names."""
+    return storage.find(settings.path, SUFFIXES)
+
+
+def scan(container: Container, settings: SourceSettings) -> Iterator[Portion | Break]:
+    """Cut one archive into portions."""
+    return cut(container, _alone)
+
+
+def read(portion: Portion, settings: SourceSettings, *, max_bytes: int) -> Iterator[RawImage]:
+    """The members of one portion."""
+    identity_of = naming(settings)
+    for stream, sample in samples(portion, _alone):
+        for member in sample.pictures:
+            yield picture(portion, stream, member, identity=identity_of(member.name), max_bytes=max_bytes)
+
+
+def cut(container: Container, grouping: Grouping) -> Iterator[Portion | Break]:
+    """Cut an archive into portions, between samples only."""
     try:
-        # "r:" refuses compressed archives: their members have no offset to seek to.
-        with tarfile.open(path, "r:", errors="surrogateescape") as archive:
-            for member in archive:
-                if member.isreg():
-                    if member.offset_data + member.size > size:
-                        raise tarfile.ReadError(f"{member.name} ends after the archive does")
-                    yield Entry(as_bytes(member.name), member.size, member.offset_data, changed_ns)
-    except tarfile.TarError as error:
-        raise UserError(
-            f"source.path={path} is no whole, uncompressed tar ({error}); unpack or download it again"
-        ) from None
+        with storage.open_binary(container.path) as stream:
+            if reason := _unusable(stream.read(BLOCK)):
+                yield Break(container.path, 0, container.num_bytes, reason)
+                return
+            cutter = PortionCutter(container.path, 0)
+            for sample in grouping(stream, 0, container.num_bytes, container.num_bytes):
+                if isinstance(sample, Gap):
+                    yield Break(container.path, sample.offset, sample.num_bytes, sample.reason)
+                    continue
+                if cutter.is_full:
+                    yield from cutter.cut(sample.header)
+                for member in sample.pictures:
+                    cutter.add(member.num_bytes)
+            yield from cutter.cut(container.num_bytes)
+    except OSError as error:
+        yield Break(container.path, 0, container.num_bytes, f"it cannot be read ({error.strerror or error})")
 
 
-def read(chunk: Chunk) -> Iterator[RawImage]:
-    """The members of one chunk."""
-    with open(chunk.path, "rb") as stream:
-        for name, offset, size in zip(chunk.names, chunk.offsets, chunk.sizes, strict=True):
-            stream.seek(offset)
-            data = stream.read(size)
-            yield raw_image(chunk.path, SEPARATOR, name, data if len(data) == size else None)
+def samples(portion: Portion, grouping: Grouping) -> Iterator[tuple[BinaryIO, Sample]]:
+    """The samples of one portion, each with the open archive."""
+    size = storage.size_of(portion.container)
+    with storage.open_binary(portion.container) as stream:
+        for sample in grouping(stream, portion.start, portion.stop, size):
+            if isinstance(sample, Sample):  # the scan has named the gaps
+                yield stream, sample
+
+
+def picture(portion: Portion, stream: BinaryIO, member: Member, *, identity: str | None, max_bytes: int) -> RawImage:
+    """Read one member."""
+    stream.seek(member.data)
+    source = portion.container + INSIDE + printable(member.name)
+    return take(stream, member.num_bytes, source=source, identity=identity, max_bytes=max_bytes)
+
+
+def _alone(stream: BinaryIO, start: int, stop: int, size: int) -> Iterator[Sample | Gap]:
+    """Every member is a picture of its own."""
+    for member in walk(stream, start, stop, size):
+        yield member if isinstance(member, Gap) else Sample(member.header, [member])
+
+
+def _unusable(opening: bytes) -> str | None:
+    """Why a file that begins so is no tar that can be read in place; None where it may be one."""
+    if not opening:
+        return "the file is empty"
+    for mark, name in _COMPRESSED.items():
+        if opening.startswith(mark):
+            return f"it is compressed with {name} and cannot be read in parts; unpack it to a plain tar"
+    return None

@@ -17,17 +17,15 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import simplejpeg
+from pictures import SIDE_PX, drawn_jpegs
 
 from pipelines import manifest, records
 from training.feed import Batch, Feed, FeedSettings
 
-SIDE_PX = 112
-QUALITY = 90
 GROUP_ROWS = 512
 SHARD_ROWS = 8 * GROUP_ROWS
 BATCH_SIZE = 256
@@ -98,19 +96,6 @@ def bare(images: list[bytes], threads: int) -> int:
     with ThreadPoolExecutor(threads) as executor:
         list(executor.map(decode, [images[start::threads] for start in range(threads)]))
     return len(images)
-
-
-def drawn_jpegs(count: int) -> Iterator[bytes]:
-    """Pictures with soft shading, shapes and camera noise, at JPEG quality 90."""
-    generator = np.random.default_rng(0)
-    for _ in range(count):
-        shading = generator.integers(0, 256, (8, 8, 3), dtype=np.uint8)
-        picture = cv2.resize(shading, (SIDE_PX, SIDE_PX), interpolation=cv2.INTER_CUBIC)
-        for left, top, radius, *colour in generator.integers(5, 112, (4, 6)).tolist():
-            cv2.circle(picture, (left, top), radius // 3, colour, -1, cv2.LINE_AA)
-        noise = generator.normal(0.0, 11.0, picture.shape)
-        picture = np.clip(picture + noise, 0, 255).astype(np.uint8)
-        yield cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, QUALITY])[1].tobytes()
 
 
 def write_dataset(folder: Path, images: list[bytes]) -> None:

@@ -8,6 +8,7 @@ import pytest
 from jobs.place import PlaceSettings
 from jobs.settings import OWNERS, RunSettings
 from jobs.stages import STAGES, plan
+from pipelines.settings import UserError
 
 
 def prints(settings: RunSettings) -> dict[str, str]:
@@ -31,6 +32,7 @@ ALL = [stage.name for stage in STAGES]
     ("section", "first"),
     [
         ("pixels", "ingest"),
+        ("faces", "ingest"),
         ("curate", "curate"),
         ("shard", "shard"),
         ("feed", "train"),
@@ -74,6 +76,20 @@ def test_a_new_image_redoes_everything(real_settings: RunSettings) -> None:
     before = prints(real_settings)
     Path(real_settings.sections["source"]["path"], "c.jpg").write_bytes(b"c")
     assert not set(before.values()) & set(prints(real_settings).values())
+
+
+def test_another_model_under_the_same_name_redoes_everything(real_settings: RunSettings, tmp_path: Path) -> None:
+    model = tmp_path / "yunet.onnx"
+    model.write_bytes(b"1")
+    settings = changed(real_settings, "faces", model=str(model))
+    before = prints(settings)
+    model.write_bytes(b"22")
+    assert not set(before.values()) & set(prints(settings).values())
+
+
+def test_a_missing_model_is_named_before_anything_is_planned(real_settings: RunSettings) -> None:
+    with pytest.raises(UserError, match=r"^faces\.model=nowhere\.onnx does not exist"):
+        plan(changed(real_settings, "faces", model="nowhere.onnx"))
 
 
 def test_other_pairs_redo_the_evaluation(real_settings: RunSettings, tmp_path: Path) -> None:

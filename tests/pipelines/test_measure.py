@@ -19,12 +19,14 @@ from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 from PIL import Image
 
+from pipelines.faces import FaceDetector, FaceSettings
 from pipelines.hashing import hamming
 from pipelines.measure import BLUR_SIDE_PX, blur, examine, measure, to_grey
 from pipelines.pixels import PixelSettings
-from pipelines.records import MEASUREMENTS
+from pipelines.records import FACE_BOX, FACE_LANDMARKS, FACE_SCORE, MEASUREMENTS, NUM_FACES
 
 SETTINGS = PixelSettings()
+FACES = {NUM_FACES, FACE_BOX, FACE_SCORE, FACE_LANDMARKS}
 
 
 def portrait(seed: int, side: int = 112) -> NDArray[np.uint8]:
@@ -85,7 +87,25 @@ def test_a_row_per_image_in_order_with_nulls_where_decoding_failed() -> None:
     assert [row["num_bytes"] for row in rows][:2] == [0, len(good)]
     for row in rows:
         known = {name for name, value in row.items() if value is not None}
-        assert known == (set(MEASUREMENTS.names) if row["decode"] == "ok" else {"num_bytes", "decode"})
+        assert known == (set(MEASUREMENTS.names) - FACES if row["decode"] == "ok" else {"num_bytes", "decode"})
+
+
+def test_faces_are_counted_and_the_largest_is_told_where_they_are_looked_for(draw_face) -> None:
+    detector = FaceDetector(FaceSettings(detector="haar"))
+    flat = np.full((90, 90, 3), 99, np.uint8)
+    images = [encoded(draw_face(0), "PNG"), encoded(flat, "PNG"), b"broken", encoded(draw_face(2), "PNG")]
+    batch = examine(images, SETTINGS, detector)
+    assert batch.schema.equals(MEASUREMENTS)
+    rows = batch.to_pylist()
+    assert [row[NUM_FACES] for row in rows] == [1, 0, None, 1]
+    assert [row[FACE_BOX] for row in rows][1:3] == [None, None]
+    for row, seed in ((rows[0], 0), (rows[3], 2)):
+        face = detector.detect(draw_face(seed)).main
+        assert face is not None
+        assert row[FACE_BOX] == list(face.box)
+        assert (row[FACE_SCORE], row[FACE_LANDMARKS]) == (None, None), "the cascade knows neither"
+    plain = [name for name in MEASUREMENTS.names if name not in FACES]
+    assert examine(images, SETTINGS).select(plain).equals(batch.select(plain))
 
 
 @pytest.mark.parametrize("images", [[], [b""], [b"", b"nothing"]])

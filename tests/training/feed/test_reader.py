@@ -1,16 +1,20 @@
 """Row groups through petastorm: the plan's order, and every kind of broken shard told by name."""
 
+import hashlib
 import os
 import pickle
+import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from pipelines import records
+from pipelines.parquet import write_table
 from pipelines.settings import UserError
 from training.feed.feed import row_groups
 from training.feed.reader import Piece, Reader, RowGroupWorker, Rows, check_versions
@@ -114,6 +118,30 @@ def test_a_flipped_bit_in_an_image_is_found_and_named(write_dataset: Callable[..
     ):
         rows.image(3)
     assert rows.image(2) == dataset.images[dataset.image_ids[11]]
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_a_bit_flipped_anywhere_in_the_pictures_is_found_and_the_shard_named(tmp_path: Path, seed: int) -> None:
+    """The shard is written as the shard stage writes it, and read as the feed reads it."""
+    rng = np.random.default_rng(seed)
+    images = [rng.bytes(int(size)) for size in rng.integers(1, 4_000, 12)]
+    ids = [hashlib.sha256(image).hexdigest() for image in images]
+    columns = [ids, list(range(12)), images, [zlib.crc32(image) for image in images]]
+    file = write_table(pa.table(columns, schema=records.DATASET), tmp_path, "train/000000")
+    shard = tmp_path / file.path
+    piece = Piece(shard, 0, group_rows=12, first=0, rows=12)
+    (whole,) = read([piece])
+    assert [whole.image(row) for row in range(12)] == images
+    content = shard.read_bytes()
+    for row in rng.permutation(12):
+        place = content.index(images[row]) + int(rng.integers(len(images[row])))
+        damaged = bytearray(content)
+        damaged[place] ^= 1 << int(rng.integers(8))
+        shard.write_bytes(damaged)
+        (rows,) = read([piece])
+        with pytest.raises(UserError, match=rf"^{shard}: row {row} of row group 0 .*{ids[row]}.* is not what was"):
+            rows.image(row)
+        assert [rows.image(other) for other in range(12) if other != row] == images[:row] + images[row + 1 :]
 
 
 @pytest.mark.parametrize("error", [ZeroDivisionError, MemoryError, SystemExit])

@@ -1,0 +1,78 @@
+"""What a source holds, told before the pass starts, and a digest that changes when the source does."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from pipelines.settings import UserError
+from pipelines.sources import folder
+from pipelines.sources.entry import Break, Container, Kind
+from pipelines.sources.settings import SourceSettings
+
+# Archives are looked through up to so many images; the rest is told from the bytes that were passed.
+_COUNTED_IMAGES = 50_000
+_CUT_BY_BYTES = frozenset({"tar", "webdataset", "recordio"})
+
+
+@dataclass(frozen=True)
+class SourceListing:
+    """What a source holds, as far as can be told without reading it."""
+
+    num_files: int  # files, members, records or rows that may be images
+    num_bytes: int
+    digest: str  # changes when something comes, goes, or changes size or time
+    is_exact: bool = True  # False: counted in a part of the source and told from that for all of it
+
+
+def describe(kind: Kind, settings: SourceSettings) -> SourceListing:
+    """Count a source's images and bytes.
+
+    Raises:
+        UserError: the path does not exist, is of another kind, or holds nothing.
+    """
+    found = list(kind.containers(settings))
+    listing = _describe_folder(found[0]) if settings.kind == "folder" else _describe_containers(kind, found, settings)
+    if listing.num_files == 0:
+        parts = (part for one in found for part in kind.scan(one, settings))
+        broken = next((f": {part}" for part in parts if isinstance(part, Break)), "")
+        raise UserError(f"source.path={settings.path} holds no image{broken}; name a {settings.kind} with images in it")
+    return listing
+
+
+def _describe_folder(container: Container) -> SourceListing:
+    digest, num_files, num_bytes = hashlib.sha256(), 0, 0
+    for entry in folder.entries(container.path):
+        if isinstance(entry, Break):
+            digest.update(str(entry).encode())
+            continue
+        name, stat = entry
+        digest.update(b"%b\0%d\0%d\n" % (name, stat.st_size, stat.st_mtime_ns))
+        num_files += 1
+        num_bytes += stat.st_size
+    return SourceListing(num_files, num_bytes, digest.hexdigest())
+
+
+def _describe_containers(kind: Kind, found: Sequence[Container], settings: SourceSettings) -> SourceListing:
+    digest = hashlib.sha256()
+    for container in found:
+        digest.update(f"{container.path}\0{container.num_bytes}\0{container.version}\n".encode("utf-8", "replace"))
+    images, size, share = _count(kind, found, settings)
+    return SourceListing(round(images / share), round(size / share), digest.hexdigest(), is_exact=share == 1)
+
+
+def _count(kind: Kind, found: Sequence[Container], settings: SourceSettings) -> tuple[int, int, float]:
+    """Images and bytes of the first containers, and which share of the source those are."""
+    images = size = passed = 0
+    total = sum(container.num_bytes for container in found)
+    for container in found:
+        for part in kind.scan(container, settings):
+            if isinstance(part, Break):
+                continue
+            images += part.num_images
+            size += part.num_bytes
+            if images >= _COUNTED_IMAGES and settings.kind in _CUT_BY_BYTES and passed + part.stop < total:
+                return images, size, (passed + part.stop) / total
+        passed += container.num_bytes
+        if images >= _COUNTED_IMAGES and passed < total:
+            return images, size, passed / total
+    return images, size, 1.0

@@ -1,0 +1,101 @@
+"""How a picture that has a name gets its identity: from a list, from a pattern, or from the folder that it lies in."""
+
+import csv
+import functools
+import json
+import re
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path, PurePosixPath
+
+from pipelines.settings import UserError
+from pipelines.sources.entry import printable
+from pipelines.sources.settings import SourceSettings
+
+_NAME_COLUMNS = ("path", "file", "filename", "file_name", "image", "name", "source")
+_IDENTITY_COLUMNS = ("identity", "label", "class", "person", "id")
+
+
+@functools.lru_cache(maxsize=4)
+def naming(settings: SourceSettings) -> Callable[[bytes], str | None]:
+    """From a picture's name below its source to its identity; a list is read once per process.
+
+    Raises:
+        UserError: the list cannot be read.
+    """
+    if settings.identity_list is not None:
+        listed = dict(read_list(settings.identity_list, identity_column=settings.identity_column))
+        return lambda name: listed.get(printable(name))
+    if settings.identity_pattern is not None:
+        pattern = re.compile(settings.identity_pattern)
+        return lambda name: _first_group(pattern, printable(name))
+    return _folder_of
+
+
+def read_list(path: Path, *, identity_column: str | None = None) -> Iterator[tuple[str, str | None]]:
+    """Names and identities of a list: CSV or TSV with a heading, JSON lines, or plain lines of a name (and identity).
+
+    Raises:
+        UserError: the file cannot be read, or a line of it makes no sense; with the line's number.
+    """
+    try:
+        with path.open(encoding="utf-8", errors="surrogateescape", newline="") as stream:
+            readers = {".csv": _from_csv, ".tsv": _from_csv, ".jsonl": _from_json, ".ndjson": _from_json}
+            reader = readers.get(path.suffix.lower(), _from_lines)
+            yield from reader(stream, path, identity_column)
+    except OSError as error:
+        raise UserError(f"{path} cannot be read ({error.strerror}); name a list of pictures") from None
+
+
+def _from_csv(lines: Iterator[str], path: Path, identity_column: str | None) -> Iterator[tuple[str, str | None]]:
+    rows = csv.DictReader(lines, delimiter="\t" if path.suffix.lower() == ".tsv" else ",")
+    columns = rows.fieldnames or []
+    name = _column(columns, _NAME_COLUMNS, path)
+    identity = identity_column or next((column for column in _IDENTITY_COLUMNS if column in columns), None)
+    if identity is not None and identity not in columns:
+        raise UserError(f"{path} has no column {identity}, only {', '.join(columns)}; set source.identity_column")
+    for row in rows:
+        if not row[name]:
+            raise UserError(f"{path}, line {rows.line_num}: the column {name} is empty; give the picture's name")
+        yield row[name], (row[identity] or None) if identity else None
+
+
+def _from_json(lines: Iterator[str], path: Path, identity_column: str | None) -> Iterator[tuple[str, str | None]]:
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+            name = row[_column(list(row), _NAME_COLUMNS, path)]
+        except (ValueError, TypeError):
+            raise UserError(f"{path}, line {number}: no JSON object with a picture's name; mend the line") from None
+        key = identity_column or next((column for column in _IDENTITY_COLUMNS if column in row), None)
+        value = row.get(key) if key else None
+        yield str(name), None if value is None else str(value)
+
+
+def _from_lines(lines: Iterator[str], path: Path, identity_column: str | None) -> Iterator[tuple[str, str | None]]:
+    for line in lines:
+        text = line.rstrip("\r\n")
+        # A tab always parts name and identity; without one the last word does, as in CelebA's identity_CelebA.txt,
+        # unless it looks like the end of a file's name.
+        name, parted, identity = text.partition("\t") if "\t" in text else text.rpartition(" ")
+        if not parted or ("\t" not in text and set("./") & set(identity)):
+            name, identity = text, ""
+        if name.strip():
+            yield name.strip(), identity.strip() or None
+
+
+def _column(columns: Sequence[str], known: tuple[str, ...], path: Path) -> str:
+    for column in known:
+        if column in columns:
+            return column
+    raise UserError(f"{path} has the columns {', '.join(columns) or 'none'}; call that of the picture's name `path`")
+
+
+def _first_group(pattern: re.Pattern[str], name: str) -> str | None:
+    match = pattern.search(name)
+    return match[1] if match else None
+
+
+def _folder_of(name: bytes) -> str | None:
+    return PurePosixPath(printable(name)).parent.name or None

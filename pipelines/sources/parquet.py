@@ -1,0 +1,115 @@
+"""Images as rows of Parquet files: bytes, or struct<bytes, path> as Hugging Face `datasets` writes pictures."""
+
+import json
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipelines.sources import storage
+from pipelines.sources.entry import INSIDE, Break, Container, Portion, RawImage, held, lost
+from pipelines.sources.settings import SourceSettings
+
+SUFFIXES = (".parquet",)
+
+_IDENTITY_COLUMNS = ("identity", "label", "class", "labels")
+_ROWS_AT_ONCE = 32  # pictures may be large, and a row group is never held decoded
+
+
+def containers(settings: SourceSettings) -> Iterator[Container]:
+    """The Parquet files that the path names."""
+    return storage.find(settings.path, SUFFIXES)
+
+
+def scan(container: Container, settings: SourceSettings) -> Iterator[Portion | Break]:
+    """One portion per row group, from the footer alone."""
+    try:
+        with storage.open_binary(container.path) as stream, pq.ParquetFile(stream) as file:
+            if reason := _unusable(file.schema_arrow, settings):
+                yield Break(container.path, 0, container.num_bytes, reason)
+                return
+            for group in range(file.num_row_groups):
+                facts = file.metadata.row_group(group)
+                if facts.num_rows:
+                    yield Portion(container.path, group, group + 1, facts.num_rows, facts.total_byte_size)
+    # pyarrow raises several classes on what is no Parquet file.
+    except (OSError, pa.ArrowException) as error:
+        yield Break(container.path, 0, container.num_bytes, f"it is no readable Parquet file ({_first_line(error)})")
+
+
+def read(portion: Portion, settings: SourceSettings, *, max_bytes: int) -> Iterator[RawImage]:
+    """The rows of one row group.
+
+    Raises:
+        OSError: it is damaged; the rows before that were yielded.
+    """
+    with storage.open_binary(portion.container) as stream, pq.ParquetFile(stream) as file:
+        first = sum(file.metadata.row_group(group).num_rows for group in range(portion.start))
+        try:
+            for row, (data, identity) in enumerate(_rows(file, portion, settings), first):
+                source = f"{portion.container}{INSIDE}{row}"
+                if data is None:
+                    yield lost(source, identity)
+                else:
+                    yield held(data, source=source, identity=identity, max_bytes=max_bytes)
+        except pa.ArrowException as error:
+            raise OSError(str(error)) from error
+
+
+def _rows(
+    file: pq.ParquetFile, portion: Portion, settings: SourceSettings
+) -> Iterator[tuple[bytes | None, str | None]]:
+    identity = _identity_column(file.schema_arrow, settings)
+    to_text = _to_text(file.schema_arrow, identity)
+    columns = [settings.image_column] if identity is None else [settings.image_column, identity]
+    groups = list(range(portion.start, portion.stop))
+    for batch in file.iter_batches(batch_size=_ROWS_AT_ONCE, row_groups=groups, columns=columns):
+        images = batch.column(settings.image_column)
+        if pa.types.is_struct(images.type):
+            images = images.field("bytes")
+        identities = [None] * len(batch) if identity is None else map(to_text, batch.column(identity).to_pylist())
+        yield from zip(images.to_pylist(), identities, strict=True)
+
+
+def _unusable(schema: pa.Schema, settings: SourceSettings) -> str | None:
+    """Why a file of these columns cannot be read; None where it can."""
+    has = ", ".join(schema.names)
+    if settings.image_column not in schema.names:
+        return f"it has no column {settings.image_column}, only {has}; set source.image_column"
+    kind = schema.field(settings.image_column).type
+    if pa.types.is_struct(kind):
+        kind = kind.field("bytes").type if kind.get_field_index("bytes") >= 0 else kind
+    if not (pa.types.is_binary(kind) or pa.types.is_large_binary(kind)):
+        return f"its column {settings.image_column} is of type {kind}, not bytes; set source.image_column"
+    if settings.identity_column and settings.identity_column not in schema.names:
+        return f"it has no column {settings.identity_column}, only {has}; set source.identity_column"
+    return None
+
+
+def _identity_column(schema: pa.Schema, settings: SourceSettings) -> str | None:
+    return settings.identity_column or next((name for name in _IDENTITY_COLUMNS if name in schema.names), None)
+
+
+def _to_text(schema: pa.Schema, column: str | None) -> Callable[[Any], str | None]:
+    """Hugging Face stores a class as a number and its name in the schema's metadata."""
+    features: Any = {}
+    try:
+        told = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))
+        features = told.get("info", {}).get("features", {}).get(column, {})
+    except (ValueError, AttributeError):
+        pass
+    names = features.get("names") if isinstance(features, dict) else None
+
+    def to_text(value: Any) -> str | None:
+        if value is None:
+            return None
+        if isinstance(names, list) and isinstance(value, int) and 0 <= value < len(names):
+            return str(names[value])
+        return str(value)
+
+    return to_text
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0]

@@ -1,0 +1,220 @@
+"""Images as records of MXNet RecordIO files (.rec), with or without their index (.idx); MXNet is not needed.
+
+Framing (dmlc-core, recordio.h): every part is `magic, length word, data, padding to 4 bytes`; the upper 3 bits of the
+length word say whole (0), first (1), middle (2) or last (3) part. A payload that holds the magic on a 4-byte boundary
+is split there and the magic left out, so that an aligned magic always starts a part: after damage the walk finds the
+next record by it. The payload of an image is `flag u32, label f32, id u64, id2 u64`, `flag` more labels, the bytes.
+"""
+
+import os
+import struct
+import warnings
+from array import array
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipelines.sources import storage
+from pipelines.sources.entry import INSIDE, Break, Container, Portion, PortionCutter, RawImage, held, lost, take
+from pipelines.sources.settings import SourceSettings
+
+SUFFIXES = (".rec",)
+
+_MAGIC = 0xCED7230A
+_MAGIC_BYTES = _MAGIC.to_bytes(4, "little")
+_PART = struct.Struct("<II")
+_LABEL = struct.Struct("<IfQQ")
+_WHOLE, _FIRST, _MIDDLE, _LAST = range(4)
+_SEARCHED_AT_ONCE = 1 << 20
+_MAX_LABELS = 1 << 16
+
+
+@dataclass(frozen=True)
+class Record:
+    """One record: where it starts, and the parts of its payload as (offset, bytes)."""
+
+    start: int
+    parts: tuple[tuple[int, int], ...]
+
+    @property
+    def num_bytes(self) -> int:
+        """Of the payload, the left-out magics put back."""
+        return sum(length for _, length in self.parts) + 4 * (len(self.parts) - 1)
+
+
+@dataclass(frozen=True)
+class Label:
+    """What a record's header says of its image."""
+
+    identity: str
+    num_bytes: int  # of the header
+    is_listed: bool  # carries a list of labels, as InsightFace's records without an image do
+
+
+def containers(settings: SourceSettings) -> Iterator[Container]:
+    """The .rec files that the path names."""
+    return storage.find(settings.path, SUFFIXES)
+
+
+def scan(container: Container, settings: SourceSettings) -> Iterator[Portion | Break]:
+    """Cut one file into portions, and hold its index, where there is one, against what was found."""
+    if not container.num_bytes:
+        yield Break(container.path, 0, 0, "the file is empty")
+        return
+    starts = array("q")
+    try:
+        with storage.open_binary(container.path) as stream:
+            cutter = PortionCutter(container.path, 0)
+            for record in walk(stream, 0, container.num_bytes, container.num_bytes):
+                if isinstance(record, Break):
+                    yield Break(container.path, record.offset, record.num_bytes, record.reason)
+                    continue
+                starts.append(record.start)
+                label = _label(stream, record)
+                if label is not None and label.is_listed and label.num_bytes == record.num_bytes:
+                    continue  # the header record, or that of an identity: no image belongs there
+                if cutter.is_full:
+                    yield from cutter.cut(record.start)
+                cutter.add(record.num_bytes - (label.num_bytes if label else 0))
+            yield from cutter.cut(container.num_bytes)
+    except OSError as error:
+        yield Break(container.path, 0, container.num_bytes, f"it cannot be read ({error.strerror or error})")
+        return
+    yield from _check_index(container.path, np.frombuffer(starts, dtype=np.int64))
+
+
+def read(portion: Portion, settings: SourceSettings, *, max_bytes: int) -> Iterator[RawImage]:
+    """The images of one portion; a record is named by the byte where it starts, which needs no index."""
+    size = storage.size_of(portion.container)
+    with storage.open_binary(portion.container) as stream:
+        for record in walk(stream, portion.start, portion.stop, size):
+            if isinstance(record, Break):
+                continue
+            label = _label(stream, record)
+            if label is not None and label.is_listed and label.num_bytes == record.num_bytes:
+                continue
+            yield _image(stream, record, label, f"{portion.container}{INSIDE}{record.start}", max_bytes)
+
+
+def walk(stream: BinaryIO, start: int, stop: int, size: int) -> Iterator[Record | Break]:
+    """The records that start in [start, stop), and the stretches in which none can be told.
+
+    Args:
+        start: of a record.
+        size: of the whole file.
+    """
+    position = start
+    while position < stop:
+        parts: list[tuple[int, int]] = []
+        place, fault = position, ""
+        while not fault:
+            fault, kind, length = _part(stream, place, size, is_first=not parts)
+            if fault:
+                break
+            parts.append((place + _PART.size, length))
+            place += _PART.size + -(-length // 4) * 4
+            if kind in (_WHOLE, _LAST):
+                break
+        if not fault:
+            yield Record(position, tuple(parts))
+            position = place
+            continue
+        following = _next_record(stream, position + 4, size)
+        yield Break("", position, following - position, fault)
+        position = following
+
+
+def _part(stream: BinaryIO, place: int, size: int, *, is_first: bool) -> tuple[str, int, int]:
+    """What is wrong at a place (nothing: empty), the kind of the part there, and its length."""
+    stream.seek(place)
+    head = stream.read(_PART.size)
+    if len(head) < _PART.size:
+        return "the file ends inside a record", 0, 0
+    magic, word = _PART.unpack(head)
+    kind, length = word >> 29, word & ((1 << 29) - 1)
+    if magic != _MAGIC:
+        return "no record starts where one should", 0, 0
+    if kind not in ((_WHOLE, _FIRST) if is_first else (_MIDDLE, _LAST)):
+        return f"a part of kind {kind} is out of order", 0, 0
+    if place + _PART.size + length > size:
+        return "the file ends inside a record", 0, 0
+    return "", kind, length
+
+
+def _next_record(stream: BinaryIO, position: int, size: int) -> int:
+    """The next aligned magic that starts a record; the end of the file where there is none."""
+    while position < size:
+        stream.seek(position)
+        piece = stream.read(_SEARCHED_AT_ONCE)
+        place = piece.find(_MAGIC_BYTES)
+        while place >= 0:
+            if place % 4 == 0:
+                fault, kind, _ = _part(stream, position + place, size, is_first=True)
+                if not fault and kind in (_WHOLE, _FIRST):
+                    return position + place
+            place = piece.find(_MAGIC_BYTES, place + 1)
+        # Pieces are a multiple of 4 bytes long, so a magic on a boundary is never parted.
+        position += len(piece) or size
+    return size
+
+
+def _label(stream: BinaryIO, record: Record) -> Label | None:
+    """The label in front of the image; None where the record is too short for one."""
+    offset, length = record.parts[0]
+    if length < _LABEL.size:
+        return None
+    stream.seek(offset)
+    flag, label, _, _ = _LABEL.unpack(stream.read(_LABEL.size))
+    if flag:
+        if flag > _MAX_LABELS or length < _LABEL.size + 4 * flag:
+            return None
+        (label,) = struct.unpack("<f", stream.read(4))
+    return Label(_text(label), _LABEL.size + 4 * flag, flag > 0)
+
+
+def _text(label: float) -> str:
+    return str(int(label)) if float(label).is_integer() else repr(label)
+
+
+def _image(stream: BinaryIO, record: Record, label: Label | None, source: str, max_bytes: int) -> RawImage:
+    if label is None:
+        return lost(source, None)
+    if len(record.parts) == 1:
+        offset, length = record.parts[0]
+        stream.seek(offset + label.num_bytes)
+        return take(stream, length - label.num_bytes, source=source, identity=label.identity, max_bytes=max_bytes)
+    try:
+        pieces = [_read_at(stream, offset, length) for offset, length in record.parts]
+    except OSError:
+        return lost(source, label.identity)
+    data = _MAGIC_BYTES.join(pieces)[label.num_bytes :]
+    return held(data, source=source, identity=label.identity, max_bytes=max_bytes)
+
+
+def _read_at(stream: BinaryIO, offset: int, length: int) -> bytes:
+    stream.seek(offset)
+    return stream.read(length)
+
+
+def _check_index(path: str, starts: NDArray[np.int64]) -> Iterator[Break]:
+    """Name an index that does not fit; the records were found without it, so nothing is lost by it."""
+    index_path = os.path.splitext(path)[0] + ".idx"
+    try:
+        with storage.open_binary(index_path) as stream:
+            content = stream.read(storage.size_of(index_path))
+    except OSError:
+        return
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", DeprecationWarning)  # how numpy says that a word is no number
+        try:
+            offsets = np.fromstring(content, dtype=np.int64, sep=" ").reshape(-1, 2)[:, 1]
+        except (ValueError, DeprecationWarning):
+            yield Break(index_path, 0, 0, "it is no list of keys and offsets; the records were found without it")
+            return
+    wrong = offsets[~np.isin(offsets, starts)]
+    if len(wrong):
+        reason = f"{len(wrong):,} of its {len(offsets):,} offsets, the first {wrong[0]:,}, are no record's start"
+        yield Break(index_path, 0, 0, f"{reason}; the records were found without it")

@@ -1,0 +1,118 @@
+"""The files that a path names, here or in an object store; the only place that knows fsspec."""
+
+import glob
+import itertools
+import os
+import re
+from collections.abc import Iterator, Sequence
+from typing import Any, BinaryIO, cast
+
+from pipelines.settings import UserError
+from pipelines.sources.entry import Container
+
+_REMOTE = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]*:(//|:)")  # scheme:// or a chain such as zip::
+_BRACES = re.compile(r"\{([^{}]*)\}")
+# What file systems call the time or the mark of a change.
+_MARKS = ("ETag", "etag", "LastModified", "mtime", "created")
+_MAX_NAMES = 1_000_000
+
+
+def is_remote(path: str) -> bool:
+    """Whether a path is a URI that fsspec opens."""
+    return bool(_REMOTE.match(path))
+
+
+def find(path: str, suffixes: Sequence[str]) -> Iterator[Container]:
+    """The files that a path means: itself, a glob, a numbered set in braces, or a folder's files with a suffix.
+
+    Raises:
+        UserError: the path means nothing that exists.
+    """
+    found = 0
+    for pattern in expand_braces(path):
+        for container in _find_remote(pattern, suffixes) if is_remote(pattern) else _find_local(pattern, suffixes):
+            yield container
+            found += 1
+    if not found:
+        kinds = " or ".join(suffixes)
+        raise UserError(f"source.path={path} names no file that exists; name a {kinds}, a folder or a glob of them")
+
+
+def open_binary(path: str) -> BinaryIO:
+    """Open for reading at any position; local files without a buffer, since readers ask for whole images.
+
+    Raises:
+        OSError: it cannot be opened.
+    """
+    if not is_remote(path):
+        return cast(BinaryIO, open(path, "rb", buffering=0))
+    filesystem, inner = _filesystem(path)
+    return cast(BinaryIO, filesystem.open(inner, "rb"))
+
+
+def size_of(path: str) -> int:
+    """Bytes of a file.
+
+    Raises:
+        OSError: it does not exist or cannot be asked.
+    """
+    if not is_remote(path):
+        return os.stat(path).st_size
+    filesystem, inner = _filesystem(path)
+    return int(filesystem.size(inner) or 0)
+
+
+def expand_braces(path: str) -> Iterator[str]:
+    """`a-{000..002}.tar` and `a-{x,y}.tar` as the names they stand for, as shells and WebDataset write them."""
+    parts = _BRACES.split(path)
+    choices = [[part] if place % 2 == 0 else _choices(part, path) for place, part in enumerate(parts)]
+    return map("".join, itertools.product(*choices))
+
+
+def _choices(inside: str, path: str) -> list[str]:
+    span = re.fullmatch(r"(\d+)\.\.(\d+)", inside)
+    if not span:
+        return inside.split(",") if "," in inside else ["{" + inside + "}"]
+    first, last = int(span[1]), int(span[2])
+    if last < first or last - first >= _MAX_NAMES:
+        raise UserError(f"source.path={path}: {{{inside}}} is no range of up to {_MAX_NAMES:,} numbers")
+    return [f"{number:0{len(span[1])}d}" for number in range(first, last + 1)]
+
+
+def _find_local(pattern: str, suffixes: Sequence[str]) -> Iterator[Container]:
+    if os.path.isdir(pattern):
+        names = [os.path.join(folder, name) for folder, _, files in os.walk(pattern) for name in files]
+        paths = sorted(name for name in names if name.endswith(tuple(suffixes)))
+    else:
+        paths = [pattern] if os.path.exists(pattern) else sorted(glob.glob(pattern, recursive=True))
+    for path in paths:
+        if os.path.isfile(path):
+            stat = os.stat(path)
+            yield Container(path, stat.st_size, str(stat.st_mtime_ns))
+
+
+def _find_remote(pattern: str, suffixes: Sequence[str]) -> Iterator[Container]:
+    filesystem, inner = _filesystem(pattern)
+    scheme = pattern.partition("://")[0]
+    try:
+        if filesystem.isdir(inner):
+            names = [name for name in filesystem.find(inner) if name.endswith(tuple(suffixes))]
+        else:
+            names = [inner] if filesystem.exists(inner) else filesystem.glob(inner)
+        for name in sorted(names):
+            fact = filesystem.info(name)
+            mark = next((fact[key] for key in _MARKS if fact.get(key)), "")
+            yield Container(f"{scheme}://{name}", int(fact["size"] or 0), str(mark))
+    except OSError as error:
+        raise UserError(f"source.path={pattern} cannot be listed ({error}); check the address and the rights") from None
+
+
+def _filesystem(path: str) -> tuple[Any, str]:
+    """The file system of a URI and the path inside it; fsspec keeps one connection per process."""
+    import fsspec.core
+
+    try:
+        return cast("tuple[Any, str]", fsspec.core.url_to_fs(path))
+    except (ValueError, ImportError) as error:
+        reason = str(error).partition("\n")[0]
+        raise UserError(f"{path} cannot be opened ({reason}); install the package that fsspec names") from None

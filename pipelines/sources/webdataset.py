@@ -1,0 +1,83 @@
+"""Images as samples of WebDataset shards: neighbouring tar members with one key, the picture and what is said of it.
+
+The key is the member's name up to the first dot of its last part; what follows says what the member is. A sample's
+identity is its member `cls`, or what source.identity_column names: another member, or a key of its member `json`.
+"""
+
+import json
+from collections.abc import Iterator
+from typing import Any, BinaryIO
+
+from pipelines.sources import tar
+from pipelines.sources.entry import Break, Container, Portion, RawImage
+from pipelines.sources.naming import naming
+from pipelines.sources.settings import SourceSettings
+from pipelines.sources.tar import Sample, containers
+from pipelines.sources.tar_headers import Gap, Member, walk
+
+__all__ = ["containers", "read", "scan"]
+
+# What WebDataset's own decoders take for labels, texts and arrays; all else may be a picture.
+_SIDECARS = frozenset(
+    {"cls", "id", "index", "json", "jsn", "txt", "text", "caption", "npy", "npz", "pth", "pkl", "pyd"}
+)
+_DEFAULT_SIDECAR = "cls"
+_MAX_SIDECAR_BYTES = 1 << 20
+
+
+def scan(container: Container, settings: SourceSettings) -> Iterator[Portion | Break]:
+    """Cut one shard into portions."""
+    return tar.cut(container, _by_key)
+
+
+def read(portion: Portion, settings: SourceSettings, *, max_bytes: int) -> Iterator[RawImage]:
+    """The pictures of one portion."""
+    by_name = naming(settings) if settings.identity_list or settings.identity_pattern else None
+    for stream, sample in tar.samples(portion, _by_key):
+        told = None if by_name else _identity(stream, sample, settings.identity_column or _DEFAULT_SIDECAR)
+        for member in sample.pictures:
+            identity = by_name(member.name) if by_name else told
+            yield tar.picture(portion, stream, member, identity=identity, max_bytes=max_bytes)
+
+
+def _by_key(stream: BinaryIO, start: int, stop: int, size: int) -> Iterator[Sample | Gap]:
+    sample, key = Sample(start), b""
+    for member in walk(stream, start, stop, size):
+        if isinstance(member, Gap):
+            yield member
+            continue
+        its_key, extension = _split(member.name)
+        if its_key != key and (sample.pictures or sample.sidecars):
+            yield sample
+        if its_key != key or not (sample.pictures or sample.sidecars):
+            sample, key = Sample(member.header), its_key
+        if extension.rpartition(".")[2] in _SIDECARS:
+            sample.sidecars[extension] = member
+        else:
+            sample.pictures.append(member)
+    if sample.pictures or sample.sidecars:
+        yield sample
+
+
+def _split(name: bytes) -> tuple[bytes, str]:
+    folder, slash, last = name.rpartition(b"/")
+    stem, _, extension = last.partition(b".")
+    return folder + slash + stem, extension.decode("utf-8", "replace").lower()
+
+
+def _identity(stream: BinaryIO, sample: Sample, wanted: str) -> str | None:
+    if wanted in sample.sidecars:
+        return _content(stream, sample.sidecars[wanted]).decode("utf-8", "backslashreplace").strip() or None
+    if "json" in sample.sidecars:
+        try:
+            told: Any = json.loads(_content(stream, sample.sidecars["json"]))
+        except ValueError:
+            return None
+        value = told.get(wanted) if isinstance(told, dict) else None
+        return None if value is None else str(value)
+    return None
+
+
+def _content(stream: BinaryIO, member: Member) -> bytes:
+    stream.seek(member.data)
+    return stream.read(min(member.num_bytes, _MAX_SIDECAR_BYTES))

@@ -1,0 +1,147 @@
+"""Shards: the bytes as found unless aligning is asked for, the digest of what is stored, the same bytes every time."""
+
+import hashlib
+import zlib
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from pydantic import ValidationError
+from pyspark.sql import DataFrame, SparkSession
+
+from pipelines.align import TEMPLATE
+from pipelines.faces import FaceDetector, FaceSettings
+from pipelines.ingest import ingest, survey
+from pipelines.parquet import write_files
+from pipelines.pixels import PixelSettings, decode
+from pipelines.records import DATASET
+from pipelines.shard import ShardSettings, count_alignment, place_rows, shard
+from pipelines.sources import SourceSettings
+
+LIMITS = PixelSettings()
+ALIGNED = ShardSettings(rows_per_file=7, rows_per_group=3, align_px=48, align_format="png")
+
+RECORD_ROWS = "image_id string, source string, image binary, face_box array<float>, face_landmarks array<float>"
+DECISION_ROWS = "image_id string, source string, status string, label long, split string"
+
+Rows = list[dict[str, Any]]
+
+
+@pytest.fixture(scope="module")
+def found(draw, to_jpeg: Callable[..., bytes]) -> Rows:
+    """Twenty pictures: a third with landmarks, a third with a box, a third with neither."""
+    rows = []
+    for number in range(20):
+        image = to_jpeg(draw(number))
+        box = None if number % 3 == 2 else [10.0 + number, 20.0, 30.0, 36.0]
+        points = (TEMPLATE * 0.6 + number).ravel().tolist() if number % 3 == 0 else None
+        rows.append(_row(image, f"p/{number}", face_box=box, face_landmarks=points))
+    return rows
+
+
+def _row(image: bytes, source: str, **face: Any) -> dict[str, Any]:
+    nobody = {"face_box": None, "face_landmarks": None}
+    return {"image_id": hashlib.sha256(image).hexdigest(), "source": source, "image": image, **nobody, **face}
+
+
+def _decisions(spark: SparkSession, found: Rows) -> DataFrame:
+    rows = [(row["image_id"], row["source"], "kept", 0, "train") for row in found]
+    return spark.createDataFrame([*rows, ("0" * 64, "p/gone", "rejected", None, None)], DECISION_ROWS)
+
+
+def _dataset(spark: SparkSession, found: Rows, folder: Path, settings: ShardSettings, *, partitions: int = 2) -> Rows:
+    records = spark.createDataFrame(found, RECORD_ROWS).repartition(partitions)
+    placed = place_rows(_decisions(spark, found).repartition(partitions), settings, seed=3)
+    rows = shard(records, placed, settings.aligner(LIMITS))
+    files = write_files(rows, folder, schema=DATASET, rows_per_group=settings.rows_per_group)
+    return pa.concat_tables([pq.read_table(folder / file.path) for file in files]).to_pylist()
+
+
+@pytest.mark.spark
+def test_without_aligning_the_bytes_are_those_found_whatever_they_are(spark: SparkSession, tmp_path: Path) -> None:
+    odd = [b"\xff\xd8\xff", b"", b"\0" * 300, bytes(range(256)) * 40, "no image: ü".encode()]
+    rows = _dataset(spark, [_row(image, f"p/{i}") for i, image in enumerate(odd)], tmp_path, ShardSettings())
+    assert sorted(row["image"] for row in rows) == sorted(odd)
+    for row in rows:
+        assert hashlib.sha256(row["image"]).hexdigest() == row["image_id"]
+        assert zlib.crc32(row["image"]) == row["digest"]
+
+
+@pytest.mark.spark
+def test_aligned_pictures_are_stored_with_their_own_digest_under_the_id_of_what_was_found(
+    spark: SparkSession, tmp_path: Path, found: Rows
+) -> None:
+    rows = _dataset(spark, found, tmp_path, ALIGNED)
+    align = ALIGNED.aligner(LIMITS)
+    assert align is not None
+    expected = {row["image_id"]: align(row["image"], row["face_box"], row["face_landmarks"]) for row in found}
+    assert {row["image_id"]: row["image"] for row in rows} == expected
+    assert len(rows) == len(set(expected.values())) == 20
+    for row in rows:
+        assert zlib.crc32(row["image"]) == row["digest"]
+        assert decode(row["image"], LIMITS).rgb.shape == (48, 48, 3)
+
+
+@pytest.mark.spark
+def test_aligning_changes_neither_the_order_nor_the_labels(spark: SparkSession, tmp_path: Path, found: Rows) -> None:
+    plain = _dataset(spark, found, tmp_path / "plain", ALIGNED.model_copy(update={"align_px": None}))
+    aligned = _dataset(spark, found, tmp_path / "aligned", ALIGNED)
+    assert [(row["image_id"], row["label"]) for row in plain] == [(row["image_id"], row["label"]) for row in aligned]
+
+
+@pytest.mark.spark
+@pytest.mark.parametrize("align_format", ["jpeg", "png"])
+def test_any_partitioning_gives_the_same_aligned_bytes(
+    spark: SparkSession, tmp_path: Path, found: Rows, align_format: str
+) -> None:
+    settings = ShardSettings.model_validate({**ALIGNED.model_dump(), "align_format": align_format})
+    for partitions in (1, 5):
+        _dataset(spark, found, tmp_path / str(partitions), settings, partitions=partitions)
+    names = sorted(path.name for path in (tmp_path / "1/train").iterdir())
+    assert len(names) == 3
+    for name in names:
+        assert (tmp_path / "1/train" / name).read_bytes() == (tmp_path / "5/train" / name).read_bytes()
+
+
+@pytest.mark.spark
+def test_what_pictures_are_aligned_by_is_counted_over_the_kept_ones(spark: SparkSession, found: Rows) -> None:
+    gone = _row(b"gone", "p/gone", image_id="0" * 64)
+    records = spark.createDataFrame([*found, gone], RECORD_ROWS)
+    placed = place_rows(_decisions(spark, found), ALIGNED, seed=3)
+    assert count_alignment(records, placed) == {"landmarks": 7, "box": 7, "centre": 6}
+    nobody = spark.createDataFrame([_row(row["image"], row["source"]) for row in found], RECORD_ROWS)
+    assert count_alignment(nobody, placed) == {"landmarks": 0, "box": 0, "centre": 20}
+
+
+@pytest.mark.spark
+def test_faces_found_when_taken_in_are_what_the_dataset_shows(
+    spark: SparkSession, tmp_path: Path, draw_face, to_jpeg: Callable[..., bytes], write_images
+) -> None:
+    files = {f"a/{seed}.jpg": to_jpeg(draw_face(seed)) for seed in (0, 2, 3, 5, 6)}
+    path = write_images(tmp_path / "faces", files)
+    source = SourceSettings(kind="folder", path=str(path), chunk_images=2)
+    detector = FaceDetector(FaceSettings(detector="haar"))
+    chunks = survey(spark, source).chunks
+    written = ingest(spark, chunks, tmp_path / "records", source=source, pixels=LIMITS, faces=detector)
+    records = spark.read.parquet(*(str(tmp_path / "records" / file.path) for file in written))
+    rows = {row["source"].removeprefix(f"{path}/"): row for row in records.collect()}
+    for name, image in files.items():
+        face = detector.detect(decode(image, LIMITS).rgb).main
+        assert face is not None
+        assert (rows[name]["num_faces"], rows[name]["face_box"]) == (1, list(face.box))
+    decisions = _decisions(spark, [row.asDict() for row in rows.values()])
+    shards = shard(records, place_rows(decisions, ALIGNED, seed=0), ALIGNED.aligner(LIMITS)).collect()
+    align = ALIGNED.aligner(LIMITS)
+    assert align is not None
+    wanted = Counter(align(files[name], rows[name]["face_box"], None) for name in files)
+    assert Counter(bytes(row["image"]) for row in shards) == wanted
+
+
+def test_the_choice_of_the_encoding_is_checked() -> None:
+    assert ShardSettings().aligner(LIMITS) is None
+    with pytest.raises(ValidationError, match="align_format"):
+        ShardSettings.model_validate({"align_format": "webp"})
