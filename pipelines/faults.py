@@ -1,4 +1,4 @@
-"""Why a picture is refused: the names in the `decode` column, and the limits checked before any pixel is made."""
+"""Why a picture is refused: the names in the `decode` column, and the limits on what one may cost."""
 
 from pydantic import Field
 
@@ -7,13 +7,16 @@ from pipelines.settings import Settings
 EMPTY = "empty"
 TOO_MANY_BYTES = "too_many_bytes"
 NOT_AN_IMAGE = "not_an_image"
-UNSUPPORTED_FORMAT = "unsupported_format"  # an image, but of a format that is not read here: HEIF, JPEG XL, Photoshop
+UNSUPPORTED_FORMAT = "unsupported_format"  # an image, but of a format that is not read here: JPEG XL, Photoshop
 UNSUPPORTED_CODING = "unsupported_coding"  # a format that is read, in a variant that is not: 12-bit JPEG, float TIFF
 TOO_MANY_PIXELS = "too_many_pixels"
 TOO_LONG_SIDE = "too_long_side"
 TOO_MANY_SCANS = "too_many_scans"
 TRUNCATED = "truncated"
 CORRUPT = "corrupt"
+TOO_SLOW = "too_slow"
+TOO_MUCH_MEMORY = "too_much_memory"
+DECODER_CRASHED = "decoder_crashed"  # the process that decoded it died
 
 FAULTS = frozenset(
     {
@@ -27,6 +30,9 @@ FAULTS = frozenset(
         TOO_MANY_SCANS,
         TRUNCATED,
         CORRUPT,
+        TOO_SLOW,
+        TOO_MUCH_MEMORY,
+        DECODER_CRASHED,
     }
 )
 
@@ -35,12 +41,15 @@ _PILLOW_MAX_PIXELS = 178_956_970
 
 
 class PixelSettings(Settings):
-    """What a picture may cost before it is refused unread."""
+    """What a picture may cost: the first four are read off its header, the last two hold while it is decoded."""
 
     max_bytes: int = Field(default=256 * 2**20, ge=1, le=2**31 - 1)  # encoded
     max_pixels: int = Field(default=50_000_000, ge=1, le=_PILLOW_MAX_PIXELS)  # declared width x height
     max_side_px: int = Field(default=65_500, ge=1, le=65_500)  # libjpeg's own limit
     max_scans: int = Field(default=100, ge=1, le=10_000)  # passes of a progressive JPEG; encoders write about 10
+    # For pictures decoded in a process of their own (`pipelines.guard`); with 50 million pixels every format fits.
+    max_seconds: float = Field(default=20.0, ge=0.01, le=3_600.0)  # of processor time: a busy machine changes nothing
+    max_decode_bytes: int = Field(default=2 * 2**30, ge=16 * 2**20, le=2**38)  # beyond what the idle decoder holds
 
 
 class DecodeError(Exception):

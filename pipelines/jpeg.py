@@ -59,9 +59,7 @@ def decode_jpeg(data: bytes, settings: PixelSettings) -> tuple[NDArray[np.uint8]
     """
     header = read_header(data)
     check_size(header.width, header.height, settings)
-    # Each pass touches all coefficients of the picture however few bytes it has. Inside a scan FF is always followed
-    # by 00 or a restart, so that this counts markers (and, harmlessly, a few look-alikes in metadata).
-    num_scans = data.count(b"\xff\xda")
+    num_scans = count_scans(data)
     if num_scans > settings.max_scans:
         raise DecodeError(TOO_MANY_SCANS, f"has {num_scans} scans; max_scans is {settings.max_scans}")
     if header.mode == "CMYK":
@@ -102,6 +100,13 @@ def read_header(data: bytes) -> JpegHeader:
     if num_components not in _MODES:
         raise DecodeError(UNSUPPORTED_CODING, f"{num_components} colour components")
     return JpegHeader(width=width, height=height, mode=_MODES[num_components], orientation=orientation)
+
+
+def count_scans(data: bytes) -> int:
+    """How many passes a JPEG makes: each touches all coefficients of the picture however few bytes it has."""
+    # Inside a scan FF is always followed by 00 or a restart, so that this counts markers (and, harmlessly, a few
+    # look-alikes in metadata).
+    return data.count(b"\xff\xda")
 
 
 def _segment(data: bytes, position: int) -> tuple[int, int, int]:

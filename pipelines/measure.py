@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from pipelines import records
 from pipelines.faces import FaceDetector
+from pipelines.guard import guarded_decode
 from pipelines.hashing import FloatArray, UInt8Array, perceptual_hashes, to_hash_input
-from pipelines.pixels import Decoded, DecodeError, PixelSettings, decode
+from pipelines.pixels import Decoded, DecodeError, PixelSettings
 
 # Blur is read at one scale, so that a sharp thumbnail and its sharp original get alike figures.
 BLUR_SIDE_PX = 256
@@ -82,7 +83,7 @@ def _examine_one(
     image: bytes, settings: PixelSettings, faces: FaceDetector | None, hash_inputs: list[FloatArray]
 ) -> dict[str, Any]:
     try:
-        decoded = decode(image, settings)
+        decoded = guarded_decode(image, settings)
     except DecodeError as error:
         return {"num_bytes": len(image), "decode": error.fault}
     grey = to_grey(decoded.rgb)

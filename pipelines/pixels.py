@@ -18,7 +18,7 @@ from pipelines.faults import (
     DecodeError,
     PixelSettings,
 )
-from pipelines.raster import decode_raster
+from pipelines.raster import decode_raster, reads_heif
 
 __all__ = ["FAULTS", "DecodeError", "Decoded", "PixelSettings", "decode", "sniff", "upright"]
 
@@ -95,6 +95,8 @@ def sniff(data: bytes) -> str:
     brands = _brands(data)
     if brands & _AVIF_BRANDS:
         return "AVIF"
+    if brands & _HEIF_BRANDS and reads_heif():
+        return "HEIF"
     if brands & _HEIF_BRANDS or data.startswith(_UNREAD_SIGNATURES):
         raise DecodeError(UNSUPPORTED_FORMAT, f"opens with {data[:12]!r}")
     raise DecodeError(NOT_AN_IMAGE, f"opens with {data[:12]!r}")

@@ -1,9 +1,11 @@
-"""Every format but JPEG to stored pixels, through Pillow: PNG, GIF, BMP, TIFF, WebP, PNM, JPEG 2000, AVIF.
+"""Every format but JPEG to stored pixels, through Pillow: PNG, GIF, BMP, TIFF, WebP, PNM, JPEG 2000, AVIF, HEIF.
 
-Animations give their first frame, transparency is laid on white, 16 bits are scaled to 8. Of a damaged TIFF the
-C library also writes a line to stderr, which only a process-wide redirection could stop.
+Animations give their first frame, transparency is laid on white, 16 bits are scaled to 8. HEIF needs the optional
+pillow-heif. Of a damaged TIFF the C library also writes a line to stderr, which only a process-wide redirection could
+stop.
 """
 
+import functools
 import io
 import struct
 import warnings
@@ -62,6 +64,17 @@ def decode_raster(data: bytes, picture_format: str, settings: PixelSettings) -> 
         raise _named(error) from None
 
 
+@functools.cache
+def reads_heif() -> bool:
+    """Teach Pillow to read HEIF, where pillow-heif is installed; whether it is."""
+    try:
+        import pillow_heif
+    except ImportError:
+        return False
+    pillow_heif.register_heif_opener(decode_threads=1)
+    return True
+
+
 def check_png(data: bytes) -> None:
     """Hold every chunk against its checksum, up to the end mark: Pillow skips those of the pixel data.
 
@@ -91,7 +104,8 @@ def _decode_with_pillow(
     with Image.open(io.BytesIO(data), formats=(picture_format,)) as picture:
         check_size(*picture.size, settings)
         mode = picture.mode
-        orientation = _orientation(picture)
+        # Opening a HEIF clears the tag, since libheif turns the pixels by a mark of the container.
+        orientation = picture.info.get("original_orientation") or _orientation(picture)
         picture.load()
         # Loading a TIFF turns it upright and removes the tag.
         is_turned = _orientation(picture) != orientation

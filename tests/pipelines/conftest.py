@@ -1,7 +1,10 @@
 """Small picture sets with planted truth, and the stages over them."""
 
 import io
-from collections.abc import Callable
+import random
+import struct
+import zlib
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,10 +12,16 @@ import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from PIL import Image
 
+from pipelines.raster import reads_heif
 from pipelines.sample.drawing import draw_photo
 from pipelines.sample.person import draw_person
 from pipelines.sample.shot import Camera, Pose, take_shot
+
+reads_heif()
+
+FORMATS = ("JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP", "PPM", "JPEG2000", "AVIF", "HEIF")
 
 Draw = Callable[[int], NDArray[np.uint8]]
 
@@ -81,3 +90,63 @@ def write_tar() -> Callable[[Path, dict[str, bytes]], Path]:
         return path
 
     return write
+
+
+@pytest.fixture(scope="session")
+def mutants() -> Callable[..., Iterator[bytes]]:
+    """Damaged pictures of 24x20 pixels in every readable format; the same ones for the same seed."""
+    picture = Image.fromarray(np.random.default_rng(0).integers(0, 256, (24, 20, 3), dtype=np.uint8))
+    variants: dict[str, list[tuple[Image.Image, dict[str, object]]]] = {name: [(picture, {})] for name in FORMATS}
+    variants["JPEG"] += [(picture, {"progressive": True}), (picture.convert("CMYK"), {})]
+    variants["PNG"] += [(picture.convert("P"), {}), (picture.convert("RGBA"), {})]
+    variants["TIFF"] += [(picture, {"compression": name}) for name in ("tiff_lzw", "jpeg", "tiff_adobe_deflate")]
+    variants["WEBP"] += [(picture, {"lossless": True}), (picture, {"save_all": True, "append_images": [picture]})]
+
+    def encoded(drawn: Image.Image, picture_format: str, options: dict[str, object]) -> bytes:
+        stream = io.BytesIO()
+        drawn.save(stream, picture_format, **options)
+        return stream.getvalue()
+
+    def mutate(num_trials: int, seed: int, formats: tuple[str, ...] = FORMATS) -> Iterator[bytes]:
+        rng = random.Random(seed)
+        whole = [encoded(drawn, name, options) for name in formats for drawn, options in variants[name]]
+        for trial in range(num_trials):
+            damaged = _mutated(whole[trial % len(whole)], rng.choice(whole), rng)
+            yield _with_sound_checksums(damaged) if rng.random() < 0.5 else damaged
+
+    return mutate
+
+
+def _mutated(data: bytes, other: bytes, rng: random.Random) -> bytes:
+    changed = bytearray(data)
+    for _ in range(rng.randrange(1, 8)):
+        start = rng.randrange(len(changed))
+        run = slice(start, start + rng.randrange(1, 40))
+        match rng.randrange(16):
+            case 0:
+                del changed[start:]
+            case 1:
+                changed[start:] = other[len(other) // 2 :]
+            case 2 | 3 | 4:
+                changed[run] = bytes(len(changed[run]))
+            case 5 | 6 | 7:
+                del changed[run]
+            case 8 | 9:
+                changed[start:start] = rng.randbytes(rng.randrange(1, 40))
+            case 10 | 11 | 12:
+                changed[start : start + 4] = rng.choice((b"\0\0\0\0", b"\xff\xff\xff\xff", b"\x7f\xff\xff\xff"))
+            case _:
+                changed[start] = rng.randrange(256)
+        if not changed:
+            return b""
+    return bytes(changed)
+
+
+def _with_sound_checksums(data: bytes) -> bytes:
+    """Else every damaged PNG is found before its pixels are looked at."""
+    repaired, position = bytearray(data), 8
+    while data.startswith(b"\x89PNG") and position + 12 <= len(data):
+        end = position + 8 + int.from_bytes(data[position : position + 4], "big")
+        repaired[end : end + 4] = struct.pack(">I", zlib.crc32(data[position + 4 : end]))
+        position = end + 4
+    return bytes(repaired)

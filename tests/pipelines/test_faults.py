@@ -35,7 +35,9 @@ def test_ok_is_no_fault() -> None:
     assert "ok" not in FAULTS
 
 
-@pytest.mark.parametrize("field", ["max_bytes", "max_pixels", "max_side_px", "max_scans"])
+@pytest.mark.parametrize(
+    "field", ["max_bytes", "max_pixels", "max_side_px", "max_scans", "max_seconds", "max_decode_bytes"]
+)
 @pytest.mark.parametrize("value", [0, 10**12])
 def test_a_limit_out_of_bounds_is_refused(field: str, value: int) -> None:
     with pytest.raises(ValidationError):

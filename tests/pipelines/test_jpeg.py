@@ -60,6 +60,33 @@ def test_pixels_are_those_of_pillow(mode: str, options: dict[str, object]) -> No
     assert (header.mode, header.width, header.height, header.orientation) == (mode, 112, 112, 1)
 
 
+@pytest.mark.parametrize("transform", [0, 2])
+def test_adobes_inverted_cmyk_and_ycck_give_the_planted_colours(transform: int) -> None:
+    ink = np.random.default_rng(1).integers(0, 256, (6, 5, 4)).repeat(8, axis=0).repeat(8, axis=1)  # CMYK, 0..255
+    stored = 255.0 - ink
+    if transform == 2:
+        # libjpeg.txt, "Special color spaces": 255 minus what is stored is taken as RGB and goes through JFIF's matrix.
+        red, green, blue = np.moveaxis(255.0 - stored[:, :, :3], 2, 0)
+        luma = 0.299 * red + 0.587 * green + 0.114 * blue
+        stored[:, :, :3] = np.stack([luma, 128 + (blue - luma) / 1.772, 128 + (red - luma) / 1.402], axis=2)
+    # Pillow inverts as it writes, so that what is inverted here is stored as it is; and it marks it as plain CMYK.
+    inverted = 255 - np.clip(np.round(stored), 0, 255).astype(np.uint8)
+    stream = io.BytesIO()
+    Image.fromarray(inverted, "CMYK").save(stream, "JPEG", quality=100, subsampling=0)
+    data = bytearray(stream.getvalue())
+    marker = data.index(b"Adobe")
+    assert data[marker + 11] == 0
+    data[marker + 11] = transform
+    expected = (255 - ink[:, :, :3]) * (255 - ink[:, :, 3:]) / 255
+    assert np.abs(decode_jpeg(bytes(data), SETTINGS)[0] - expected).max() <= 4
+
+
+@pytest.mark.parametrize("shape", [(1, 50), (50, 1), (1, 1)])
+@pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
+def test_one_pixel_wide_or_high_is_fine(shape: tuple[int, int], mode: str) -> None:
+    assert decode_jpeg(jpeg(np.zeros((*shape, 3), np.uint8), mode), SETTINGS)[0].shape == (*shape, 3)
+
+
 def test_a_colour_sampling_without_a_name_is_no_damage() -> None:
     # One block of one colour has the same few bits whether its red plane is said to be 1x1 or 2x1.
     data = bytearray(jpeg(np.full((8, 8, 3), 128, np.uint8), subsampling=2))

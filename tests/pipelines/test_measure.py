@@ -1,6 +1,12 @@
 """Measurements against slow formulas, and the batch: one row per image whatever it holds."""
 
 import io
+import json
+import subprocess
+import sys
+import tarfile
+from pathlib import Path
+from typing import IO
 
 import cv2
 import numpy as np
@@ -134,3 +140,57 @@ def test_a_planted_copy_is_near_its_mirror_near_when_flipped_and_a_stranger_far(
     assert hamming(plain[0], np.frombuffer(rows[2]["hash_flipped"], np.uint8)) <= 20
     assert hamming(plain[0], plain[2]) >= 80
     assert hamming(plain[0], plain[3]) >= 80
+
+
+EXAMINE_TAR = """
+import json, resource, sys, tarfile, time
+from pathlib import Path
+import psutil
+from pipelines.measure import examine
+from pipelines.pixels import PixelSettings
+
+with tarfile.open(sys.argv[1]) as archive:
+    files = [(member.name, archive.extractfile(member).read()) for member in archive if member.isfile()]
+outcomes, slowest = {}, 0.0
+for start in range(0, len(files), 64):
+    names, images = zip(*files[start : start + 64])
+    began = time.monotonic()
+    outcomes |= zip(names, examine(images, PixelSettings()).column("decode").to_pylist())
+    slowest = max(slowest, time.monotonic() - began)
+(helper,) = psutil.Process().children()
+(peak,) = [line.split()[1] for line in Path(f"/proc/{helper.pid}/status").open() if line.startswith("VmHWM")]
+peaks = [resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+print(json.dumps({"outcomes": outcomes, "slowest": slowest, "peaks": [*peaks, int(peak)]}))
+"""
+
+
+def test_hostile_files_cost_their_rows_and_little_else(shared_data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tar = shared_data / "hostile.tar"
+    command = [sys.executable, "-c", EXAMINE_TAR, str(tar)]
+    ended = subprocess.run(command, capture_output=True, text=True, check=True, cwd=Path(__file__).parents[2])
+    assert ended.stderr == ""
+    result = json.loads(ended.stdout)
+    print("slowest batch:", result["slowest"], "s; peaks of the process and its helpers:", result["peaks"], "KiB")
+    assert result["slowest"] < 60  # seconds, of 64 files
+    assert max(result["peaks"]) < 1.5 * 2**20  # KiB
+
+    outcomes = result["outcomes"]
+    assert len(outcomes) == 504
+    assert {name for name, outcome in outcomes.items() if "/pngsuite/" in name and outcome != "ok"} == {
+        name for name in outcomes if "/pngsuite/x" in name
+    }
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", None)
+    with tarfile.open(tar) as archive:
+        bombs = [name for name in outcomes if declared_pixels(archive.extractfile(name)) > SETTINGS.max_pixels]
+    assert bombs
+    assert "ok" not in {outcomes[name] for name in bombs}
+
+
+def declared_pixels(stream: IO[bytes] | None) -> int:
+    """As Pillow reads the header; 0 where it cannot."""
+    assert stream is not None
+    try:
+        with Image.open(stream) as picture:
+            return picture.width * picture.height
+    except Exception:
+        return 0

@@ -4,13 +4,16 @@ import io
 import struct
 import zlib
 
+import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
 from pipelines.faults import CORRUPT, TOO_MANY_PIXELS, TRUNCATED, UNSUPPORTED_CODING, DecodeError, PixelSettings
-from pipelines.raster import check_png, decode_raster
+from pipelines.raster import check_png, decode_raster, reads_heif
+
+reads_heif()
 
 SETTINGS = PixelSettings()
 RAMP = np.add.outer(np.arange(24) * 4, np.arange(40) * 4).astype(np.uint8)
@@ -44,6 +47,23 @@ def test_avif_gives_nearly_the_planted_pixels() -> None:
     assert np.abs(rgb.astype(int) - COLOURS).mean() < 4
 
 
+@pytest.mark.parametrize("mode", ["RGB", "L", "RGBA"])
+def test_heif_gives_nearly_the_planted_pixels(mode: str) -> None:
+    picture = Image.fromarray(COLOURS).convert(mode)
+    rgb, header = decode_raster(encoded(picture, "HEIF", quality=95), "HEIF", SETTINGS)
+    assert header.mode == mode
+    assert np.abs(rgb.astype(int) - np.asarray(picture.convert("RGB"))).mean() < 4
+
+
+@pytest.mark.parametrize("primary", [0, 1])
+def test_a_heif_of_several_pictures_gives_the_primary_one(primary: int) -> None:
+    pictures = [Image.new("RGB", (64, 48), "red"), Image.new("RGB", (48, 64), "blue")]
+    data = encoded(pictures[0], "HEIF", save_all=True, append_images=pictures[1:], primary_index=primary)
+    rgb = rgb_of(data, "HEIF")
+    assert rgb.shape == ((48, 64, 3), (64, 48, 3))[primary]
+    assert np.abs(rgb.astype(int) - ([255, 0, 0], [0, 0, 255])[primary]).max() <= 4
+
+
 @pytest.mark.parametrize("mode", ["L", "1", "P", "LA", "RGBA"])
 def test_every_png_mode_is_read_and_named(mode: str) -> None:
     picture = Image.fromarray(COLOURS).convert(mode)
@@ -65,6 +85,15 @@ def test_sixteen_bits_are_scaled_to_eight(picture_format: str) -> None:
     assert (rgb == rgb[:, :, :1]).all()
 
 
+@pytest.mark.parametrize("num_channels", [3, 4])
+def test_sixteen_bits_of_colour_are_scaled_to_eight(num_channels: int) -> None:
+    levels = np.random.default_rng(0).integers(0, 65_536, (9, 7, num_channels), dtype=np.uint16)
+    levels[:, :, 3:] = 65_535
+    bgr_first = np.concatenate([levels[:, :, 2::-1], levels[:, :, 3:]], axis=2)
+    rgb = rgb_of(cv2.imencode(".png", bgr_first)[1].tobytes(), "PNG")
+    assert np.abs(rgb - levels[:, :, :3] / 257).max() <= 1
+
+
 @pytest.mark.parametrize("dtype", [np.int32, np.float32])
 def test_pixels_without_a_fixed_range_are_refused_by_name(dtype: type) -> None:
     data = encoded(Image.fromarray(np.ones((4, 4), dtype)), "TIFF")
@@ -79,6 +108,13 @@ def test_transparency_is_laid_on_white(picture_format: str) -> None:
     share = alpha[:, :, None] / 255
     expected = COLOURS * share + 255 * (1 - share)
     assert np.abs(rgb_of(data, picture_format) - expected).max() <= 1
+
+
+def test_transparent_grey_is_laid_on_white() -> None:
+    alpha = np.linspace(0, 255, 40).astype(np.uint8)
+    picture = Image.fromarray(np.dstack([RAMP, np.broadcast_to(alpha, RAMP.shape)]), "LA")
+    expected = RAMP * (alpha / 255) + 255 * (1 - alpha / 255)
+    assert np.abs(rgb_of(encoded(picture, "PNG"), "PNG") - expected[:, :, None]).max() <= 1
 
 
 def test_a_transparent_palette_entry_becomes_white() -> None:
@@ -98,7 +134,7 @@ def test_an_animation_gives_its_first_frame(picture_format: str) -> None:
 
 
 @pytest.mark.parametrize("shape", [(1, 50), (50, 1), (1, 1)])
-@pytest.mark.parametrize("picture_format", ["PNG", "GIF", "BMP", "TIFF", "WEBP", "PPM", "JPEG2000"])
+@pytest.mark.parametrize("picture_format", ["PNG", "GIF", "BMP", "TIFF", "WEBP", "PPM", "JPEG2000", "AVIF", "HEIF"])
 def test_one_pixel_wide_or_high_is_fine(shape: tuple[int, int], picture_format: str) -> None:
     assert rgb_of(encoded(Image.fromarray(np.zeros(shape, np.uint8)), picture_format), picture_format).shape == (
         *shape,
@@ -149,7 +185,7 @@ def test_a_bomb_is_refused_by_its_declared_size() -> None:
     assert fault_of(b"\x89PNG\r\n\x1a\n" + b"".join(chunks), "PNG") == TOO_MANY_PIXELS
 
 
-@pytest.mark.parametrize("picture_format", ["GIF", "BMP", "TIFF", "WEBP", "PPM", "JPEG2000", "AVIF"])
+@pytest.mark.parametrize("picture_format", ["GIF", "BMP", "TIFF", "WEBP", "PPM", "JPEG2000", "AVIF", "HEIF"])
 def test_half_a_file_is_refused(picture_format: str) -> None:
     data = encoded(
         Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)), picture_format

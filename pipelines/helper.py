@@ -1,0 +1,156 @@
+"""The parent's end of a helper process that decodes pictures within limits of time and memory.
+
+Over its standard input and output go frames: to the helper the length and the bytes of a picture; back the length of a
+JSON header, the header, and the pixels if there are any. The other end is `pipelines.helper_child`.
+"""
+
+import contextlib
+import json
+import math
+import os
+import select
+import signal
+import struct
+import subprocess
+import sys
+import tempfile
+import time
+from typing import IO
+
+import numpy as np
+
+from pipelines.faults import DECODER_CRASHED, TOO_SLOW, DecodeError, PixelSettings
+from pipelines.pixels import Decoded
+
+LENGTH = struct.Struct(">Q")
+READY = b"ready"
+
+# The kernel limits the helper's processor time. One that sleeps, or waits for a busy machine, may take this much more.
+WALL_FACTOR = 3.0
+_START_SECONDS = 120.0
+
+
+class Helper:
+    """A running helper with one set of limits; not to be shared by threads, nor over a fork.
+
+    Raises:
+        RuntimeError: it does not start; with the last line it said.
+    """
+
+    def __init__(self, settings: PixelSettings) -> None:
+        self.settings = settings
+        self.is_used = False
+        with tempfile.TemporaryFile() as said:
+            self._process = _start(settings, said)
+            try:
+                self._read(len(READY), time.monotonic() + _START_SECONDS)
+            except BaseException as error:
+                self.stop()
+                if not isinstance(error, (EOFError, TimeoutError)):
+                    raise
+                said.seek(0)
+                lines = said.read().decode(errors="replace").strip().splitlines() or ["it said nothing"]
+                raise RuntimeError(f"the process that decodes pictures did not start: {lines[-1]}") from None
+
+    @property
+    def is_stopped(self) -> bool:
+        return self._process.returncode is not None
+
+    def decode(self, data: bytes) -> Decoded:
+        """Decode one picture there. A helper that crashed or took too long is stopped.
+
+        Raises:
+            DecodeError: as `pipelines.pixels.decode`, or TOO_SLOW, TOO_MUCH_MEMORY, DECODER_CRASHED.
+        """
+        self.is_used = True
+        seconds = WALL_FACTOR * self.settings.max_seconds
+        try:
+            return self._exchange(data, time.monotonic() + seconds)
+        except DecodeError:
+            raise
+        except TimeoutError:
+            self.stop()
+            raise DecodeError(TOO_SLOW, f"no answer in {seconds:g} s") from None
+        except (EOFError, BrokenPipeError):
+            raise self._death() from None
+        except BaseException:  # half an answer may lie in the pipe
+            self.stop()
+            raise
+
+    def stop(self) -> None:
+        """Kill it, and leave no zombie."""
+        self._process.kill()
+        self._process.wait()
+        self.close_pipes()
+
+    def close_pipes(self) -> None:
+        """Let go of the pipes; the helper ends when nobody holds them any more."""
+        for pipe in (self._process.stdin, self._process.stdout):
+            if pipe is not None:
+                pipe.close()
+
+    def _exchange(self, data: bytes, deadline: float) -> Decoded:
+        self._write(LENGTH.pack(len(data)), deadline)
+        self._write(data, deadline)
+        (length,) = LENGTH.unpack(self._read(LENGTH.size, deadline))
+        header = json.loads(self._read(length, deadline))
+        if "fault" in header:
+            raise DecodeError(header["fault"], header["detail"])
+        pixels = self._read(math.prod(header["shape"]), deadline)
+        rgb = np.frombuffer(pixels, np.uint8).reshape(header["shape"])
+        return Decoded(rgb, header["format"], header["mode"], header["orientation"])
+
+    def _death(self) -> DecodeError:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(timeout=1.0)  # the pipes close a moment before the process has ended
+        self.stop()
+        code = self._process.returncode
+        if code == -signal.SIGPROF:
+            return DecodeError(TOO_SLOW, f"took more than max_seconds, which is {self.settings.max_seconds:g}")
+        return DecodeError(DECODER_CRASHED, f"the process that decoded it ended with {code}")
+
+    def _write(self, data: bytes, deadline: float) -> None:
+        fd = _fd(self._process.stdin)
+        view = memoryview(data)
+        while view:
+            _wait(fd, select.POLLOUT, deadline)
+            view = view[os.write(fd, view) :]
+
+    def _read(self, num_bytes: int, deadline: float) -> bytearray:
+        fd = _fd(self._process.stdout)
+        data = bytearray(num_bytes)
+        view = memoryview(data)
+        while view:
+            _wait(fd, select.POLLIN, deadline)
+            num_read = os.readv(fd, [view])
+            if num_read == 0:
+                raise EOFError
+            view = view[num_read:]
+        return data
+
+
+def _start(settings: PixelSettings, said: IO[bytes]) -> subprocess.Popen[bytes]:
+    process = subprocess.Popen(
+        # -P: no module of the working directory stands in for one of ours.
+        [sys.executable, "-P", "-m", "pipelines.helper_child", settings.model_dump_json()],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=said,
+        bufsize=0,
+        # Spark adds the files it ships to sys.path alone. A picture is decoded by one core.
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "OPENBLAS_NUM_THREADS": "1"},
+    )
+    os.set_blocking(_fd(process.stdin), False)
+    return process
+
+
+def _fd(pipe: IO[bytes] | None) -> int:
+    assert pipe is not None
+    return pipe.fileno()
+
+
+def _wait(fd: int, event: int, deadline: float) -> None:
+    poll = select.poll()
+    poll.register(fd, event)
+    if not poll.poll(max(0.0, deadline - time.monotonic()) * 1_000):
+        raise TimeoutError
