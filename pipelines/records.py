@@ -48,6 +48,7 @@ MEASUREMENTS = pa.schema(
         ("brightness", pa.float32()),  # mean grey level, 0..255
         ("contrast", pa.float32()),  # standard deviation of the grey levels
         ("entropy", pa.float32()),  # of the grey histogram, bits, 0..8
+        ("dominance", pa.float32()),  # share of the pixels in the fullest band of three grey levels, 0..1
         (HASH, pa.binary()),  # 256-bit DCT hash, 32 bytes
         (HASH_FLIPPED, pa.binary()),  # the same of the mirror image
         ("hash_quality", pa.float32()),  # 0..100: how much structure the hash was made from
