@@ -29,8 +29,17 @@ class Stage:
 
 
 STAGES: tuple[Stage, ...] = (
-    Stage("ingest", "records", (), ("source", "pixels"), launcher="spark", job="jobs.ingest", outside=describe_source),
-    Stage("curate", "decisions", ("ingest",), ("seed", "curate"), launcher="spark", job="jobs.curate"),
+    Stage(
+        "ingest",
+        "records",
+        (),
+        ("source", "pixels"),
+        launcher="spark",
+        job="jobs.ingest",
+        version=2,
+        outside=describe_source,
+    ),
+    Stage("curate", "decisions", ("ingest",), ("seed", "curate"), launcher="spark", job="jobs.curate", version=2),
     Stage("shard", "dataset", ("ingest", "curate"), ("seed", "shard"), launcher="spark", job="jobs.shard"),
     Stage(
         "train",

@@ -81,7 +81,8 @@ def _steps(ahead: FloatArray, behind: FloatArray) -> FloatArray:
     np.abs(steps, out=steps)
     np.divide(steps, 2.55, out=steps)
     np.floor(steps, out=steps)
-    return steps.sum(axis=(1, 2))
+    sums: FloatArray = steps.sum(axis=(1, 2))
+    return sums
 
 
 _MIRROR_SIGNS = np.where(np.arange(1, FREQUENCIES + 1) % 2 == 1, -1.0, 1.0).astype(np.float32)[None, None, :]

@@ -12,7 +12,7 @@ from pipelines import sources
 from pipelines.measure import examine
 from pipelines.parquet import FILE
 from pipelines.pixels import PixelSettings
-from pipelines.records import IMAGE, RECORDS
+from pipelines.records import IMAGE, RECORDS, ROWS
 from pipelines.sources import Chunk, RawImage, SourceSettings
 
 UNREADABLE = "unreadable"  # listed, but its bytes could not be read
@@ -54,7 +54,7 @@ def records_schema() -> StructType:
 
 
 def _records_of(chunk: Chunk, settings: PixelSettings) -> Iterator[pa.RecordBatch]:
-    file = f"rows/{chunk.index:06d}"
+    file = f"{ROWS}/{chunk.index:06d}"
     waiting: list[RawImage] = []
     num_bytes = 0
     for raw in sources.read(chunk):

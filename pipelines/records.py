@@ -19,6 +19,9 @@ REASON = "reason"
 GROUP_ID = "group_id"
 KEEPER_ID = "keeper_id"
 DISTANCE = "distance"
+MEASUREMENT = "measurement"
+VALUE = "value"
+LIMIT = "limit"
 HASH = "hash"
 HASH_FLIPPED = "hash_flipped"
 
@@ -31,6 +34,10 @@ CONFLICT = "conflict"
 STATUSES = (KEPT, REJECTED, DUPLICATE, CONFLICT)
 
 SPLITS = ("train", "val", "test")
+
+# The folders of an artefact's tables: its main one, and beside the decisions that of what is not kept.
+ROWS = "rows"
+REJECTED_ROWS = "rejected"
 
 HASH_BITS = 256
 
@@ -79,6 +86,22 @@ DECISIONS = pa.schema(
         (DISTANCE, pa.int32()),  # Hamming distance to the keeper, bits
         (LABEL, pa.int64()),  # dense within its split; null unless kept
         (SPLIT, pa.string()),  # one of SPLITS; null unless kept
+    ]
+)
+
+# One row per row of DECISIONS that is not kept.
+REJECTIONS = pa.schema(
+    [
+        (IMAGE_ID, pa.string()),
+        (SOURCE, pa.string()),
+        (IDENTITY, pa.string()),
+        (STATUS, pa.string()),  # rejected, duplicate or conflict
+        (REASON, pa.string()),
+        (MEASUREMENT, pa.string()),  # that decided: a range of the settings of cleaning; null where none did
+        (VALUE, pa.float64()),  # of that measurement; null where it is unknown
+        (LIMIT, pa.float64()),  # that the value was held against
+        (KEEPER_ID, pa.string()),
+        (DISTANCE, pa.int32()),
     ]
 )
 
