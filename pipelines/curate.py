@@ -65,8 +65,8 @@ def decide(measurements: DataFrame, settings: CurateSettings, *, seed: int) -> C
         measurements: `records.RECORDS` without `image`.
 
     Returns:
-        Exactly one row of `records.DECISIONS` per row of the input, with the `measurement`, `value` and `limit` that its
-        reason goes by, and the plan of the duplicate search.
+        Exactly one row of `records.DECISIONS` per row of the input, with the `measurement`, `value` and `limit` that
+        its reason goes by, and the plan of the duplicate search.
     """
     # Each step looks at its input twice, once for a summary and once for the rows: what is not kept would be
     # computed again by every later step, twice as often each time.
