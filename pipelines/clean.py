@@ -47,7 +47,7 @@ class CleanSettings(Settings):
     brightness: Annotated[Range, _within(0, 255)] = Range(min=10, max=245)  # mean grey level
     contrast: Annotated[Range, _within(0, 128)] = Range(min=8)  # standard deviation of the grey levels
     entropy: Annotated[Range, _within(0, 8)] = Range(min=3)  # bits of the grey histogram
-    # Share of the fullest band of three grey levels. Of 9,000 photos of faces none has more than 0.56.
+    # Share of the fullest band of three grey levels; of the 8,747 photos of CFP, ORL and LFW none has more than 0.56.
     dominance: Annotated[Range, _within(0, 1)] = Range(max=0.75)
     blur: Annotated[Range, _within(0)] = Range(min=30)  # variance of the Laplacian at 256 px
 

@@ -1,6 +1,8 @@
 """Measurements against slow formulas, and the batch: one row per image whatever it holds."""
 
 import io
+import tarfile
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -13,6 +15,7 @@ from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 from PIL import Image
 
+from pipelines.clean import CleanSettings
 from pipelines.hashing import hamming
 from pipelines.measure import BLUR_SIDE_PX, blur, examine, measure, to_grey
 from pipelines.pixels import PixelSettings
@@ -68,6 +71,18 @@ def test_a_card_with_a_small_picture_on_it_is_known_by_its_dominance_alone() -> 
     assert rows[0]["entropy"] > 3
     assert rows[0]["dominance"] > 0.75
     assert rows[1]["dominance"] < 0.1
+
+
+def test_no_photo_of_a_face_is_refused_for_its_dominance(shared_data: Path) -> None:
+    limit = CleanSettings().dominance.max
+    assert limit is not None
+    for name, step in (("orl.tar", 1), ("cfp.tar", 8)):
+        with tarfile.open(shared_data / name) as archive:
+            files = [member for member in archive if member.isfile()][::step]
+            images = [archive.extractfile(member).read() for member in files]  # type: ignore[union-attr]
+        shares = examine(images, SETTINGS)["dominance"].to_pylist()
+        assert len(shares) >= 400
+        assert max(shares) < 0.75 * limit
 
 
 def test_blur_of_one_pixel_is_zero() -> None:
