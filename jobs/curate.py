@@ -5,16 +5,17 @@ import sys
 from jobs.entry import JobContext, run_job
 from jobs.spark_work import read_artefact, spark_session
 from pipelines import manifest
-from pipelines.curate import decide, in_files
+from pipelines.curate import decide, in_files, not_kept
+from pipelines.dedup.bands import BandPlan
 from pipelines.parquet import remove_unlisted, write_files
-from pipelines.records import DECISIONS, IMAGE, KEPT, STATUSES
+from pipelines.records import DECISIONS, IMAGE, KEPT, REJECTED_ROWS, REJECTIONS, STATUSES
 from pipelines.settings import UserError
 
 _ROWS_PER_GROUP = 65536
 
 
 def curate(context: JobContext) -> None:
-    """Write one decision per record."""
+    """Write one decision per record, and for each that is not kept what it was refused by."""
     settings = context.settings
     records_folder = context.parents["ingest"]
     num_records = manifest.read(records_folder).counts["rows"]
@@ -24,32 +25,37 @@ def curate(context: JobContext) -> None:
         curated = decide(measurements, settings.curate, seed=settings.seed)
         context.log.info("near-duplicates: %s", curated.plan)
         decisions = in_files(curated.decisions, num_rows=num_records)
-        files = write_files(decisions, context.folder, schema=DECISIONS, rows_per_group=_ROWS_PER_GROUP)
-        remove_unlisted(context.folder, files)
-        written = spark.read.parquet(*(str(context.folder / file.path) for file in files))
+        rows = write_files(decisions, context.folder, schema=DECISIONS, rows_per_group=_ROWS_PER_GROUP)
+        written = spark.read.parquet(*(str(context.folder / file.path) for file in rows))
         outcomes = [tuple(row) for row in written.groupBy("status", "reason").count().collect()]
-    counts = {status: sum(n for name, _, n in outcomes if name == status) for status in STATUSES}
+        counts = {status: sum(n for name, _, n in outcomes if name == status) for status in STATUSES}
+        num_left_out = num_records - counts[KEPT]
+        left_out = in_files(not_kept(curated.decisions), num_rows=num_left_out, folder=REJECTED_ROWS)
+        rejected = write_files(left_out, context.folder, schema=REJECTIONS, rows_per_group=_ROWS_PER_GROUP)
+    remove_unlisted(context.folder, [*rows, *rejected])
     # Law: nothing is dropped silently. Checked on what was written, before the manifest says that it is whole.
     assert sum(counts.values()) == num_records, f"{num_records} records became {counts}"
+    num_rejected = sum(file.rows for file in rejected)
+    assert num_rejected == num_left_out, f"of {num_left_out} records left out, {num_rejected} are in {REJECTED_ROWS}/"
     if not counts[KEPT]:
         worst = ", ".join(f"{count:,} {reason}" for _, reason, count in sorted(outcomes, key=lambda o: -o[2])[:4])
-        raise UserError(
-            f"not one of {num_records:,} images is kept ({worst}); loosen the thresholds under curate.clean"
-        )
+        raise UserError(f"not one of {num_records:,} images is kept ({worst}); widen the ranges under curate")
     reasons = {f"{status}:{reason}": count for status, reason, count in sorted(outcomes, key=str) if reason}
     context.finish(
         counts={"rows": num_records, **counts, **reasons},
-        files=files,
-        facts={
-            "near_duplicates": {
-                "band_bits": curated.plan.bits,
-                "bands": curated.plan.bands,
-                "expected_recall": round(curated.plan.recall, 6),
-                "expected_candidates": round(curated.plan.candidates),
-            }
-        },
+        files=[*rows, *rejected],
+        facts={"near_duplicates": _describe(curated.plan)},
     )
     context.progress(1, 1, ", ".join(f"{counts[status]:,} {status}" for status in STATUSES))
+
+
+def _describe(plan: BandPlan) -> dict[str, float]:
+    return {
+        "band_bits": plan.bits,
+        "bands": plan.bands,
+        "expected_recall": round(plan.recall, 6),
+        "expected_candidates": round(plan.candidates),
+    }
 
 
 if __name__ == "__main__":

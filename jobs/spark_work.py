@@ -9,6 +9,7 @@ from pyspark.sql import DataFrame, SparkSession
 
 from jobs.entry import JobContext
 from pipelines import manifest
+from pipelines.records import ROWS
 from pipelines.session import build_session
 
 _POLL_SECONDS = 0.5
@@ -30,9 +31,10 @@ def spark_session(context: JobContext) -> Iterator[SparkSession]:
         spark.stop()
 
 
-def read_artefact(spark: SparkSession, folder: Path) -> DataFrame:
-    """The rows of a finished artefact: the files that its manifest lists, and no others."""
-    paths = [str(folder / file.path) for file in manifest.read(folder).files if file.row_groups]
+def read_artefact(spark: SparkSession, folder: Path, *, table: str = ROWS) -> DataFrame:
+    """One table of a finished artefact: the files below its folder that the manifest lists, and no others."""
+    files = manifest.read(folder).files
+    paths = [str(folder / file.path) for file in files if file.path.startswith(f"{table}/")]
     return spark.read.parquet(*paths)
 
 

@@ -39,7 +39,7 @@ STAGES: tuple[Stage, ...] = (
         version=2,
         outside=describe_source,
     ),
-    Stage("curate", "decisions", ("ingest",), ("seed", "curate"), launcher="spark", job="jobs.curate"),
+    Stage("curate", "decisions", ("ingest",), ("seed", "curate"), launcher="spark", job="jobs.curate", version=2),
     Stage("shard", "dataset", ("ingest", "curate"), ("seed", "pixels", "shard"), launcher="spark", job="jobs.shard"),
     Stage(
         "train",

@@ -1,59 +1,132 @@
 """Decide which records are fit to train on, and say why the others are not."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from math import inf
+from typing import Annotated, Any, Self
 
-from pydantic import Field
+from pydantic import AfterValidator, ValidationInfo, field_validator, model_validator
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from pipelines.records import DECODE_OK
+from pipelines.records import DECODE_OK, IDENTITY, LIMIT, MEASUREMENT, REASON, VALUE
 from pipelines.settings import Settings
 
 
-class CleanSettings(Settings):
-    """The thresholds of the rules; each is compared with a stored measurement."""
+class Range(Settings):
+    """What a measurement must keep to, both ends included; null sets no limit."""
 
-    min_side_px: int = Field(default=32, ge=1)  # of the shorter side
-    max_aspect_ratio: float = Field(default=3.0, ge=1)  # longer side over shorter
-    min_brightness: float = Field(default=10.0, ge=0, le=255)  # mean grey level
-    max_brightness: float = Field(default=245.0, ge=0, le=255)
-    min_contrast: float = Field(default=8.0, ge=0, le=128)  # standard deviation of the grey levels
-    min_entropy: float = Field(default=3.0, ge=0, le=8)  # bits of the grey histogram
-    min_blur: float = Field(default=30.0, ge=0)  # variance of the Laplacian at 256 px
+    min: float | None = None
+    max: float | None = None
+
+    @model_validator(mode="after")
+    def _is_in_order(self) -> Self:
+        if self.min is not None and self.max is not None and self.min > self.max:
+            raise ValueError(f"min={self.min:g} is above max={self.max:g}; lower the one or raise the other")
+        return self
+
+
+def _within(low: float, high: float = inf) -> AfterValidator:
+    """The values that a measurement can take: a limit beyond them is a wrong unit."""
+    values = f"at least {low:g}" if high == inf else f"between {low:g} and {high:g}"
+
+    def check(given: Range) -> Range:
+        for name, limit in (("min", given.min), ("max", given.max)):
+            if limit is not None and not low <= limit <= high:
+                raise ValueError(f"{name}={limit:g} must be {values}")
+        return given
+
+    return AfterValidator(check)
+
+
+class CleanSettings(Settings):
+    """The ranges of the measurements. The rest of a range that is given in part keeps its default."""
+
+    side_px: Annotated[Range, _within(1)] = Range(min=32)  # of the shorter side
+    aspect_ratio: Annotated[Range, _within(1)] = Range(max=3)  # longer side over shorter
+    brightness: Annotated[Range, _within(0, 255)] = Range(min=10, max=245)  # mean grey level
+    contrast: Annotated[Range, _within(0, 128)] = Range(min=8)  # standard deviation of the grey levels
+    entropy: Annotated[Range, _within(0, 8)] = Range(min=3)  # bits of the grey histogram
+    # Share of the fullest band of three grey levels; of the 8,747 photos of CFP, ORL and LFW none has more than 0.56.
+    dominance: Annotated[Range, _within(0, 1)] = Range(max=0.75)
+    blur: Annotated[Range, _within(0)] = Range(min=30)  # variance of the Laplacian at 256 px
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _keep_what_is_not_given(cls, given: Any, info: ValidationInfo) -> Any:
+        default = cls.model_fields[str(info.field_name)].default
+        return {**default.model_dump(), **given} if isinstance(default, Range) and isinstance(given, dict) else given
+
+
+def _of_sides(pick: Callable[[Column, Column], Column]) -> Column:
+    width, height = F.col("width"), F.col("height")
+    # F.least and F.greatest skip nulls; one side alone says nothing.
+    return F.when(width.isNotNull() & height.isNotNull(), pick(width, height))
+
+
+# Measurements that are not a column of the records.
+_DERIVED: dict[str, Callable[[], Column]] = {
+    "side_px": lambda: _of_sides(F.least),
+    "aspect_ratio": lambda: F.try_divide(_of_sides(F.greatest), _of_sides(F.least)),
+}
 
 
 @dataclass(frozen=True)
 class Rule:
-    """One reason to reject a record; `is_good` is true for a row worth keeping."""
+    """A measurement must stay within its range; otherwise the record is rejected, for the reason named here."""
 
-    name: str
-    is_good: Callable[[CleanSettings], Column]
+    measurement: str  # a field of CleanSettings, and a column of the records or one of _DERIVED
+    below: str
+    above: str
 
 
 # A picture is rejected for the first rule that it breaks, so the causes stand before their symptoms: a black picture
 # is "dark" although it is flat and blurred as well.
 RULES = (
-    Rule("no_identity", lambda s: F.col("identity").isNotNull()),
-    # Not F.least and F.greatest alone: they skip nulls.
-    Rule("too_small", lambda s: (F.col("width") >= s.min_side_px) & (F.col("height") >= s.min_side_px)),
-    Rule(
-        "too_long",
-        lambda s: F.greatest("width", "height") <= s.max_aspect_ratio * F.least("width", "height"),
-    ),
-    Rule("dark", lambda s: F.col("brightness") >= s.min_brightness),
-    Rule("bright", lambda s: F.col("brightness") <= s.max_brightness),
-    Rule("flat", lambda s: (F.col("contrast") >= s.min_contrast) & (F.col("entropy") >= s.min_entropy)),
-    Rule("blurry", lambda s: F.col("blur") >= s.min_blur),
+    Rule("side_px", below="too_small", above="too_large"),
+    Rule("aspect_ratio", below="too_square", above="too_long"),
+    Rule("brightness", below="dark", above="bright"),
+    Rule("contrast", below="flat", above="harsh"),
+    Rule("entropy", below="flat", above="noisy"),
+    Rule("dominance", below="no_main_colour", above="one_colour"),
+    Rule("blur", below="blurry", above="grainy"),
 )
 
 
 def clean(records: DataFrame, settings: CleanSettings) -> DataFrame:
-    """Add `reason`: the decoder's fault, else the first broken rule; null means fit to train on."""
-    fault = F.when(F.col("decode") != DECODE_OK, F.col("decode"))
-    broken = [
-        # A null measurement is a broken image, so unknown counts as bad.
-        F.when(~F.coalesce(rule.is_good(settings), F.lit(False)), rule.name)
-        for rule in RULES
-    ]
-    return records.withColumn("reason", F.coalesce(fault, *broken))
+    """Add `reason`: the decoder's fault, else the first broken rule; null means fit to train on.
+
+    Add too what the rule went by: `measurement`, `value` and `limit`; null where it was no measurement.
+    """
+    findings = F.coalesce(
+        F.when(F.col("decode") != DECODE_OK, _finding(F.col("decode"))),
+        F.when(F.col(IDENTITY).isNull(), _finding(F.lit("no_identity"))),
+        *(finding for rule in RULES for finding in _broken(rule, getattr(settings, rule.measurement))),
+    )
+    found = records.withColumn("_finding", findings)
+    return found.select("*", *(f"_finding.{name}" for name in (REASON, MEASUREMENT, VALUE, LIMIT))).drop("_finding")
+
+
+def _broken(rule: Rule, limits: Range) -> Iterator[Column]:
+    """What is found where a record breaks the rule, one column per limit that is set."""
+    derive = _DERIVED.get(rule.measurement)
+    value = (derive() if derive else F.col(rule.measurement)).cast("double")
+    # An unknown measurement counts as bad.
+    if limits.min is not None:
+        is_bad = value.isNull() | (value < limits.min)
+        yield F.when(is_bad, _finding(F.lit(rule.below), rule.measurement, value, limits.min))
+    if limits.max is not None:
+        is_bad = value.isNull() | (value > limits.max)
+        yield F.when(is_bad, _finding(F.lit(rule.above), rule.measurement, value, limits.max))
+
+
+def _finding(
+    reason: Column, measurement: str | None = None, value: Column | None = None, limit: float | None = None
+) -> Column:
+    nothing = F.lit(None)
+    return F.struct(
+        reason.alias(REASON),
+        F.lit(measurement).cast("string").alias(MEASUREMENT),
+        (nothing if value is None else value).cast("double").alias(VALUE),
+        F.lit(limit).cast("double").alias(LIMIT),
+    )

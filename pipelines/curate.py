@@ -15,20 +15,36 @@ from pipelines.dedup.groups import Duplicate, Member, resolve
 from pipelines.dedup.near import DedupSettings, near_pairs
 from pipelines.identity import conflicting_groups, small_identities
 from pipelines.parquet import FILE
-from pipelines.records import CONFLICT, DECISIONS, DUPLICATE, GROUP_ID, IDENTITY, IMAGE_ID, KEPT, REJECTED, SOURCE
-from pipelines.settings import Settings, UserError
+from pipelines.records import (
+    CONFLICT,
+    DECISIONS,
+    DUPLICATE,
+    GROUP_ID,
+    IDENTITY,
+    IMAGE_ID,
+    KEPT,
+    LIMIT,
+    MEASUREMENT,
+    REJECTED,
+    REJECTIONS,
+    ROWS,
+    SOURCE,
+    STATUS,
+    VALUE,
+)
+from pipelines.settings import UserError
 from pipelines.split import SplitSettings, label_identities
 
 # Above this many verified pairs the driver would need more than about 4 GB for the groups.
 _MAX_PAIRS = 10_000_000
 _ROWS_PER_FILE = 1_000_000
-_ROW = (IMAGE_ID, SOURCE, IDENTITY, "reason", "is_first", "num_copies")
+_WHY = (MEASUREMENT, VALUE, LIMIT)
+_ROW = (IMAGE_ID, SOURCE, IDENTITY, "reason", *_WHY, "is_first", "num_copies")
 
 
-class CurateSettings(Settings):
+class CurateSettings(CleanSettings):
     """Which records become training pictures."""
 
-    clean: CleanSettings = CleanSettings()
     dedup: DedupSettings = DedupSettings()
     split: SplitSettings = SplitSettings()
     min_images_per_identity: int = Field(default=2, ge=1)  # fewer teach nothing about sameness
@@ -49,11 +65,12 @@ def decide(measurements: DataFrame, settings: CurateSettings, *, seed: int) -> C
         measurements: `records.RECORDS` without `image`.
 
     Returns:
-        Exactly one row of `records.DECISIONS` per row of the input, and the plan of the duplicate search.
+        Exactly one row of `records.DECISIONS` per row of the input, with the `measurement`, `value` and `limit` that
+        its reason goes by, and the plan of the duplicate search.
     """
     # Each step looks at its input twice, once for a summary and once for the rows: what is not kept would be
     # computed again by every later step, twice as often each time.
-    cleaned = clean(measurements, settings.clean)
+    cleaned = clean(measurements, settings)
     firsts = _mark_exact_copies(cleaned).persist()
     plan, duplicates = _near_duplicates(firsts, settings.dedup)
     grouped = _join_groups(firsts.select(*_ROW), duplicates).persist()
@@ -62,12 +79,17 @@ def decide(measurements: DataFrame, settings: CurateSettings, *, seed: int) -> C
     return Curated(decisions=_label(decided, settings.split, seed), plan=plan)
 
 
-def in_files(decisions: DataFrame, *, num_rows: int) -> DataFrame:
+def not_kept(decisions: DataFrame) -> DataFrame:
+    """The rows that are left out: `records.REJECTIONS`."""
+    return decisions.where(F.col(STATUS) != KEPT).select(*REJECTIONS.names)
+
+
+def in_files(rows: DataFrame, *, num_rows: int, folder: str = ROWS) -> DataFrame:
     """Add `file`, and put the rows into the order in which they are stored, which follows from `image_id` alone."""
     num_files = max(1, -(-num_rows // _ROWS_PER_FILE))
     leading = F.conv(F.substring(IMAGE_ID, 1, 8), 16, 10).cast("long")
-    file = F.concat(F.lit("rows/"), F.lpad((leading % num_files).cast("string"), 6, "0"))
-    return decisions.withColumn(FILE, file).repartition(num_files, FILE).sortWithinPartitions(FILE, IMAGE_ID, SOURCE)
+    file = F.concat(F.lit(f"{folder}/"), F.lpad((leading % num_files).cast("string"), 6, "0"))
+    return rows.withColumn(FILE, file).repartition(num_files, FILE).sortWithinPartitions(FILE, IMAGE_ID, SOURCE)
 
 
 def _mark_exact_copies(cleaned: DataFrame) -> DataFrame:
@@ -172,4 +194,4 @@ def _label(decided: DataFrame, settings: SplitSettings, seed: int) -> DataFrame:
     kept_identities = decided.where(F.col("status") == KEPT).select(IDENTITY).distinct()
     labelled = label_identities(kept_identities, settings, seed=seed).withColumn("status", F.lit(KEPT))
     joined = decided.join(labelled, on=[IDENTITY, "status"], how="left")
-    return joined.select(*DECISIONS.names)
+    return joined.select(*DECISIONS.names, *_WHY)

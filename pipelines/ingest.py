@@ -17,7 +17,7 @@ from pipelines.manifest import File
 from pipelines.measure import examine
 from pipelines.parquet import FILE, describe_parquet, write_runs
 from pipelines.pixels import PixelSettings
-from pipelines.records import IMAGE, RECORDS
+from pipelines.records import IMAGE, RECORDS, ROWS
 from pipelines.sources import Break, Chunk, Container, Portion, RawImage, SourceSettings
 
 # A task holds at most about this much of raw bytes, however large its chunk is.
@@ -141,7 +141,7 @@ def _finished(folder: Path, chunk: Chunk) -> File | None:
 
 
 def _name(chunk: Chunk) -> str:
-    return f"rows/{chunk.index:06d}"
+    return f"{ROWS}/{chunk.index:06d}"
 
 
 def _examine(raws: list[RawImage], file: str, pixels: PixelSettings, faces: FaceDetector | None) -> pa.RecordBatch:

@@ -19,6 +19,9 @@ REASON = "reason"
 GROUP_ID = "group_id"
 KEEPER_ID = "keeper_id"
 DISTANCE = "distance"
+MEASUREMENT = "measurement"
+VALUE = "value"
+LIMIT = "limit"
 HASH = "hash"
 HASH_FLIPPED = "hash_flipped"
 NUM_FACES = "num_faces"
@@ -36,6 +39,10 @@ STATUSES = (KEPT, REJECTED, DUPLICATE, CONFLICT)
 
 SPLITS = ("train", "val", "test")
 
+# The folders of an artefact's tables: its main one, and beside the decisions that of what is not kept.
+ROWS = "rows"
+REJECTED_ROWS = "rejected"
+
 HASH_BITS = 256
 
 # Everything known of a picture except its bytes; null where the picture could not be decoded.
@@ -52,6 +59,7 @@ MEASUREMENTS = pa.schema(
         ("brightness", pa.float32()),  # mean grey level, 0..255
         ("contrast", pa.float32()),  # standard deviation of the grey levels
         ("entropy", pa.float32()),  # of the grey histogram, bits, 0..8
+        ("dominance", pa.float32()),  # share of the pixels in the fullest band of three grey levels, 0..1
         (HASH, pa.binary()),  # 256-bit DCT hash, 32 bytes
         (HASH_FLIPPED, pa.binary()),  # the same of the mirror image
         ("hash_quality", pa.float32()),  # 0..100: how much structure the hash was made from
@@ -87,6 +95,22 @@ DECISIONS = pa.schema(
         (DISTANCE, pa.int32()),  # Hamming distance to the keeper, bits
         (LABEL, pa.int64()),  # dense within its split; null unless kept
         (SPLIT, pa.string()),  # one of SPLITS; null unless kept
+    ]
+)
+
+# One row per row of DECISIONS that is not kept.
+REJECTIONS = pa.schema(
+    [
+        (IMAGE_ID, pa.string()),
+        (SOURCE, pa.string()),
+        (IDENTITY, pa.string()),
+        (STATUS, pa.string()),  # rejected, duplicate or conflict
+        (REASON, pa.string()),
+        (MEASUREMENT, pa.string()),  # that decided: a range of the settings of cleaning; null where none did
+        (VALUE, pa.float64()),  # of that measurement; null where it is unknown
+        (LIMIT, pa.float64()),  # that the value was held against
+        (KEEPER_ID, pa.string()),
+        (DISTANCE, pa.int32()),
     ]
 )
 

@@ -125,7 +125,7 @@ def test_the_report_is_one_page_that_adds_up(river: River) -> None:
 
 def test_a_changed_threshold_decodes_nothing_again(river: River) -> None:
     ended = subprocess.run(
-        [arg.replace("run", "plan") if arg == "run" else arg for arg in river.command("curate.clean.min_blur=50")],
+        [arg.replace("run", "plan") if arg == "run" else arg for arg in river.command("curate.blur.min=50")],
         capture_output=True,
         text=True,
         check=False,

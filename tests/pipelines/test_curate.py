@@ -10,11 +10,11 @@ import pyarrow.parquet as pq
 import pytest
 from pyspark.sql import DataFrame, SparkSession
 
-from pipelines.curate import CurateSettings, decide, in_files
+from pipelines.curate import CurateSettings, decide, in_files, not_kept
 from pipelines.ingest import ingest, list_chunks
 from pipelines.parquet import write_files
 from pipelines.pixels import PixelSettings
-from pipelines.records import DATASET, DECISIONS, IMAGE, RECORDS
+from pipelines.records import DATASET, DECISIONS, IMAGE, RECORDS, REJECTED_ROWS, REJECTIONS
 from pipelines.shard import ShardSettings, place_rows, shard
 from pipelines.sources import SourceSettings
 from pipelines.split import SplitSettings
@@ -95,6 +95,24 @@ def test_every_planted_picture_gets_its_decision(decisions: dict[str, dict[str, 
     assert all(outcome[name] == ("kept", None) for name in outcome if name not in planted)
 
 
+def test_whatever_is_not_kept_lies_in_the_table_of_the_rejected_with_what_it_was_refused_by(
+    records: DataFrame, decisions: dict[str, dict[str, object]], tmp_path: Path
+) -> None:
+    decided = decide(records.drop(IMAGE), SETTINGS, seed=0).decisions
+    (file,) = write_files(
+        in_files(not_kept(decided), num_rows=15, folder=REJECTED_ROWS), tmp_path, schema=REJECTIONS, rows_per_group=100
+    )
+    table = pq.read_table(tmp_path / file.path)
+    assert table.schema.equals(REJECTIONS)
+    rows = {row["source"].split("/faces/")[1]: row for row in table.to_pylist()}
+    assert set(rows) == {name for name, row in decisions.items() if row["status"] != "kept"}
+    same = set(REJECTIONS.names) & set(DECISIONS.names)
+    assert all(row[name] == decisions[source][name] for source, row in rows.items() for name in same)
+    flat = rows.pop("p2/flat.jpg")
+    assert (flat["measurement"], flat["value"], flat["limit"]) == ("contrast", 0.0, SETTINGS.contrast.min)
+    assert {(row["measurement"], row["value"], row["limit"]) for row in rows.values()} == {(None, None, None)}
+
+
 def test_an_identity_stands_on_one_side_with_one_dense_label(decisions: dict[str, dict[str, object]]) -> None:
     kept = [row for row in decisions.values() if row["status"] == "kept"]
     sides = {row["identity"]: (row["split"], row["label"]) for row in kept}
@@ -112,10 +130,12 @@ def test_the_same_input_gives_the_same_bytes_for_any_partitioning(
         decided = decide(records.drop(IMAGE).repartition(partitions), SETTINGS, seed=5).decisions
         folder = tmp_path / name / "decisions"
         written = write_files(in_files(decided, num_rows=40), folder, schema=DECISIONS, rows_per_group=100)
+        left_out = in_files(not_kept(decided), num_rows=15, folder=REJECTED_ROWS)
+        rejected = write_files(left_out, folder, schema=REJECTIONS, rows_per_group=100)
         table = spark.read.parquet(str(folder / "rows"))
         rows = shard(records, place_rows(table, ShardSettings(rows_per_file=7, rows_per_group=3), seed=5))
         shards = write_files(rows, tmp_path / name / "dataset", schema=DATASET, rows_per_group=3)
-        digests.append([(file.path, file.sha256, file.rows) for file in (*written, *shards)])
+        digests.append([(file.path, file.sha256, file.rows) for file in (*written, *rejected, *shards)])
     spark.conf.set("spark.sql.shuffle.partitions", "2")
     assert digests[0] == digests[1]
 

@@ -77,6 +77,14 @@ def test_quality_is_nothing_for_a_flat_picture_and_all_for_a_busy_one() -> None:
     assert 0 < quality[1] < quality[2] == 100
 
 
+def test_quality_is_the_sum_of_steps_of_one_per_cent_to_the_bit() -> None:
+    whole = np.random.default_rng(9).integers(0, 256, (40, GREY_SIDE_PX, GREY_SIDE_PX)).astype(np.float32)
+    for pictures in (whole, greys(40, seed=10), np.floor(greys(40, seed=11) / 51) * 51):
+        across, down = (np.floor(np.abs(np.diff(pictures, axis=axis)) / 2.55).sum(axis=(1, 2)) for axis in (2, 1))
+        expected = np.minimum(100.0, (across + down) / 90.0).astype(np.float32)
+        assert perceptual_hashes(pictures).quality.tobytes() == expected.tobytes()
+
+
 @pytest.mark.parametrize("shape", [(1, 1), (1, 200), (64, 64), (113, 57), (300, 400)])
 def test_every_shape_becomes_the_hashed_grid(shape: tuple[int, int]) -> None:
     grid = to_hash_input(np.full(shape, 77, np.uint8))

@@ -19,6 +19,7 @@ from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 from PIL import Image
 
+from pipelines.clean import CleanSettings
 from pipelines.faces import FaceDetector, FaceSettings
 from pipelines.hashing import hamming
 from pipelines.measure import BLUR_SIDE_PX, blur, examine, measure, to_grey
@@ -48,6 +49,8 @@ def test_numbers_are_those_of_the_slow_formulas(grey: NDArray[np.uint8]) -> None
     assert measured.brightness == pytest.approx(grey.mean(), abs=1e-4)
     assert measured.contrast == pytest.approx(grey.std(), abs=1e-4)
     assert measured.entropy == pytest.approx(scipy.stats.entropy(counts, base=2), abs=1e-5)
+    shares = [((grey >= low) & (grey < low + 3)).mean() for low in range(254)]
+    assert measured.dominance == pytest.approx(max(shares), abs=1e-9)
 
 
 @settings(max_examples=60, deadline=None)
@@ -55,6 +58,37 @@ def test_numbers_are_those_of_the_slow_formulas(grey: NDArray[np.uint8]) -> None
 def test_blur_is_the_variance_of_the_laplacian(grey: NDArray[np.uint8]) -> None:
     expected = scipy.ndimage.laplace(grey.astype(float), mode="mirror").var()
     assert blur(grey) == pytest.approx(expected, rel=1e-6, abs=1e-6)
+
+
+@settings(max_examples=60, deadline=None)
+@given(arrays(np.uint8, st.tuples(st.integers(2, 40), st.integers(2, 40))))
+def test_blur_is_stored_as_opencvs_own_deviation_gives_it(grey: NDArray[np.uint8]) -> None:
+    _, deviation = cv2.meanStdDev(cv2.Laplacian(grey, cv2.CV_16S))
+    assert np.float32(blur(grey)) == np.float32(float(deviation[0, 0]) ** 2)
+
+
+def test_a_card_with_a_small_picture_on_it_is_known_by_its_dominance_alone() -> None:
+    """A placeholder: a dithered card of one colour, with a photo-like logo that brings contrast and entropy."""
+    grain = np.random.default_rng(6).integers(-1, 2, (200, 200, 1))
+    card = (np.array([228, 230, 233]) + grain).astype(np.uint8)
+    card[50:145, 50:150] = cv2.resize(portrait(7), (100, 95))
+    rows = examine([encoded(card, "PNG"), encoded(portrait(8))], SETTINGS).to_pylist()
+    assert rows[0]["contrast"] > 30
+    assert rows[0]["entropy"] > 3
+    assert rows[0]["dominance"] > 0.75
+    assert rows[1]["dominance"] < 0.1
+
+
+def test_no_photo_of_a_face_is_refused_for_its_dominance(shared_data: Path) -> None:
+    limit = CleanSettings().dominance.max
+    assert limit is not None
+    for name, step in (("orl.tar", 1), ("cfp.tar", 8)):
+        with tarfile.open(shared_data / name) as archive:
+            files = [member for member in archive if member.isfile()][::step]
+            images = [archive.extractfile(member).read() for member in files]  # type: ignore[union-attr]
+        shares = examine(images, SETTINGS)["dominance"].to_pylist()
+        assert len(shares) >= 400
+        assert max(shares) < 0.75 * limit
 
 
 def test_blur_of_one_pixel_is_zero() -> None:

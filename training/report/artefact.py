@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from pipelines import manifest
 from pipelines.manifest import Manifest
-from pipelines.records import IMAGE, IMAGE_ID
+from pipelines.records import IMAGE, IMAGE_ID, ROWS
 
 # Pictures are large: so many rows at a time are held while one is looked for.
 IMAGE_BATCH_ROWS = 32
@@ -31,9 +31,11 @@ class Artefact:
         names = (file.path for file in self.manifest.files)
         return [self.folder / name for name in names if name.endswith(".parquet") and name.startswith(prefix)]
 
-    def scan(self, columns: Sequence[str], *, where: ds.Expression | None = None) -> Iterator[pa.Table]:
-        """The named columns of the rows that fulfil a condition, a piece at a time."""
-        paths = self.tables()
+    def scan(
+        self, columns: Sequence[str], *, where: ds.Expression | None = None, table: str = ROWS
+    ) -> Iterator[pa.Table]:
+        """The named columns of the rows of a table that fulfil a condition, a piece at a time."""
+        paths = self.tables(f"{table}/")
         if paths:
             for batch in ds.dataset(paths).to_batches(columns=list(columns), filter=where):
                 # Pieces whose rows were all filtered out come too, and pyarrow cannot sort nothing.
@@ -41,7 +43,7 @@ class Artefact:
                     yield pa.Table.from_batches([batch])
 
     def count_by(self, columns: Sequence[str]) -> Counter[tuple[Any, ...]]:
-        """How many rows there are of each combination of values."""
+        """How many rows of the main table there are of each combination of values."""
         counts: Counter[tuple[Any, ...]] = Counter()
         for piece in self.scan(columns):
             grouped = piece.group_by(list(columns)).aggregate([([], "count_all")])
@@ -59,7 +61,7 @@ def read_images(records: Artefact, image_ids: Collection[str]) -> dict[str, byte
     """The bytes of a few records; of the others only the ids are read."""
     wanted = pa.array(sorted(image_ids), pa.string())
     images: dict[str, bytes] = {}
-    for path in records.tables():
+    for path in records.tables(f"{ROWS}/"):
         file = pq.ParquetFile(path)
         for group in range(file.num_row_groups):
             ids = file.read_row_group(group, columns=[IMAGE_ID])[IMAGE_ID]

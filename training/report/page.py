@@ -8,13 +8,17 @@ from typing import Any
 import jinja2
 
 from pipelines.manifest import write_atomically
+from pipelines.records import IDENTITY
 from training.evaluate.verification import VerificationResult
 from training.metrics import METRICS_NAME
 from training.report.artefact import Artefact, open_artefact
+from training.report.broken import broken_parts
 from training.report.curves import Row, identity_chart, read_metrics, roc_chart, training_charts
 from training.report.funnel import Funnel, measure_funnel
 from training.report.gallery import build_galleries
+from training.report.kept import kept_records
 from training.report.lineage import Run, origins, read_run
+from training.report.variance import LARGE_SHARE, MEASURED, spreads
 
 REPORT_NAME = "report.html"
 RESULT_NAME = "result.json"
@@ -64,9 +68,12 @@ def _content(run_folder: Path, artefacts: dict[str, Artefact]) -> dict[str, Any]
             *_time(run),
         ],
         "funnel": funnel,
+        "broken": broken_parts(records) if records else None,
         "is_trained": "model" in artefacts,
         "num_epochs": 1 + max((row["epoch"] for row in metrics if "epoch" in row), default=-1),
         "galleries": build_galleries(records, decisions) if records and decisions else None,
+        "spreads": spreads(kept_records(records, decisions, [IDENTITY, *MEASURED])) if records and decisions else None,
+        "large_share": LARGE_SHARE,
         "identities": identity_chart(dataset) if dataset else None,
         "training": training_charts(metrics),
         "result": result,
@@ -83,7 +90,13 @@ def _environment() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"count": "{:,}".format, "percent": _percent, "duration": duration, "size": _size}
+    environment.filters |= {
+        "count": "{:,}".format,
+        "percent": _percent,
+        "duration": duration,
+        "size": _size,
+        "number": _number,
+    }
     return environment
 
 
@@ -141,6 +154,10 @@ def duration(seconds: float) -> str:
 
 def _percent(share: float) -> str:
     return f"{100 * share:.2f} %" if share > 0.9 else f"{100 * share:.1f} %"
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
 
 
 def _size(num_bytes: int) -> str:

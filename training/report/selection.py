@@ -17,14 +17,19 @@ from pipelines.records import (
     IDENTITY,
     IMAGE_ID,
     KEPT,
+    LIMIT,
+    MEASUREMENT,
     REASON,
     REJECTED,
+    REJECTED_ROWS,
     SOURCE,
     STATUS,
+    VALUE,
 )
 from training.report.artefact import Artefact
 
 COLUMNS = (IMAGE_ID, SOURCE, IDENTITY, STATUS, REASON, GROUP_ID, DISTANCE)
+REJECTED_COLUMNS = (IMAGE_ID, SOURCE, IDENTITY, STATUS, REASON, MEASUREMENT, VALUE, LIMIT)
 Order = list[tuple[str, str]]
 BY_CONTENT: Order = [(IMAGE_ID, "ascending"), (SOURCE, "ascending")]
 
@@ -38,12 +43,25 @@ class Decision:
     identity: str | None
     status: str
     reason: str | None
-    group_id: str | None
-    distance: int | None  # bits to the keeper
+    group_id: str | None = None
+    distance: int | None = None  # bits to the keeper
+    measurement: str | None = None  # by which it was rejected; null where by none
+    value: float | None = None
+    limit: float | None = None  # that the value was held against
 
     @property
     def is_keeper(self) -> bool:
         return self.status == KEPT
+
+    @property
+    def finding(self) -> str:
+        """What it was rejected by, such as `blur 12.5 < 30`; empty where it was by no measurement."""
+        if self.measurement is None or self.limit is None:
+            return ""
+        name = self.measurement.replace("_", " ")
+        if self.value is None:
+            return f"{name} unknown"
+        return f"{name} {self.value:.4g} {'<' if self.value < self.limit else '>'} {self.limit:.4g}"
 
 
 @dataclass(frozen=True)
@@ -59,7 +77,7 @@ def rejected(decisions: Artefact, *, per_reason: int) -> list[Chosen]:
     """For each reason the rows of the smallest image_id, which is as good as drawn: it is a digest."""
     counts: dict[str, int] = defaultdict(int)
     kept: dict[str, pa.Table] = {}
-    for piece in decisions.scan(COLUMNS, where=ds.field(STATUS) == REJECTED):
+    for piece in decisions.scan(REJECTED_COLUMNS, where=ds.field(STATUS) == REJECTED, table=REJECTED_ROWS):
         reasons = pc.fill_null(piece[REASON], "no reason given")
         for reason in pc.unique(reasons).to_pylist():
             rows = piece.filter(pc.equal(reasons, reason))
@@ -108,7 +126,7 @@ def _original(name: str) -> str:
 
 
 def _decisions(table: pa.Table) -> list[Decision]:
-    rows: list[dict[str, Any]] = table.select(list(COLUMNS)).sort_by(BY_CONTENT).to_pylist()
+    rows: list[dict[str, Any]] = table.sort_by(BY_CONTENT).to_pylist()
     return [Decision(**row) for row in rows]
 
 

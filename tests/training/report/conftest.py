@@ -54,7 +54,9 @@ def plant():
         )
         add(picture(number), status="kept", split=split, label=number // 4, **group)
     for number in range(3):
-        add(picture(100 + number), status="rejected", reason="too_blurred", source=HOSTILE if number == 0 else None)
+        finding = {"measurement": "blur", "value": [12.5, 29.99, None][number], "limit": 30.0}
+        fate = {"status": "rejected", "reason": "too_blurred", "source": HOSTILE if number == 0 else None}
+        add(picture(100 + number), **fate, **finding)
     add(picture(110)[:60], decode="truncated", status="rejected", reason="unreadable_truncated")
     add(b"no picture", decode="not_an_image", status="rejected", reason="unreadable_not_an_image")
     keeper = image_id(picture(0))
@@ -103,15 +105,18 @@ def write_run(root, rows):
     """The artefacts up to the dataset; records and decisions in two files each, in different orders."""
     root.mkdir(exist_ok=True)
     half = len(rows) // 2
-    parts = {"00000.parquet": rows[:half], "00001.parquet": rows[half:]}
-    turned = {"00000.parquet": rows[half:][::-1], "00001.parquet": rows[:half][::-1]}
+    parts = {"rows/00000.parquet": rows[:half], "rows/00001.parquet": rows[half:]}
+    turned = {"rows/00000.parquet": rows[half:][::-1], "rows/00001.parquet": rows[:half][::-1]}
+    decided = {name: as_table(records.DECISIONS, part) for name, part in turned.items()}
+    left_out = [row for row in rows if row["status"] != "kept"]
+    decided["rejected/00000.parquet"] = as_table(records.REJECTIONS, left_out)
     in_split = {split: [row for row in rows if row.get("split") == split] for split in records.SPLITS}
     shards = {f"{split}/00000.parquet": as_table(records.DATASET, kept) for split, kept in in_split.items()}
     labels = [{"split": "train", "label": label, "identity": str(label), "num_images": 4} for label in range(2)]
     splits = {split: {"rows": len(kept), "classes": 2} for split, kept in in_split.items()}
     artefacts = {
         "records": write_artefact(root, "records", {k: as_table(records.RECORDS, v) for k, v in parts.items()}),
-        "decisions": write_artefact(root, "decisions", {k: as_table(records.DECISIONS, v) for k, v in turned.items()}),
+        "decisions": write_artefact(root, "decisions", decided),
         "dataset": write_artefact(
             root,
             "dataset",

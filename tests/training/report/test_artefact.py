@@ -17,8 +17,14 @@ def test_counts_are_those_of_the_rows(built):
 
 def test_files_that_the_manifest_does_not_name_are_not_read(built):
     folder = built.artefacts["decisions"]
-    shutil.copy(folder / "00000.parquet", folder / "left-over.parquet")
+    shutil.copy(folder / "rows/00000.parquet", folder / "rows/left-over.parquet")
     assert open_artefact(folder).count_by(["status"]).total() == len(built.rows)
+
+
+def test_each_table_is_scanned_alone(built):
+    pieces = open_artefact(built.artefacts["decisions"]).scan(["image_id", "reason"], table="rejected")
+    scanned = sorted((row["image_id"], row["reason"]) for piece in pieces for row in piece.to_pylist())
+    assert scanned == sorted((row["image_id"], row["reason"]) for row in built.rows if row["status"] != "kept")
 
 
 def test_each_wanted_image_comes_with_its_bytes(built):

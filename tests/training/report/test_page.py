@@ -5,10 +5,12 @@ from html.parser import HTMLParser
 
 import pytest
 
+from pipelines import manifest
 from pipelines.settings import UserError
 from training.report import build_report
 from training.report.page import duration
 
+HOSTILE = 'a.tar"><script>alert(3)</script>'
 VOID = {"meta", "img", "br", "link", "input"}
 
 
@@ -110,11 +112,40 @@ def test_headline_result_and_lineage_are_on_the_page(trained):
         assert expected in text
 
 
+def test_a_rejected_picture_shows_its_value_and_the_limit(trained):
+    text = _read(trained).text
+    for expected in ("blur 12.5 < 30", "blur 29.99 < 30", "blur unknown"):
+        assert expected in text
+
+
+def test_what_predicts_the_label_is_marked_and_what_is_unknown_is_no_row(built, rebuild):
+    kept = [row for row in built.rows if row["status"] == "kept"]
+    for number, row in enumerate(kept):
+        row |= {"identity": "ann" if number < 6 else "bob <b>", "blur": 100.0 + number, "num_bytes": 5 + number % 2}
+    text = _read(rebuild("clues", kept)).text
+    assert re.search(r"Measurement .* num bytes 0\.0 % 5\.5 ann 5\.5 ann blur \d+\.\d % predicts the label", text)
+    assert "102 ann 108 bob <b>" in text
+    assert "brightness" not in text
+
+
+def test_broken_parts_of_the_source_are_listed_where_there_are_any(trained):
+    assert "Broken parts" not in _read(trained).text
+    part = {"container": HOSTILE, "offset": 123456, "num_bytes": 2048, "reason": "bad_header"}
+    folder = trained.artefacts["records"]
+    told = manifest.read(folder)
+    counts, facts = {"broken_parts": 3, "broken_bytes": 5120}, {"broken": [part]}
+    manifest.write(folder, told.model_copy(update={"counts": counts, "facts": facts}))
+    text = _read(trained).text
+    assert "3 parts of its containers, 5 KiB in all" in text
+    assert f"{HOSTILE} 123,456 2,048 bad header" in text
+    assert "and 2 more" in text
+
+
 @pytest.mark.parametrize(
     ("kinds", "pending"),
     [
-        ((), ["Ingest", "Curation", "Training", "Evaluation"]),
-        (("records",), ["Curation", "Curation", "Training", "Evaluation"]),
+        ((), ["Ingest", "Curation", "Curation", "Training", "Evaluation"]),
+        (("records",), ["Curation", "Curation", "Curation", "Training", "Evaluation"]),
         (("records", "decisions", "dataset"), ["Training", "Evaluation"]),
     ],
 )

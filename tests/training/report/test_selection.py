@@ -2,8 +2,10 @@
 
 import random
 
+import pytest
+
 from training.report.artefact import open_artefact
-from training.report.selection import conflicts, duplicate_groups, rejected
+from training.report.selection import Decision, conflicts, duplicate_groups, rejected
 
 
 def _decisions(built):
@@ -35,6 +37,28 @@ def test_each_reason_shows_its_rows_of_smallest_id(rebuild):
         ids = sorted(row["image_id"] for row in rows if row["status"] == "rejected" and row["reason"] == reason)
         assert shelf.num_rows == len(ids)
         assert [row.image_id for row in shelf.shown] == ids[:4]
+
+
+def test_a_rejected_row_tells_by_what(built):
+    found = {row["source"]: row for row in built.rows if row["status"] == "rejected"}
+    for shelf in rejected(_decisions(built), per_reason=9):
+        for row in shelf.shown:
+            expected = tuple(found[row.source].get(name) for name in ("measurement", "value", "limit"))
+            assert (row.measurement, row.value, row.limit) == expected
+
+
+@pytest.mark.parametrize(
+    ("measurement", "value", "limit", "told"),
+    [
+        ("side_px", 31.0, 32.0, "side px 31 < 32"),
+        ("dominance", 0.81234567, 0.75, "dominance 0.8123 > 0.75"),
+        ("blur", None, 30.0, "blur unknown"),
+        (None, None, None, ""),
+    ],
+)
+def test_a_finding_is_read_as_a_comparison(measurement, value, limit, told):
+    row = Decision("i", "s", None, "rejected", "r", measurement=measurement, value=value, limit=limit)
+    assert row.finding == told
 
 
 def test_the_groups_of_greatest_distance_are_shown(rebuild):
