@@ -32,6 +32,8 @@ def check_place(
     """
     check_writable(settings.store, setting="store")
     check_writable(settings.folder, setting="runs")
+    if "curate" in {planned.name for planned in due}:
+        check_faces(settings)
     launchers = {planned.stage.launcher for planned in due}
     if "spark" in launchers:
         check_java(env)
@@ -57,6 +59,17 @@ def check_writable(folder: Path, *, setting: str) -> None:
         raise UserError(
             f"{setting}: {folder} cannot be written ({error.strerror}); allow it, or set {setting} to another folder"
         ) from None
+
+
+def check_faces(settings: RunSettings) -> None:
+    """Refuse a rule on faces that nobody looked for: it would reject every picture.
+
+    Raises:
+        UserError: curate.num_faces has a limit and faces.detector is none.
+    """
+    limits = settings.sections["curate"].get("num_faces") or {}
+    if settings.sections["faces"].get("detector") == "none" and any(limit is not None for limit in limits.values()):
+        raise UserError("curate.num_faces has a limit and faces.detector=none counts no faces; set faces.detector=haar")
 
 
 def check_java(env: Mapping[str, str]) -> None:

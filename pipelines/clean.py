@@ -50,6 +50,7 @@ class CleanSettings(Settings):
     # Share of the fullest band of three grey levels; of the 8,747 photos of CFP, ORL and LFW none has more than 0.56.
     dominance: Annotated[Range, _within(0, 1)] = Range(max=0.75)
     blur: Annotated[Range, _within(0)] = Range(min=30)  # variance of the Laplacian at 256 px
+    num_faces: Annotated[Range, _within(0)] = Range()  # only where faces.detector looked for them
 
     @field_validator("*", mode="before")
     @classmethod
@@ -90,6 +91,7 @@ RULES = (
     Rule("entropy", below="flat", above="noisy"),
     Rule("dominance", below="no_main_colour", above="one_colour"),
     Rule("blur", below="blurry", above="grainy"),
+    Rule("num_faces", below="no_face", above="many_faces"),
 )
 
 

@@ -70,6 +70,14 @@ def test_a_horovod_that_does_not_load_names_the_reason(tmp_path: Path) -> None:
         check_horovod(Path(sys.executable), {**os.environ, "PYTHONPATH": str(tmp_path)})
 
 
+def test_a_rule_on_faces_that_nobody_looks_for_is_refused(real_settings: RunSettings) -> None:
+    limited = {"num_faces": {"min": 1, "max": None}}
+    sections = {**real_settings.sections, "curate": limited, "faces": {"detector": "none"}}
+    with pytest.raises(UserError, match=r"curate.num_faces has a limit .*; set faces.detector=haar"):
+        check_faces(real_settings.model_copy(update={"sections": sections}))
+    check_faces(real_settings.model_copy(update={"sections": {**sections, "faces": {"detector": "haar"}}}))
+
+
 def test_a_batch_that_does_not_split_names_the_nearest_that_does(real_settings: RunSettings) -> None:
     sections = {**real_settings.sections, "recipe": {"batch_size": 256}}
     settings = real_settings.model_copy(update={"sections": sections, "place": PlaceSettings(hosts="localhost:3")})
