@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from jobs.place import PlaceSettings
-from jobs.preflight import check_batch, check_horovod, check_java, check_place, check_writable
+from jobs.preflight import check_batch, check_faces, check_horovod, check_java, check_place, check_writable
 from jobs.settings import RunSettings
 from jobs.stages import plan
 from pipelines.settings import UserError

@@ -21,10 +21,11 @@ GOOD: dict[str, Any] = {
     "entropy": 7.0,
     "dominance": 0.1,
     "blur": 500.0,
+    "num_faces": None,
 }
 SCHEMA = (
     "identity string, decode string, width int, height int, brightness double, contrast double, "
-    "entropy double, dominance double, blur double"
+    "entropy double, dominance double, blur double, num_faces int"
 )
 NOTHING = (None, None, None)
 BROKEN = [
@@ -45,6 +46,7 @@ BROKEN = [
     ({"blur": None}, "blurry", ("blur", None, 30)),
     ({"blur": 0.0, "brightness": 0.0, "dominance": 1.0}, "dark", ("brightness", 0, 10)),
     ({}, None, NOTHING),
+    ({"num_faces": 0}, None, NOTHING),
     ({"width": 360, "height": 120}, None, NOTHING),
     ({"width": 32, "height": 32}, None, NOTHING),
 ]
@@ -56,6 +58,8 @@ UNUSUAL = [
     ("entropy", Range(max=6), "noisy", 7),
     ("dominance", Range(min=0.2), "no_main_colour", 0.1),
     ("blur", Range(max=400), "grainy", 500),
+    ("num_faces", Range(min=1), "no_face", None),
+    ("num_faces", Range(max=1), "many_faces", None),
 ]
 
 
