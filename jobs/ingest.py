@@ -31,12 +31,15 @@ def ingest_source(context: JobContext) -> None:
     _resume_or_clear(context)
     with spark_session(context) as spark:
         found = survey(spark, settings.source)
+        _log(context, found.breaks)
         _refuse_if_broken(context, found, found.breaks, num_unreadable=0)
         files = ingest(spark, found.chunks, context.folder, source=settings.source, pixels=settings.pixels, faces=faces)
         remove_unlisted(context.folder, files)
         written = _read(spark, context, files)
         outcomes = {row["decode"]: row["count"] for row in written.groupBy("decode").count().collect()}
-        breaks = [*found.breaks, *(_unreadable_parts(written) if UNREADABLE in outcomes else [])]
+        unreadable = _unreadable_parts(written) if UNREADABLE in outcomes else []
+    _log(context, unreadable)
+    breaks = [*found.breaks, *unreadable]
     num_rows = sum(file.rows for file in files)
     # Law: nothing is dropped silently. Checked on what was written, before the manifest says that it is whole.
     if num_rows != found.num_images or sum(outcomes.values()) != num_rows:
@@ -85,9 +88,12 @@ def _unreadable_parts(records: DataFrame) -> list[Break]:
     ]
 
 
-def _refuse_if_broken(context: JobContext, found: Survey, breaks: Sequence[Break], *, num_unreadable: int) -> None:
+def _log(context: JobContext, breaks: Sequence[Break]) -> None:
     for part in breaks[:_MAX_NAMED]:
         context.log.warning("%s", part)
+
+
+def _refuse_if_broken(context: JobContext, found: Survey, breaks: Sequence[Break], *, num_unreadable: int) -> None:
     fraction, most = found.broken_fraction(num_unreadable=num_unreadable), context.settings.ingest.max_broken_fraction
     if fraction > most:
         raise UserError(
