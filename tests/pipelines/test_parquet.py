@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 from pyspark.sql import SparkSession
 
-from pipelines.parquet import remove_unlisted, write_files, write_table
+from pipelines.parquet import FILE, describe_parquet, remove_unlisted, write_files, write_runs, write_table
 
 SCHEMA = pa.schema([("name", pa.string()), ("image", pa.binary())], metadata={"note": "kept"})
 
@@ -56,3 +56,22 @@ def test_what_a_killed_task_left_is_removed(tmp_path: Path) -> None:
     (tmp_path / ".labels.parquet.4711").write_bytes(b"half a file")
     remove_unlisted(tmp_path, [file])
     assert [path.name for path in tmp_path.iterdir()] == ["labels.parquet"]
+
+
+def test_large_rows_end_a_row_group_before_it_is_full(tmp_path: Path) -> None:
+    schema = pa.schema([("image", pa.binary())])
+    row = pa.record_batch([[b"x" * 1000], ["rows/a"]], names=["image", FILE])
+    (file,) = write_runs([row] * 10, tmp_path, schema=schema, rows_per_group=8, bytes_per_group=3000)
+    assert [group.rows for group in file.row_groups] == [3, 3, 3, 1]
+    (small,) = write_runs([row] * 10, tmp_path, schema=schema, rows_per_group=8, bytes_per_group=1 << 20)
+    assert [group.rows for group in small.row_groups] == [8, 2]
+
+
+def test_a_cut_file_is_no_parquet_file(tmp_path: Path) -> None:
+    table = pa.table({"a": list(range(100))})
+    file = write_table(table, tmp_path, "whole")
+    path = tmp_path / file.path
+    assert describe_parquet(tmp_path, path) == file
+    path.write_bytes(path.read_bytes()[:-20])
+    with pytest.raises((OSError, pa.ArrowException)):
+        describe_parquet(tmp_path, path)
