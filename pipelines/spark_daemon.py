@@ -7,7 +7,7 @@
   holds a receipt back for 40 ms unless told otherwise (delayed acknowledgement, RFC 1122).
 - Every worker would import what decoding needs by itself, a second each, were it not loaded before the fork.
 
-40 tasks that do nothing took 3 s on two cores with Spark's own daemon, and take 0.2 s with this. Spark starts this
+40 tasks that do nothing took 2.5 s on two cores with Spark's own daemon, and take 0.2 s with this. Spark starts this
 module where `spark.python.daemon.module` names it, which needs this package to be installed on the executors and not
 only sent along by --py-files.
 """
