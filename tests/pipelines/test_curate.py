@@ -10,11 +10,13 @@ import pyarrow.parquet as pq
 import pytest
 from pyspark.sql import DataFrame, SparkSession
 
-from pipelines.curate import CurateSettings, decide, in_files, not_kept
-from pipelines.ingest import ingest, list_chunks
-from pipelines.parquet import write_files
+from pipelines.curate import CurateSettings, decide, not_kept
+from pipelines.dedup.bands import plan_bands
+from pipelines.dedup.near import DedupSettings, comparable, near_pairs
+from pipelines.ingest import ingest, survey
+from pipelines.parquet import in_files, write_files
 from pipelines.pixels import PixelSettings
-from pipelines.records import DATASET, DECISIONS, IMAGE, RECORDS, REJECTED_ROWS, REJECTIONS
+from pipelines.records import DATASET, DECISIONS, IMAGE, REJECTED_ROWS, REJECTIONS
 from pipelines.shard import ShardSettings, place_rows, shard
 from pipelines.sources import SourceSettings
 from pipelines.split import SplitSettings
@@ -22,6 +24,8 @@ from pipelines.split import SplitSettings
 pytestmark = pytest.mark.spark
 
 SETTINGS = CurateSettings(split=SplitSettings(val_fraction=0.2))
+DEDUP = DedupSettings()
+KEY = ("image_id", "source")
 
 
 @pytest.fixture(scope="module")
@@ -42,9 +46,15 @@ def source(tmp_path_factory: pytest.TempPathFactory, draw, to_jpeg, write_images
 
 
 def _records(spark: SparkSession, source: Path, out: Path, *, partitions: int) -> DataFrame:
-    chunks = list_chunks(spark, SourceSettings(kind="folder", path=source, chunk_images=5)).coalesce(partitions)
-    files = write_files(ingest(chunks, PixelSettings()), out, schema=RECORDS, rows_per_group=4)
-    return spark.read.parquet(*(str(out / file.path) for file in files))
+    settings = SourceSettings(kind="folder", path=str(source), chunk_images=5)
+    files = ingest(spark, survey(spark, settings).chunks, out, source=settings, pixels=PixelSettings())
+    return spark.read.parquet(*(str(out / file.path) for file in files)).coalesce(partitions)
+
+
+def _decide(records: DataFrame, settings: CurateSettings = SETTINGS, *, seed: int = 0) -> DataFrame:
+    images = comparable(records, DEDUP)
+    pairs = near_pairs(images, plan_bands(images.count(), max_distance=DEDUP.max_distance), DEDUP)
+    return decide(records.drop(IMAGE), pairs, settings, DEDUP, seed=seed)
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +64,7 @@ def records(spark: SparkSession, source: Path, tmp_path_factory: pytest.TempPath
 
 @pytest.fixture(scope="module")
 def decisions(records: DataFrame) -> dict[str, dict[str, object]]:
-    rows = decide(records.drop(IMAGE), SETTINGS, seed=0).decisions.collect()
+    rows = _decide(records).collect()
     return {row["source"].split("/faces/")[1]: row.asDict() for row in rows}
 
 
@@ -98,9 +108,12 @@ def test_every_planted_picture_gets_its_decision(decisions: dict[str, dict[str, 
 def test_whatever_is_not_kept_lies_in_the_table_of_the_rejected_with_what_it_was_refused_by(
     records: DataFrame, decisions: dict[str, dict[str, object]], tmp_path: Path
 ) -> None:
-    decided = decide(records.drop(IMAGE), SETTINGS, seed=0).decisions
+    decided = _decide(records)
     (file,) = write_files(
-        in_files(not_kept(decided), num_rows=15, folder=REJECTED_ROWS), tmp_path, schema=REJECTIONS, rows_per_group=100
+        in_files(not_kept(decided), num_rows=15, key=KEY, folder=REJECTED_ROWS),
+        tmp_path,
+        schema=REJECTIONS,
+        rows_per_group=100,
     )
     table = pq.read_table(tmp_path / file.path)
     assert table.schema.equals(REJECTIONS)
@@ -127,10 +140,10 @@ def test_the_same_input_gives_the_same_bytes_for_any_partitioning(
     for partitions, name in ((1, "one"), (4, "four")):
         records = _records(spark, source, tmp_path / name / "records", partitions=partitions)
         spark.conf.set("spark.sql.shuffle.partitions", str(1 + partitions))
-        decided = decide(records.drop(IMAGE).repartition(partitions), SETTINGS, seed=5).decisions
+        decided = _decide(records.repartition(partitions), seed=5)
         folder = tmp_path / name / "decisions"
-        written = write_files(in_files(decided, num_rows=40), folder, schema=DECISIONS, rows_per_group=100)
-        left_out = in_files(not_kept(decided), num_rows=15, folder=REJECTED_ROWS)
+        written = write_files(in_files(decided, num_rows=40, key=KEY), folder, schema=DECISIONS, rows_per_group=100)
+        left_out = in_files(not_kept(decided), num_rows=15, key=KEY, folder=REJECTED_ROWS)
         rejected = write_files(left_out, folder, schema=REJECTIONS, rows_per_group=100)
         table = spark.read.parquet(str(folder / "rows"))
         rows = shard(records, place_rows(table, ShardSettings(rows_per_file=7, rows_per_group=3), seed=5))
@@ -143,7 +156,7 @@ def test_the_same_input_gives_the_same_bytes_for_any_partitioning(
 def test_shards_are_even_with_exact_row_groups_and_intact_bytes(
     spark: SparkSession, records: DataFrame, tmp_path: Path
 ) -> None:
-    decided = decide(records.drop(IMAGE), SETTINGS, seed=0).decisions.cache()
+    decided = _decide(records).cache()
     rows = shard(records, place_rows(decided, ShardSettings(rows_per_file=7, rows_per_group=3), seed=0))
     files = write_files(rows, tmp_path, schema=DATASET, rows_per_group=3)
     train = [file.rows for file in files if file.path.startswith("train/")]
