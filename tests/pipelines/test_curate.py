@@ -2,10 +2,14 @@
 
 import hashlib
 import zlib
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from pyspark.sql import DataFrame, SparkSession
@@ -16,7 +20,7 @@ from pipelines.dedup.near import DedupSettings, comparable, near_pairs
 from pipelines.ingest import ingest, survey
 from pipelines.parquet import in_files, write_files
 from pipelines.pixels import PixelSettings
-from pipelines.records import DATASET, DECISIONS, IMAGE, REJECTED_ROWS, REJECTIONS
+from pipelines.records import DATASET, DECISIONS, IMAGE, RECORDS, REJECTED_ROWS, REJECTIONS
 from pipelines.shard import ShardSettings, place_rows, shard
 from pipelines.sources import SourceSettings
 from pipelines.split import SplitSettings
@@ -124,6 +128,127 @@ def test_whatever_is_not_kept_lies_in_the_table_of_the_rejected_with_what_it_was
     flat = rows.pop("p2/flat.jpg")
     assert (flat["measurement"], flat["value"], flat["limit"]) == ("contrast", 0.0, SETTINGS.contrast.min)
     assert {(row["measurement"], row["value"], row["limit"]) for row in rows.values()} == {(None, None, None)}
+
+
+def test_of_equal_bytes_a_row_without_a_name_does_not_stand_for_the_others(spark: SparkSession) -> None:
+    rows = [_row(0, "/1", None), _row(0, "/2", "ann"), _row(0, "/3", "ann"), _row(1, "/4", "ann")]
+    decided = _decide(_table(spark, rows), CurateSettings(split=SplitSettings(val_fraction=0)))
+    found = {row["source"]: (row["status"], row["reason"]) for row in decided.collect()}
+    assert found == {
+        "/1": ("rejected", "no_identity"),
+        "/2": ("kept", None),
+        "/3": ("duplicate", "exact_duplicate"),
+        "/4": ("kept", None),
+    }
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_decisions_are_those_of_looking_at_every_row_and_every_pair(spark: SparkSession, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    rows = []
+    for picture in range(90):
+        # Bits apart within a family: mostly less than the largest distance, in chains more.
+        drawn = _row(picture // 3, "", f"p{picture // 9}", flips=rng.choice(256, rng.integers(0, 22), replace=False))
+        drawn |= {"brightness": float(rng.choice([5, 120], p=[0.15, 0.85])), "width": int(rng.integers(50, 53))}
+        for copy in range(rng.choice([1, 2, 3], p=[0.7, 0.2, 0.1])):
+            identity = rng.choice([drawn["identity"], "other", None], p=[0.85, 0.05, 0.1])
+            rows.append(drawn | {"identity": identity, "source": f"/{rng.integers(10**6):06d}/{picture}/{copy}"})
+    columns = ("status", "reason", "group_id", "keeper_id", "distance")
+    found = {row["source"]: tuple(row[name] for name in columns) for row in _decide(_table(spark, rows)).collect()}
+    expected = _one_by_one(rows, min_images=SETTINGS.min_images_per_identity)
+    assert found == expected
+    assert {outcome[:2] for outcome in expected.values()} == {
+        ("kept", None),
+        ("rejected", "dark"),
+        ("rejected", "no_identity"),
+        ("rejected", "few_images"),
+        ("duplicate", "near_duplicate"),
+        ("duplicate", "exact_duplicate"),
+        ("conflict", "two_identities"),
+    }
+
+
+Row = dict[str, Any]
+
+
+def _row(family: int, source: str, identity: str | None, *, flips: Sequence[int] = ()) -> Row:
+    """What is measured of a fit picture, whose hash is that of its family but for the bits that are flipped."""
+    rng = np.random.default_rng(family)
+    bits = rng.integers(0, 2, 256, dtype=np.uint8)
+    bits[list(flips)] ^= 1
+    fit = {"decode": "ok", "width": 50, "height": 50, "num_bytes": 1000, "blur": 100.0, "brightness": 120.0}
+    fit |= {"contrast": 50.0, "entropy": 7.0, "dominance": 0.1, "hash_quality": 100.0}
+    hashes = {"hash": np.packbits(bits).tobytes(), "hash_flipped": rng.bytes(32)}
+    image_id = hashlib.sha256(hashes["hash"]).hexdigest()
+    return {**fit, **hashes, "image_id": image_id, "source": source, "identity": identity}
+
+
+def _table(spark: SparkSession, rows: list[Row]) -> DataFrame:
+    whole = [{name: row.get(name) for name in RECORDS.names} for row in rows]
+    return spark.createDataFrame(pa.Table.from_pylist(whole, schema=RECORDS))
+
+
+def _one_by_one(rows: list[Row], *, min_images: int) -> dict[str, tuple[object, ...]]:
+    """Source -> status, reason, group, keeper and distance, the slow way."""
+    reasons = {
+        row["source"]: "no_identity" if row["identity"] is None else "dark" if row["brightness"] < 10 else None
+        for row in rows
+    }
+    copies: dict[str, list[Row]] = {}
+    for row in sorted(rows, key=lambda row: (reasons[row["source"]] is not None, row["source"])):
+        copies.setdefault(row["image_id"], []).append(row)
+    fit = {name: lying[0] for name, lying in copies.items() if reasons[lying[0]["source"]] is None}
+    keepers = _keepers(fit)
+    leaders = {keeper for keeper, _ in keepers.values()}
+    groups: dict[str, tuple[object, object, object]] = {}  # source -> group, keeper, distance
+    for name, lying in copies.items():
+        for place, row in enumerate(lying):
+            keeper, distance = keepers.get(name, (name, 0) if place and not reasons[row["source"]] else (None, None))
+            leads = reasons[row["source"]] is None and (name in leaders or len(lying) > 1)
+            groups[row["source"]] = (keeper or (name if leads else None), keeper, distance)
+    names: dict[object, set[str]] = {}
+    for row in rows:
+        if row["identity"] is not None:
+            names.setdefault(groups[row["source"]][0], set()).add(row["identity"])
+    outcomes: dict[str, tuple[str, str | None]] = {}
+    for row in rows:
+        group, keeper, _ = groups[row["source"]]
+        is_first = copies[row["image_id"]][0] is row
+        if reasons[row["source"]]:
+            outcomes[row["source"]] = ("rejected", reasons[row["source"]])
+        elif group is not None and len(names[group]) > 1:
+            outcomes[row["source"]] = ("conflict", "two_identities")
+        elif keeper is not None:
+            outcomes[row["source"]] = ("duplicate", "near_duplicate" if is_first else "exact_duplicate")
+        else:
+            outcomes[row["source"]] = ("kept", None)
+    sizes = Counter(row["identity"] for row in rows if outcomes[row["source"]] == ("kept", None))
+    for row in rows:
+        if outcomes[row["source"]] == ("kept", None) and sizes[row["identity"]] < min_images:
+            outcomes[row["source"]] = ("rejected", "few_images")
+    return {source: (*outcomes[source], *groups[source]) for source in outcomes}
+
+
+def _keepers(fit: dict[str, Row]) -> dict[str, tuple[str, int]]:
+    """Image -> its keeper and the distance to it, of all that are compared with all."""
+
+    def distance(one: Row, other: Row) -> int:
+        ways = (("hash", "hash"), ("hash_flipped", "hash"), ("hash", "hash_flipped"))
+        return min((int.from_bytes(one[a]) ^ int.from_bytes(other[b])).bit_count() for a, b in ways)
+
+    waiting, found = set(fit), {}
+    while waiting:
+        family, new = set(), {waiting.pop()}
+        while new:
+            family |= new
+            near = {one for one in waiting for old in new if distance(fit[one], fit[old]) <= DEDUP.max_distance}
+            waiting, new = waiting - near, near
+        while family:
+            best = min(family, key=lambda one: (-fit[one]["width"], one))
+            apart = {one: distance(fit[best], fit[one]) for one in family - {best}}
+            found |= {one: (best, bits) for one, bits in apart.items() if bits <= DEDUP.max_distance}
+            family = {one for one, bits in apart.items() if bits > DEDUP.max_distance}
+    return found
 
 
 def test_an_identity_stands_on_one_side_with_one_dense_label(decisions: dict[str, dict[str, object]]) -> None:
