@@ -197,15 +197,7 @@ def _one_by_one(rows: list[Row], *, min_images: int) -> dict[str, tuple[object, 
     copies: dict[str, list[Row]] = {}
     for row in sorted(rows, key=lambda row: (reasons[row["source"]] is not None, row["source"])):
         copies.setdefault(row["image_id"], []).append(row)
-    fit = {name: lying[0] for name, lying in copies.items() if reasons[lying[0]["source"]] is None}
-    keepers = _keepers(fit)
-    leaders = {keeper for keeper, _ in keepers.values()}
-    groups: dict[str, tuple[object, object, object]] = {}  # source -> group, keeper, distance
-    for name, lying in copies.items():
-        for place, row in enumerate(lying):
-            keeper, distance = keepers.get(name, (name, 0) if place and not reasons[row["source"]] else (None, None))
-            leads = reasons[row["source"]] is None and (name in leaders or len(lying) > 1)
-            groups[row["source"]] = (keeper or (name if leads else None), keeper, distance)
+    groups = _groups(copies, reasons)
     names: dict[object, set[str]] = {}
     for row in rows:
         if row["identity"] is not None:
@@ -227,6 +219,20 @@ def _one_by_one(rows: list[Row], *, min_images: int) -> dict[str, tuple[object, 
         if outcomes[row["source"]] == ("kept", None) and sizes[row["identity"]] < min_images:
             outcomes[row["source"]] = ("rejected", "few_images")
     return {source: (*outcomes[source], *groups[source]) for source in outcomes}
+
+
+def _groups(copies: dict[str, list[Row]], reasons: dict[str, str | None]) -> dict[str, tuple[object, object, object]]:
+    """Source -> group, keeper, distance."""
+    keepers = _keepers({name: lying[0] for name, lying in copies.items() if reasons[lying[0]["source"]] is None})
+    leaders = {keeper for keeper, _ in keepers.values()}
+    groups: dict[str, tuple[object, object, object]] = {}
+    for name, lying in copies.items():
+        for place, row in enumerate(lying):
+            is_fit = reasons[row["source"]] is None
+            keeper, distance = keepers.get(name, (name, 0) if place and is_fit else (None, None))
+            leads = is_fit and (name in leaders or len(lying) > 1)
+            groups[row["source"]] = (keeper or (name if leads else None), keeper, distance)
+    return groups
 
 
 def _keepers(fit: dict[str, Row]) -> dict[str, tuple[str, int]]:
