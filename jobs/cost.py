@@ -27,10 +27,12 @@ class Cost:
     per_megapixel: float = 0.0
 
 
-# What stages cost that were never measured at this place: tests/bench/ingest.py, and the demo for the others.
+# What stages cost that were never measured at this place: tests/bench/ingest.py, a million drawn rows for pairs and
+# curate, and the demo for the others.
 COSTS = {
     "ingest": Cost(0.32e-3, 5.6e-3),
-    "curate": Cost(1e-3),
+    "pairs": Cost(0.3e-3),
+    "curate": Cost(0.1e-3),
     "shard": Cost(1e-3),
     "train": Cost(40e-3),
     "evaluate": Cost(10e-3),

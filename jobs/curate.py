@@ -5,13 +5,24 @@ import sys
 from jobs.entry import JobContext, run_job
 from jobs.spark_work import read_artefact, spark_session
 from pipelines import manifest
-from pipelines.curate import decide, in_files, not_kept
-from pipelines.dedup.bands import BandPlan
-from pipelines.parquet import remove_unlisted, write_files
-from pipelines.records import DECISIONS, IMAGE, KEPT, REJECTED_ROWS, REJECTIONS, STATUSES
+from pipelines.curate import decide, not_kept
+from pipelines.parquet import in_files, remove_unlisted, write_files
+from pipelines.records import (
+    DECISIONS,
+    IMAGE_ID,
+    KEPT,
+    PAIRS,
+    RECORDS,
+    REJECTED_ROWS,
+    REJECTIONS,
+    SOURCE,
+    STATUSES,
+)
+from pipelines.session import NUMBERS_PER_BATCH
 from pipelines.settings import UserError
 
 _ROWS_PER_GROUP = 65536
+_KEY = (IMAGE_ID, SOURCE)
 
 
 def curate(context: JobContext) -> None:
@@ -20,17 +31,17 @@ def curate(context: JobContext) -> None:
     records_folder = context.parents["ingest"]
     num_records = manifest.read(records_folder).counts["rows"]
     manifest.clear(context.folder)
-    with spark_session(context) as spark:
-        measurements = read_artefact(spark, records_folder).drop(IMAGE)
-        curated = decide(measurements, settings.curate, seed=settings.seed)
-        context.log.info("near-duplicates: %s", curated.plan)
-        decisions = in_files(curated.decisions, num_rows=num_records)
-        rows = write_files(decisions, context.folder, schema=DECISIONS, rows_per_group=_ROWS_PER_GROUP)
+    with spark_session(context, rows_per_batch=NUMBERS_PER_BATCH) as spark:
+        measurements = read_artefact(spark, records_folder, RECORDS)
+        pairs = read_artefact(spark, context.parents["pairs"], PAIRS)
+        decisions = decide(measurements, pairs, settings.curate, settings.dedup, seed=settings.seed)
+        decided = in_files(decisions, num_rows=num_records, key=_KEY)
+        rows = write_files(decided, context.folder, schema=DECISIONS, rows_per_group=_ROWS_PER_GROUP)
         written = spark.read.parquet(*(str(context.folder / file.path) for file in rows))
         outcomes = [tuple(row) for row in written.groupBy("status", "reason").count().collect()]
         counts = {status: sum(n for name, _, n in outcomes if name == status) for status in STATUSES}
         num_left_out = num_records - counts[KEPT]
-        left_out = in_files(not_kept(curated.decisions), num_rows=num_left_out, folder=REJECTED_ROWS)
+        left_out = in_files(not_kept(decisions), num_rows=num_left_out, key=_KEY, folder=REJECTED_ROWS)
         rejected = write_files(left_out, context.folder, schema=REJECTIONS, rows_per_group=_ROWS_PER_GROUP)
     remove_unlisted(context.folder, [*rows, *rejected])
     # Law: nothing is dropped silently. Checked on what was written, before the manifest says that it is whole.
@@ -41,21 +52,8 @@ def curate(context: JobContext) -> None:
         worst = ", ".join(f"{count:,} {reason}" for _, reason, count in sorted(outcomes, key=lambda o: -o[2])[:4])
         raise UserError(f"not one of {num_records:,} images is kept ({worst}); widen the ranges under curate")
     reasons = {f"{status}:{reason}": count for status, reason, count in sorted(outcomes, key=str) if reason}
-    context.finish(
-        counts={"rows": num_records, **counts, **reasons},
-        files=[*rows, *rejected],
-        facts={"near_duplicates": _describe(curated.plan)},
-    )
+    context.finish(counts={"rows": num_records, **counts, **reasons}, files=[*rows, *rejected])
     context.progress(1, 1, ", ".join(f"{counts[status]:,} {status}" for status in STATUSES))
-
-
-def _describe(plan: BandPlan) -> dict[str, float]:
-    return {
-        "band_bits": plan.bits,
-        "bands": plan.bands,
-        "expected_recall": round(plan.recall, 6),
-        "expected_candidates": round(plan.candidates),
-    }
 
 
 if __name__ == "__main__":

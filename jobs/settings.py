@@ -21,6 +21,7 @@ from pipelines.settings import Settings, UserError
 
 if TYPE_CHECKING:
     from pipelines.curate import CurateSettings
+    from pipelines.dedup.near import DedupSettings
     from pipelines.faces import FaceSettings
     from pipelines.pixels import PixelSettings
     from pipelines.shard import ShardSettings
@@ -45,6 +46,7 @@ OWNERS: dict[str, str] = {
     "ingest": "pipelines.sources:IngestSettings",
     "pixels": "pipelines.pixels:PixelSettings",
     "faces": "pipelines.faces:FaceSettings",
+    "dedup": "pipelines.dedup.near:DedupSettings",
     "curate": "pipelines.curate:CurateSettings",
     "shard": "pipelines.shard:ShardSettings",
     "feed": "training.feed:FeedSettings",
@@ -92,6 +94,10 @@ class RunSettings(Settings):
     @cached_property
     def faces(self) -> "FaceSettings":
         return cast("FaceSettings", self._section("faces"))
+
+    @cached_property
+    def dedup(self) -> "DedupSettings":
+        return cast("DedupSettings", self._section("dedup"))
 
     @cached_property
     def curate(self) -> "CurateSettings":

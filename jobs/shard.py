@@ -11,7 +11,7 @@ from jobs.entry import JobContext, run_job
 from jobs.spark_work import read_artefact, spark_session
 from pipelines import manifest
 from pipelines.parquet import remove_unlisted, write_files, write_table
-from pipelines.records import DATASET, IDENTITY, KEPT, LABEL, LABELS, SPLIT
+from pipelines.records import DATASET, DECISIONS, IDENTITY, KEPT, LABEL, LABELS, RECORDS, SPLIT
 from pipelines.shard import count_alignment, place_rows, shard
 
 
@@ -21,8 +21,8 @@ def write_dataset(context: JobContext) -> None:
     num_kept = manifest.read(context.parents["curate"]).counts[KEPT]
     manifest.clear(context.folder)
     with spark_session(context) as spark:
-        decisions = read_artefact(spark, context.parents["curate"])
-        records = read_artefact(spark, context.parents["ingest"])
+        decisions = read_artefact(spark, context.parents["curate"], DECISIONS)
+        records = read_artefact(spark, context.parents["ingest"], RECORDS)
         placed = place_rows(decisions, settings.shard, seed=settings.seed)
         align = settings.shard.aligner(settings.pixels)
         aligned = count_alignment(records, placed) if align else {}

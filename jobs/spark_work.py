@@ -5,20 +5,21 @@ import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import pyarrow as pa
 from pyspark.sql import DataFrame, SparkSession
 
 from jobs.entry import JobContext
 from pipelines import manifest
 from pipelines.records import ROWS
-from pipelines.session import build_session
+from pipelines.session import PICTURES_PER_BATCH, build_session
 
 _POLL_SECONDS = 0.5
 
 
 @contextlib.contextmanager
-def spark_session(context: JobContext) -> Iterator[SparkSession]:
+def spark_session(context: JobContext, *, rows_per_batch: int = PICTURES_PER_BATCH) -> Iterator[SparkSession]:
     """A session that reports its tasks as the job's progress."""
-    spark = build_session(f"ringmill {context.settings.name} {context.stage.name}")
+    spark = build_session(f"ringmill {context.settings.name} {context.stage.name}", rows_per_batch=rows_per_batch)
     spark.sparkContext.setLogLevel("WARN")
     ended = threading.Event()
     watcher = threading.Thread(target=_watch, args=(spark, context.progress, ended), daemon=True)
@@ -31,11 +32,15 @@ def spark_session(context: JobContext) -> Iterator[SparkSession]:
         spark.stop()
 
 
-def read_artefact(spark: SparkSession, folder: Path, *, table: str = ROWS) -> DataFrame:
-    """One table of a finished artefact: the files below its folder that the manifest lists, and no others."""
+def read_artefact(spark: SparkSession, folder: Path, schema: pa.Schema, *, table: str = ROWS) -> DataFrame:
+    """One table of a finished artefact: the files below its folder that the manifest lists, and no others.
+
+    Args:
+        schema: of a table without a row, which has no file that would say it.
+    """
     files = manifest.read(folder).files
     paths = [str(folder / file.path) for file in files if file.path.startswith(f"{table}/")]
-    return spark.read.parquet(*paths)
+    return spark.read.parquet(*paths) if paths else spark.createDataFrame(schema.empty_table())
 
 
 def _watch(spark: SparkSession, progress: Callable[[int, int, str], None], ended: threading.Event) -> None:

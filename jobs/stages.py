@@ -39,7 +39,16 @@ STAGES: tuple[Stage, ...] = (
         version=2,
         outside=describe_source,
     ),
-    Stage("curate", "decisions", ("ingest",), ("seed", "curate"), launcher="spark", job="jobs.curate", version=2),
+    Stage("pairs", "pairs", ("ingest",), ("dedup",), launcher="spark", job="jobs.pairs"),
+    Stage(
+        "curate",
+        "decisions",
+        ("ingest", "pairs"),
+        ("seed", "dedup", "curate"),
+        launcher="spark",
+        job="jobs.curate",
+        version=3,
+    ),
     Stage("shard", "dataset", ("ingest", "curate"), ("seed", "pixels", "shard"), launcher="spark", job="jobs.shard"),
     Stage(
         "train",
@@ -59,7 +68,14 @@ STAGES: tuple[Stage, ...] = (
         job="jobs.evaluate",
         outside=describe_pairs,
     ),
-    Stage("report", None, ("ingest", "curate", "shard", "train", "evaluate"), (), launcher="local", job="jobs.report"),
+    Stage(
+        "report",
+        None,
+        ("ingest", "pairs", "curate", "shard", "train", "evaluate"),
+        (),
+        launcher="local",
+        job="jobs.report",
+    ),
 )
 
 

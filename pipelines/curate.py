@@ -1,33 +1,38 @@
-"""Records to decisions: clean, find duplicates and conflicts, label, split. Pixels are never read here.
+"""Records and pairs to decisions: clean, group duplicates, find conflicts, label, split. No pixel is read here.
 
-Every function takes and returns a DataFrame; `decide` reads like the list of stages that it is.
+Every function takes and returns a DataFrame; `decide` reads like the list of stages that it is. What belongs to groups
+and to identities is told by small tables, and every row of the records is moved once, to the file that it is stored in.
 """
 
-from dataclasses import dataclass
-
+import pyarrow as pa
 from pydantic import Field
-from pyspark.sql import DataFrame, Window
+from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from pipelines.clean import CleanSettings, clean
-from pipelines.dedup.bands import BandPlan, plan_bands
 from pipelines.dedup.groups import Duplicate, Member, resolve
-from pipelines.dedup.near import DedupSettings, near_pairs
-from pipelines.identity import conflicting_groups, small_identities
-from pipelines.parquet import FILE
+from pipelines.dedup.near import DedupSettings
+from pipelines.identity import conflicting_groups, large_identities
 from pipelines.records import (
     CONFLICT,
     DECISIONS,
+    DISTANCE,
     DUPLICATE,
     GROUP_ID,
+    HASH,
+    HASH_FLIPPED,
     IDENTITY,
     IMAGE_ID,
+    KEEPER_ID,
     KEPT,
+    LABEL,
+    LEFT,
     LIMIT,
     MEASUREMENT,
+    REASON,
     REJECTED,
     REJECTIONS,
-    ROWS,
+    RIGHT,
     SOURCE,
     STATUS,
     VALUE,
@@ -35,48 +40,44 @@ from pipelines.records import (
 from pipelines.settings import UserError
 from pipelines.split import SplitSettings, label_identities
 
-# Above this many verified pairs the driver would need more than about 4 GB for the groups.
+# Above this many pairs the driver would need more than about 4 GB for the groups.
 _MAX_PAIRS = 10_000_000
-_ROWS_PER_FILE = 1_000_000
+# A table of so many rows, each of a few names and digests, goes to every executor instead of meeting the rows in a
+# shuffle: about 100 MB there.
+_MAX_BROADCAST_ROWS = 250_000
 _WHY = (MEASUREMENT, VALUE, LIMIT)
-_ROW = (IMAGE_ID, SOURCE, IDENTITY, "reason", *_WHY, "is_first", "num_copies")
+_ROW = (IMAGE_ID, SOURCE, IDENTITY, REASON, *_WHY)
+_ALIKE = pa.schema([(IMAGE_ID, pa.string()), (KEEPER_ID, pa.string()), (DISTANCE, pa.int32())])
 
 
 class CurateSettings(CleanSettings):
     """Which records become training pictures."""
 
-    dedup: DedupSettings = DedupSettings()
     split: SplitSettings = SplitSettings()
     min_images_per_identity: int = Field(default=2, ge=1)  # fewer teach nothing about sameness
 
 
-@dataclass(frozen=True)
-class Curated:
-    """The decisions and how the near-duplicates were looked for."""
-
-    decisions: DataFrame
-    plan: BandPlan
-
-
-def decide(measurements: DataFrame, settings: CurateSettings, *, seed: int) -> Curated:
+def decide(
+    measurements: DataFrame, pairs: DataFrame, settings: CurateSettings, dedup: DedupSettings, *, seed: int
+) -> DataFrame:
     """Decide what becomes of every record.
 
     Args:
-        measurements: `records.RECORDS` without `image`.
+        measurements: `records.RECORDS`, of which `image` is not read.
+        pairs: `records.PAIRS` of the same records, found by the same `dedup`.
 
     Returns:
         Exactly one row of `records.DECISIONS` per row of the input, with the `measurement`, `value` and `limit` that
-        its reason goes by, and the plan of the duplicate search.
+        its reason goes by.
+
+    Raises:
+        UserError: there are too many pairs, or too few identities to hold some out.
     """
-    # Each step looks at its input twice, once for a summary and once for the rows: what is not kept would be
-    # computed again by every later step, twice as often each time.
     cleaned = clean(measurements, settings)
-    firsts = _mark_exact_copies(cleaned).persist()
-    plan, duplicates = _near_duplicates(firsts, settings.dedup)
-    grouped = _join_groups(firsts.select(*_ROW), duplicates).persist()
-    marked = _mark_conflicts(grouped).persist()
-    decided = _drop_small(marked, settings.min_images_per_identity).persist()
-    return Curated(decisions=_label(decided, settings.split, seed), plan=plan)
+    rows = cleaned.select(*_ROW)
+    groups = _groups(rows, _near_duplicates(cleaned, pairs, dedup))
+    marked = _mark(rows, groups)
+    return _label(marked, settings, seed)
 
 
 def not_kept(decisions: DataFrame) -> DataFrame:
@@ -84,114 +85,119 @@ def not_kept(decisions: DataFrame) -> DataFrame:
     return decisions.where(F.col(STATUS) != KEPT).select(*REJECTIONS.names)
 
 
-def in_files(rows: DataFrame, *, num_rows: int, folder: str = ROWS) -> DataFrame:
-    """Add `file`, and put the rows into the order in which they are stored, which follows from `image_id` alone."""
-    num_files = max(1, -(-num_rows // _ROWS_PER_FILE))
-    leading = F.conv(F.substring(IMAGE_ID, 1, 8), 16, 10).cast("long")
-    file = F.concat(F.lit(f"{folder}/"), F.lpad((leading % num_files).cast("string"), 6, "0"))
-    return rows.withColumn(FILE, file).repartition(num_files, FILE).sortWithinPartitions(FILE, IMAGE_ID, SOURCE)
-
-
-def _mark_exact_copies(cleaned: DataFrame) -> DataFrame:
-    """Add `is_first`: of equal bytes, the row with the smallest source stands for the others."""
-    place = F.row_number().over(Window.partitionBy(IMAGE_ID).orderBy(SOURCE))
-    copies = F.count(F.lit(1)).over(Window.partitionBy(IMAGE_ID))
-    return cleaned.withColumn("is_first", place == 1).withColumn("num_copies", copies)
-
-
-def _near_duplicates(firsts: DataFrame, settings: DedupSettings) -> tuple[BandPlan, DataFrame]:
-    """The keeper of every picture that stands behind a different one."""
-    images = firsts.where(
-        F.col("is_first") & F.col("reason").isNull() & (F.col("hash_quality") >= settings.min_hash_quality)
-    )
-    plan = plan_bands(images.count(), max_distance=settings.max_distance)
-    pairs = near_pairs(images, plan, settings).select("left", "right").limit(_MAX_PAIRS + 1).collect()
-    if len(pairs) > _MAX_PAIRS:
+def _near_duplicates(cleaned: DataFrame, pairs: DataFrame, settings: DedupSettings) -> DataFrame:
+    """Every clean picture that another is alike to: `image_id`, and `keeper_id` and `distance` if it follows."""
+    involved = _small(pairs.select(F.explode(F.array(LEFT, RIGHT)).alias(IMAGE_ID)).distinct())
+    clean_rows = cleaned.where(F.col(REASON).isNull()).join(involved, on=IMAGE_ID, how="left_semi")
+    images = clean_rows.select(IMAGE_ID, "width", "height", "num_bytes", "blur", HASH, HASH_FLIPPED).distinct()
+    members = images.persist()
+    clean_ids = _small(members.select(IMAGE_ID))
+    both_clean = pairs
+    for end in (LEFT, RIGHT):
+        both_clean = both_clean.join(clean_ids.withColumnRenamed(IMAGE_ID, end), on=end, how="left_semi")
+    found = both_clean.select(LEFT, RIGHT).limit(_MAX_PAIRS + 1).collect()
+    if len(found) > _MAX_PAIRS:
         raise UserError(
-            f"more than {_MAX_PAIRS:,} pairs of near-duplicates at curate.dedup.max_distance={settings.max_distance}; "
+            f"more than {_MAX_PAIRS:,} pairs of near-duplicates at dedup.max_distance={settings.max_distance}; "
             "choose a smaller distance, for example 16"
         )
-    duplicates = _resolve(images, [(row["left"], row["right"]) for row in pairs], settings)
-    table = firsts.sparkSession.createDataFrame(
-        [(d.image_id, d.keeper_id, d.distance) for d in duplicates],
-        "image_id string, keeper_id string, distance int",
-    )
-    return plan, table
+    duplicates = _resolve(members, [(row[LEFT], row[RIGHT]) for row in found], settings)
+    leaders = sorted({duplicate.keeper_id for duplicate in duplicates})
+    alike = [(one.image_id, one.keeper_id, one.distance) for one in duplicates] + [(one, None, None) for one in leaders]
+    columns = zip(*alike, strict=True) if alike else ((), (), ())
+    table = pa.table(dict(zip(_ALIKE.names, map(list, columns), strict=True)), schema=_ALIKE)
+    return cleaned.sparkSession.createDataFrame(table)
 
 
 def _resolve(images: DataFrame, pairs: list[tuple[str, str]], settings: DedupSettings) -> list[Duplicate]:
-    involved = sorted({image_id for pair in pairs for image_id in pair})
-    if not involved:
+    if not pairs:
         return []
-    wanted = images.sparkSession.createDataFrame([(image_id,) for image_id in involved], "image_id string")
-    rows = images.join(wanted, on=IMAGE_ID, how="inner").collect()
+    paired = {image_id for pair in pairs for image_id in pair}
     members = [
         Member(
-            image_id=row["image_id"],
+            image_id=row[IMAGE_ID],
             num_pixels=row["width"] * row["height"],
             num_bytes=row["num_bytes"],
             blur=row["blur"],
-            hash=bytes(row["hash"]),
-            hash_flipped=bytes(row["hash_flipped"]),
+            hash=bytes(row[HASH]),
+            hash_flipped=bytes(row[HASH_FLIPPED]),
         )
-        for row in sorted(rows, key=lambda row: row["image_id"])
+        for row in sorted(images.collect(), key=lambda row: str(row[IMAGE_ID]))
+        if row[IMAGE_ID] in paired
     ]
     return list(resolve(members, pairs, max_distance=settings.max_distance))
 
 
-def _join_groups(firsts: DataFrame, duplicates: DataFrame) -> DataFrame:
-    """Add `keeper_id`, `distance` and `group_id` to every row that shares a picture with another."""
-    joined = firsts.join(duplicates, on=IMAGE_ID, how="left")
-    is_clean = F.col("reason").isNull()
-    is_copy = is_clean & ~F.col("is_first")
-    keeper = F.coalesce(F.col("keeper_id"), F.when(is_copy, F.col(IMAGE_ID)))
-    distance = F.coalesce(F.col("distance"), F.when(is_copy, F.lit(0)))
-    has_followers = duplicates.select(F.col("keeper_id").alias(IMAGE_ID)).distinct().withColumn("leads", F.lit(True))
+def _groups(rows: DataFrame, alike: DataFrame) -> DataFrame:
+    """What is known of every picture that lies in two places or is alike to another.
+
+    Returns:
+        image_id, first_source (of equal bytes the row that stands for the others; null where there is but one),
+        keeper_id and distance (null unless it follows a different picture), is_conflict.
+    """
+    groups = _small(_first_copies(rows).join(alike, on=IMAGE_ID, how="full"))
+    conflicts = conflicting_groups(_join_groups(rows, groups, how="inner"))
+    of_picture = F.coalesce(KEEPER_ID, IMAGE_ID)
+    is_conflict = conflicts.withColumn("is_conflict", F.lit(True))
+    return _small(groups.withColumn(GROUP_ID, of_picture).join(is_conflict, on=GROUP_ID, how="left").drop(GROUP_ID))
+
+
+def _first_copies(rows: DataFrame) -> DataFrame:
+    """Of equal bytes, the row with the smallest source of those that are fit: image_id, first_source."""
+    repeated = _small(rows.groupBy(IMAGE_ID).count().where(F.col("count") > 1).select(IMAGE_ID))
+    first = F.min(F.struct(F.col(REASON).isNotNull(), F.col(SOURCE)))
+    copies = rows.join(repeated, on=IMAGE_ID, how="left_semi").groupBy(IMAGE_ID).agg(first.alias("first"))
+    return copies.select(IMAGE_ID, F.col(f"first.{SOURCE}").alias("first_source"))
+
+
+def _join_groups(rows: DataFrame, groups: DataFrame, *, how: str) -> DataFrame:
+    """Add `is_first`, `keeper_id`, `distance` and `group_id` to the rows that share a picture with others."""
+    joined = rows.join(groups.withColumn("is_grouped", F.lit(True)), on=IMAGE_ID, how=how)
+    is_clean = F.col(REASON).isNull()
+    is_first = F.coalesce(F.col(SOURCE) == F.col("first_source"), F.lit(True))
+    is_copy = is_clean & ~is_first
+    keeper = F.coalesce(KEEPER_ID, F.when(is_copy, F.col(IMAGE_ID)))
+    distance = F.coalesce(DISTANCE, F.when(is_copy, F.lit(0)))
     return (
-        joined.withColumn("keeper_id", keeper)
-        .withColumn("distance", distance)
-        .join(has_followers, on=IMAGE_ID, how="left")
-        .withColumn(
-            GROUP_ID,
-            F.coalesce(
-                F.col("keeper_id"),
-                F.when(is_clean & (F.coalesce("leads", F.lit(False)) | (F.col("num_copies") > 1)), F.col(IMAGE_ID)),
-            ),
-        )
+        joined.withColumn("is_first", is_first)
+        .withColumn(DISTANCE, distance)
+        .withColumn(KEEPER_ID, keeper)
+        .withColumn(GROUP_ID, F.coalesce(KEEPER_ID, F.when(is_clean & F.col("is_grouped"), F.col(IMAGE_ID))))
     )
 
 
-def _mark_conflicts(grouped: DataFrame) -> DataFrame:
+def _mark(rows: DataFrame, groups: DataFrame) -> DataFrame:
     """Add `status`, and the reason of every row that is not kept."""
-    conflicts = conflicting_groups(grouped).withColumn("is_conflict", F.lit(True))
-    joined = grouped.join(conflicts, on=GROUP_ID, how="left")
     status = (
-        F.when(F.col("reason").isNotNull(), REJECTED)
-        .when(F.coalesce("is_conflict", F.lit(False)), CONFLICT)
-        .when(F.col("keeper_id").isNotNull(), DUPLICATE)
+        F.when(F.col(REASON).isNotNull(), REJECTED)
+        .when(F.col("is_conflict"), CONFLICT)
+        .when(F.col(KEEPER_ID).isNotNull(), DUPLICATE)
         .otherwise(KEPT)
     )
     copy = F.when(F.col("is_first"), "near_duplicate").otherwise("exact_duplicate")
     reason = (
-        F.when(F.col("status") == CONFLICT, "two_identities")
-        .when(F.col("status") == DUPLICATE, copy)
-        .otherwise(F.col("reason"))
+        F.when(F.col(STATUS) == CONFLICT, "two_identities")
+        .when(F.col(STATUS) == DUPLICATE, copy)
+        .otherwise(F.col(REASON))
     )
-    return joined.withColumn("status", status).withColumn("reason", reason)
+    return _join_groups(rows, groups, how="left").withColumn(STATUS, status).withColumn(REASON, reason)
 
 
-def _drop_small(decided: DataFrame, min_images: int) -> DataFrame:
-    kept = decided.where(F.col("status") == KEPT)
-    small = small_identities(kept, min_images=min_images).withColumn("is_small", F.lit(True))
-    joined = decided.join(small, on=IDENTITY, how="left")
-    falls = (F.col("status") == KEPT) & F.coalesce("is_small", F.lit(False))
-    return joined.withColumn("reason", F.when(falls, "few_images").otherwise(F.col("reason"))).withColumn(
-        "status", F.when(falls, REJECTED).otherwise(F.col("status"))
+def _label(marked: DataFrame, settings: CurateSettings, seed: int) -> DataFrame:
+    """Add `split` and `label`; pictures of an identity that has too few are kept no longer."""
+    kept = marked.where(F.col(STATUS) == KEPT)
+    large = _small(large_identities(kept, min_images=settings.min_images_per_identity))
+    labelled = _small(label_identities(large, settings.split, seed=seed)).withColumn("was", F.lit(KEPT))
+    joined = marked.withColumnRenamed(STATUS, "was").join(labelled, on=[IDENTITY, "was"], how="left")
+    falls = (F.col("was") == KEPT) & F.col(LABEL).isNull()
+    return (
+        joined.withColumn(REASON, F.when(falls, "few_images").otherwise(F.col(REASON)))
+        .withColumn(STATUS, F.when(falls, REJECTED).otherwise(F.col("was")))
+        .select(*DECISIONS.names, *_WHY)
     )
 
 
-def _label(decided: DataFrame, settings: SplitSettings, seed: int) -> DataFrame:
-    kept_identities = decided.where(F.col("status") == KEPT).select(IDENTITY).distinct()
-    labelled = label_identities(kept_identities, settings, seed=seed).withColumn("status", F.lit(KEPT))
-    joined = decided.join(labelled, on=[IDENTITY, "status"], how="left")
-    return joined.select(*DECISIONS.names, *_WHY)
+def _small(table: DataFrame) -> DataFrame:
+    """Keep a table that is looked at more than once, and send it to every executor where it is small enough."""
+    kept = table.persist()
+    return F.broadcast(kept) if kept.count() <= _MAX_BROADCAST_ROWS else kept

@@ -21,6 +21,6 @@ def conflicting_groups(rows: DataFrame) -> DataFrame:
     )
 
 
-def small_identities(rows: DataFrame, *, min_images: int) -> DataFrame:
-    """The identities that have fewer than `min_images` of these rows."""
-    return rows.groupBy(IDENTITY).count().where(F.col("count") < min_images).select(IDENTITY)
+def large_identities(rows: DataFrame, *, min_images: int) -> DataFrame:
+    """The identities that have at least `min_images` of these rows."""
+    return rows.groupBy(IDENTITY).count().where(F.col("count") >= min_images).select(IDENTITY)

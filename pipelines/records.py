@@ -22,6 +22,8 @@ DISTANCE = "distance"
 MEASUREMENT = "measurement"
 VALUE = "value"
 LIMIT = "limit"
+LEFT = "left"
+RIGHT = "right"
 HASH = "hash"
 HASH_FLIPPED = "hash_flipped"
 NUM_FACES = "num_faces"
@@ -79,6 +81,15 @@ RECORDS = pa.schema(
         (IDENTITY, pa.string()),  # the name that the source gives; null if it gives none
         *MEASUREMENTS,
         (IMAGE, pa.binary()),  # the bytes as found
+    ]
+)
+
+# Two pictures whose hashes, or that of either's mirror image, are close; before anything is known of their quality.
+PAIRS = pa.schema(
+    [
+        (LEFT, pa.string()),  # image_id, the smaller one
+        (RIGHT, pa.string()),
+        (DISTANCE, pa.int32()),  # Hamming distance, bits
     ]
 )
 

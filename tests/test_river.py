@@ -18,7 +18,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 RINGMILL = [sys.executable, "-c", "import sys; from jobs.cli import main; sys.exit(main())"]
 BIN = Path(sys.executable).parent
-KINDS = ("records", "decisions", "dataset", "model", "evaluation")
+KINDS = ("records", "pairs", "decisions", "dataset", "model", "evaluation")
 SIZES = (
     "system=demo",
     "recipe.epochs=4",
@@ -113,7 +113,7 @@ def test_a_second_run_does_nothing_and_quickly(river: River) -> None:
     ended = river.run()
     assert ended.returncode == 0, ended.stderr
     assert time.monotonic() - start < 30, "a run with nothing to do takes a second; this bound is for a busy machine"
-    assert ended.stdout.count("cached") == 6
+    assert ended.stdout.count("cached") == 7
     assert river.manifests() == before
 
 
@@ -133,10 +133,8 @@ def test_a_changed_threshold_decodes_nothing_again(river: River) -> None:
         env={**os.environ, "COLUMNS": "200"},
     )
     assert ended.returncode == 0, ended.stderr
-    ingest = next(line for line in ended.stdout.splitlines() if "ingest" in line)
-    curate = next(line for line in ended.stdout.splitlines() if "curate" in line)
-    assert "cached" in ingest
-    assert "cached" not in curate
+    states = {line.split()[0]: line.split()[1] for line in ended.stdout.splitlines() if len(line.split()) > 2}
+    assert [states[stage] for stage in ("ingest", "pairs", "curate")] == ["cached", "cached", "due"]
 
 
 def test_a_cluster_of_two_workers_gives_the_same_shards(river: River, tmp_path: Path) -> None:
@@ -144,7 +142,7 @@ def test_a_cluster_of_two_workers_gives_the_same_shards(river: River, tmp_path: 
     run_yaml = tmp_path / "run.yaml"
     frozen = (river.home / "runs/r/run.yaml").read_text()
     run_yaml.write_text(frozen.replace(str(river.home / "store"), str(tmp_path / "store")))
-    for stage in ("ingest", "curate", "shard"):
+    for stage in ("ingest", "pairs", "curate", "shard"):
         submit = [str(BIN / "spark-submit"), "--master", "local-cluster[2,1,1024]", f"jobs/{stage}.py", "--run"]
         ended = subprocess.run(
             [*submit, str(run_yaml)],
@@ -155,7 +153,7 @@ def test_a_cluster_of_two_workers_gives_the_same_shards(river: River, tmp_path: 
             env={**os.environ, "PYSPARK_PYTHON": sys.executable, "SPARK_LOCAL_IP": "127.0.0.1"},
         )
         assert ended.returncode == 0, ended.stderr[-3000:]
-    for kind in ("records", "decisions", "dataset"):
+    for kind in ("records", "pairs", "decisions", "dataset"):
         (made,) = (tmp_path / "store" / kind).glob("*/manifest.json")
         assert made.read_text() == river.manifests()[kind]
 
@@ -163,6 +161,7 @@ def test_a_cluster_of_two_workers_gives_the_same_shards(river: River, tmp_path: 
 def test_kills_at_every_stage_change_nothing(river: River, sample: Path, tmp_path: Path) -> None:
     hit = River(sample, tmp_path)
     _run_and_kill(hit, "ingest", _is_jvm)
+    _run_and_kill(hit, "pairs", _is_jvm)
     _run_and_kill(hit, "curate", _is_driver)
     _run_and_kill(hit, "shard", _is_jvm)
     _run_and_kill(hit, "train", _is_rank, when=lambda: _has_checkpoint(hit))

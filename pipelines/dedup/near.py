@@ -9,7 +9,7 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from pipelines.dedup.bands import BandPlan
-from pipelines.records import HASH, HASH_FLIPPED, IMAGE_ID
+from pipelines.records import DECODE_OK, DISTANCE, HASH, HASH_FLIPPED, IMAGE_ID, LEFT, RIGHT
 from pipelines.settings import Settings
 
 _WORDS = tuple(f"word{index}" for index in range(4))  # a 256-bit hash as four 64-bit integers
@@ -27,6 +27,13 @@ class DedupSettings(Settings):
     min_hash_quality: float = Field(default=50.0, ge=0, le=100)
 
 
+def comparable(records: DataFrame, settings: DedupSettings) -> DataFrame:
+    """The pictures whose hashes say something: distinct `image_id` with `hash` and `hash_flipped`."""
+    is_good = (F.col("decode") == DECODE_OK) & (F.col("hash_quality") >= settings.min_hash_quality)
+    # Equal bytes have equal hashes, so whole rows are distinct where their ids are.
+    return records.where(is_good).select(IMAGE_ID, HASH, HASH_FLIPPED).distinct()
+
+
 def near_pairs(images: DataFrame, plan: BandPlan, settings: DedupSettings) -> DataFrame:
     """Verified pairs of near-duplicates, the mirror image of either included.
 
@@ -34,7 +41,7 @@ def near_pairs(images: DataFrame, plan: BandPlan, settings: DedupSettings) -> Da
         images: distinct `image_id` with `hash` and `hash_flipped`, of good quality only.
 
     Returns:
-        left, right (image_id, left < right), distance (bits): every pair once.
+        `records.PAIRS`, left < right, every pair once.
     """
     buckets = images.select(IMAGE_ID, HASH, HASH_FLIPPED).mapInArrow(_bucketer(plan), _BUCKETS_SCHEMA)
     left = buckets.where(~F.col("is_flipped")).alias("left")
@@ -49,11 +56,11 @@ def near_pairs(images: DataFrame, plan: BandPlan, settings: DedupSettings) -> Da
         & (_distance() <= settings.max_distance)
     )
     candidates = left.join(right, on=meets, how="inner").select(
-        F.least("left.image_id", "right.image_id").alias("left"),
-        F.greatest("left.image_id", "right.image_id").alias("right"),
-        _distance().alias("distance"),
+        F.least("left.image_id", "right.image_id").alias(LEFT),
+        F.greatest("left.image_id", "right.image_id").alias(RIGHT),
+        _distance().alias(DISTANCE),
     )
-    return candidates.groupBy("left", "right").agg(F.min("distance").alias("distance"))
+    return candidates.groupBy(LEFT, RIGHT).agg(F.min(DISTANCE).alias(DISTANCE))
 
 
 def _distance() -> Column:

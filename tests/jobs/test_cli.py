@@ -98,7 +98,7 @@ def test_a_plan_shows_every_stage_and_runs_none(
     monkeypatch.setattr(cli, "compose", lambda overrides: real_settings)
     assert cli.main(["plan"]) == 0
     shown = capsys.readouterr().out
-    assert all(f"\n{name}" in shown for name in ("ingest", "curate", "shard", "train", "evaluate", "report"))
+    assert all(f"\n{name}" in shown for name in ("ingest", "pairs", "curate", "shard", "train", "evaluate", "report"))
     assert not real_settings.store.exists()
     assert not real_settings.runs.exists()
 

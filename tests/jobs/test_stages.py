@@ -33,6 +33,7 @@ ALL = [stage.name for stage in STAGES]
     [
         ("pixels", "ingest"),
         ("faces", "ingest"),
+        ("dedup", "pairs"),
         ("curate", "curate"),
         ("shard", "shard"),
         ("feed", "train"),
@@ -57,8 +58,8 @@ def test_every_section_is_read_by_a_stage() -> None:
     assert {name for stage in STAGES for name in stage.reads} == OWNERS.keys() | {"seed"}
 
 
-def test_the_seed_spares_the_records(real_settings: RunSettings) -> None:
-    assert redone(real_settings, real_settings.model_copy(update={"seed": 1})) == ALL[1:]
+def test_the_seed_spares_the_records_and_the_pairs(real_settings: RunSettings) -> None:
+    assert redone(real_settings, real_settings.model_copy(update={"seed": 1})) == ALL[ALL.index("curate") :]
 
 
 def test_the_place_and_the_names_redo_nothing(real_settings: RunSettings) -> None:
@@ -106,6 +107,7 @@ def test_artefacts_lie_in_the_store_under_kind_and_fingerprint(real_settings: Ru
     planned = plan(real_settings)
     assert [one.folder.parent.name for one in planned[:-1]] == [
         "records",
+        "pairs",
         "decisions",
         "dataset",
         "model",
@@ -143,6 +145,6 @@ def test_a_report_of_other_work_is_not_this_report(real_settings: RunSettings) -
 
 def test_a_report_is_redone_when_an_artefact_is_missing(real_settings: RunSettings) -> None:
     finished = finish_all(real_settings)
-    (plan(real_settings)[3].folder / "manifest.json").unlink()
+    (plan(real_settings)[ALL.index("train")].folder / "manifest.json").unlink()
     due = [one.name for one in plan(real_settings, finished=finished) if not one.is_done]
     assert due == ["train", "report"]

@@ -3,7 +3,7 @@
 import pytest
 from pyspark.sql import SparkSession
 
-from pipelines.identity import conflicting_groups, small_identities
+from pipelines.identity import conflicting_groups, large_identities
 
 pytestmark = pytest.mark.spark
 
@@ -16,7 +16,7 @@ def test_only_groups_with_two_names_conflict(spark: SparkSession) -> None:
     assert [row["group_id"] for row in conflicting_groups(rows).collect()] == ["g2"]
 
 
-def test_an_identity_is_small_below_the_minimum(spark: SparkSession) -> None:
+def test_an_identity_is_large_from_the_minimum_on(spark: SparkSession) -> None:
     rows = spark.createDataFrame([("ann",)] * 3 + [("bob",)] * 2 + [("eve",)], "identity string")
-    small = {row["identity"] for row in small_identities(rows, min_images=3).collect()}
-    assert small == {"bob", "eve"}
+    large = {row["identity"] for row in large_identities(rows, min_images=2).collect()}
+    assert large == {"ann", "bob"}

@@ -22,7 +22,7 @@ from training.report.variance import LARGE_SHARE, MEASURED, spreads
 
 REPORT_NAME = "report.html"
 RESULT_NAME = "result.json"
-KINDS = ("records", "decisions", "dataset", "model", "evaluation")
+KINDS = ("records", "pairs", "decisions", "dataset", "model", "evaluation")
 
 
 @dataclass(frozen=True)
@@ -38,8 +38,7 @@ def build_report(run_folder: Path, artefacts: dict[str, Path]) -> Path:
     """Write the report of a run, as far as the run has come, and return its path.
 
     Args:
-        artefacts: kind (records, decisions, dataset, model, evaluation) -> folder; a kind that is missing is shown as
-            not yet run.
+        artefacts: kind (one of KINDS) -> folder; a kind that is missing is shown as not yet run.
 
     Raises:
         UserError: a folder holds no finished artefact.
@@ -68,6 +67,7 @@ def _content(run_folder: Path, artefacts: dict[str, Artefact]) -> dict[str, Any]
             *_time(run),
         ],
         "funnel": funnel,
+        "search": artefacts["pairs"].manifest.facts["near_duplicates"] if "pairs" in artefacts else None,
         "broken": broken_parts(records) if records else None,
         "is_trained": "model" in artefacts,
         "num_epochs": 1 + max((row["epoch"] for row in metrics if "epoch" in row), default=-1),

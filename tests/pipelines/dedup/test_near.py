@@ -5,7 +5,7 @@ import pytest
 from pyspark.sql import SparkSession
 
 from pipelines.dedup.bands import plan_bands
-from pipelines.dedup.near import DedupSettings, near_pairs
+from pipelines.dedup.near import DedupSettings, comparable, near_pairs
 
 pytestmark = pytest.mark.spark
 
@@ -40,3 +40,13 @@ def test_pairs_equal_exhaustive_search(spark: SparkSession) -> None:
                 expected[names[left], names[right]] = distance
     assert {(row["left"], row["right"]): row["distance"] for row in found} == expected
     assert len(expected) == 16
+
+
+def test_only_decoded_pictures_with_structure_are_compared_and_equal_bytes_once(spark: SparkSession) -> None:
+    rows = [("a", "ok", 80.0), ("a", "ok", 80.0), ("b", "ok", 50.0), ("c", "ok", 49.9), ("d", "truncated", None)]
+    records = spark.createDataFrame(
+        [(name, decode, b"1", b"2", quality) for name, decode, quality in rows],
+        "image_id string, decode string, hash binary, hash_flipped binary, hash_quality float",
+    )
+    found = comparable(records, DedupSettings(min_hash_quality=50)).collect()
+    assert sorted(tuple(row) for row in found) == [("a", b"1", b"2"), ("b", b"1", b"2")]

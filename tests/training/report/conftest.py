@@ -71,6 +71,7 @@ def plant():
 
 def write_artefact(root, kind, tables, *, parents=None, facts=None, texts=None):
     folder = root / kind
+    folder.mkdir(parents=True, exist_ok=True)
     files = []
     for name, table in tables.items():
         path = folder / name
@@ -78,7 +79,6 @@ def write_artefact(root, kind, tables, *, parents=None, facts=None, texts=None):
         pq.write_table(table, path, row_group_size=5)
         files.append(manifest.describe(folder, path, rows=len(table)))
     for name, text in (texts or {}).items():
-        folder.mkdir(exist_ok=True)
         (folder / name).write_text(text)
         files.append(manifest.describe(folder, folder / name))
     content = manifest.Manifest(
@@ -114,8 +114,10 @@ def write_run(root, rows):
     shards = {f"{split}/00000.parquet": as_table(records.DATASET, kept) for split, kept in in_split.items()}
     labels = [{"split": "train", "label": label, "identity": str(label), "num_images": 4} for label in range(2)]
     splits = {split: {"rows": len(kept), "classes": 2} for split, kept in in_split.items()}
+    search = {"band_bits": 16, "bands": 16, "expected_recall": 0.875, "expected_candidates": 12}
     artefacts = {
         "records": write_artefact(root, "records", {k: as_table(records.RECORDS, v) for k, v in parts.items()}),
+        "pairs": write_artefact(root, "pairs", {}, facts={"near_duplicates": search}),
         "decisions": write_artefact(root, "decisions", decided),
         "dataset": write_artefact(
             root,

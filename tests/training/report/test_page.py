@@ -61,6 +61,10 @@ def test_the_funnel_on_the_page_adds_up(trained):
     assert re.search(r"decoded 20 2 unreadable kept 12 .* train 8 val 2 test 2 trained on 8 2 epochs", page.text)
 
 
+def test_the_page_says_how_near_duplicates_were_looked_for(built):
+    assert "by 16 bands of 16 bits, which meet 87.5 % of the pairs at the largest distance" in _read(built).text
+
+
 def test_a_funnel_that_does_not_add_up_is_an_alert(trained, rebuild):
     trained.artefacts["decisions"] = rebuild("shorter", trained.rows[:-1]).artefacts["decisions"]
     page = _read(trained)
