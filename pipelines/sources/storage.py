@@ -26,16 +26,18 @@ def find(path: str, suffixes: Sequence[str]) -> Iterator[Container]:
     """The files that a path means: itself, a glob, a numbered set in braces, or a folder's files with a suffix.
 
     Raises:
-        UserError: the path means nothing that exists.
+        UserError: the path means nothing that exists, or a name of its set does not.
     """
-    found = 0
+    seen: set[str] = set()  # a set in braces may name a file twice
     for pattern in expand_braces(path):
-        for container in _find_remote(pattern, suffixes) if is_remote(pattern) else _find_local(pattern, suffixes):
-            yield container
-            found += 1
-    if not found:
-        kinds = " or ".join(suffixes)
-        raise UserError(f"source.path={path} names no file that exists; name a {kinds}, a folder or a glob of them")
+        found = list(_find_remote(pattern, suffixes) if is_remote(pattern) else _find_local(pattern, suffixes))
+        if not found:
+            kinds, which = " or ".join(suffixes), "" if pattern == path else f": {pattern}"
+            raise UserError(
+                f"source.path={path} names no file that exists{which}; name a {kinds}, a folder or a glob of them"
+            )
+        yield from (container for container in found if container.path not in seen)
+        seen.update(container.path for container in found)
 
 
 def open_binary(path: str) -> BinaryIO:
@@ -92,9 +94,10 @@ def _find_local(pattern: str, suffixes: Sequence[str]) -> Iterator[Container]:
 
 
 def _find_remote(pattern: str, suffixes: Sequence[str]) -> Iterator[Container]:
-    filesystem, inner = _filesystem(pattern)
-    scheme = pattern.partition("://")[0]
+    scheme, _, rest = pattern.partition("://")
+    _, chained, outer = rest.partition("::")  # zip://inner::file:///outer.zip
     try:
+        filesystem, inner = _filesystem(pattern)
         if filesystem.isdir(inner):
             names = [name for name in filesystem.find(inner) if name.endswith(tuple(suffixes))]
         else:
@@ -102,7 +105,7 @@ def _find_remote(pattern: str, suffixes: Sequence[str]) -> Iterator[Container]:
         for name in sorted(names):
             fact = filesystem.info(name)
             mark = next((fact[key] for key in _MARKS if fact.get(key)), "")
-            yield Container(f"{scheme}://{name}", int(fact["size"] or 0), str(mark))
+            yield Container(f"{scheme}://{name}{chained}{outer}", int(fact["size"] or 0), str(mark))
     except OSError as error:
         raise UserError(f"source.path={pattern} cannot be listed ({error}); check the address and the rights") from None
 
@@ -116,3 +119,8 @@ def _filesystem(path: str) -> tuple[Any, str]:
     except (ValueError, ImportError) as error:
         reason = str(error).partition("\n")[0]
         raise UserError(f"{path} cannot be opened ({reason}); install the package that fsspec names") from None
+    except OSError:
+        raise
+    # Whatever the file system raises, such as BadZipFile.
+    except Exception as error:
+        raise OSError(f"{type(error).__name__}: {error}") from error
