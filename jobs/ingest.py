@@ -59,7 +59,7 @@ def ingest_source(context: JobContext) -> None:
 
 
 def _resume_or_clear(context: JobContext, found: Survey) -> None:
-    """Keep what an attempt of the same code has finished of the same chunks; by the folder's name its settings match."""
+    """Keep what an attempt of the same code finished of the same chunks; by the folder's name its settings match."""
     attempt = f"{code_version(PROJECT / 'pipelines')} {found.digest}"
     marker = context.folder / _MARKER
     if not marker.is_file() or marker.read_text() != attempt:
@@ -93,9 +93,10 @@ def _refuse_if_broken(context: JobContext, found: Survey, breaks: Sequence[Break
         context.log.warning("%s", part)
     fraction, most = found.broken_fraction(num_unreadable=num_unreadable), context.settings.ingest.max_broken_fraction
     if fraction > most:
+        enough = min(1.0, fraction + 0.01)
         raise UserError(
             f"source.path={context.settings.source.path}: {fraction:.1%} of it is broken, the first part: {breaks[0]}; "
-            f"mend or remove it, or allow it by ingest.max_broken_fraction={min(1.0, fraction + 0.01):.2f} (now {most:g})"
+            f"mend or remove it, or allow it by ingest.max_broken_fraction={enough:.2f} (now {most:g})"
         )
 
 
