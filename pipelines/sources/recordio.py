@@ -112,8 +112,8 @@ def walk(stream: BinaryIO, start: int, stop: int, size: int) -> Iterator[Record 
         start: of a record.
         size: of the whole file.
     """
-    position = start
-    before: Record | None = None  # held back until a record or the end follows it
+    position, stop = start, min(stop, size)
+    before: Record | None = None  # held back until one follows it, or the end
     while position < stop:
         parts, place, fault = _record(stream, position, size)
         if not fault:
@@ -121,12 +121,13 @@ def walk(stream: BinaryIO, start: int, stop: int, size: int) -> Iterator[Record 
                 yield before
             before, position = Record(position, parts), place
             continue
+        # A record that starts inside the one before says that the length of that is wrong.
         begin = position if before is None else before.start
-        following = _next_record(stream, begin + 4, size)
-        if before is not None and following >= position:
-            yield before
-            begin = position
-        # Else there is a record inside the one before: its length is wrong, and the pictures of others are not its own.
+        following = _next_record(stream, begin + 4, position, size)
+        if following == position:
+            if before is not None:
+                yield before
+            begin, following = position, _next_record(stream, position + 4, size, size)
         yield Break("", begin, following - begin, fault)
         before, position = None, following
     if before is not None:
@@ -164,11 +165,11 @@ def _part(stream: BinaryIO, place: int, size: int, *, is_first: bool) -> tuple[s
     return "", kind, length
 
 
-def _next_record(stream: BinaryIO, position: int, size: int) -> int:
-    """The next aligned magic that starts a record; the end of the file where there is none."""
-    while position < size:
+def _next_record(stream: BinaryIO, position: int, stop: int, size: int) -> int:
+    """The next aligned magic in front of `stop` that starts a record; `stop` where there is none."""
+    while position < stop:
         stream.seek(position)
-        piece = stream.read(_SEARCHED_AT_ONCE)
+        piece = stream.read(min(_SEARCHED_AT_ONCE, stop - position))
         place = piece.find(_MAGIC_BYTES)
         while place >= 0:
             if place % 4 == 0:
@@ -177,8 +178,8 @@ def _next_record(stream: BinaryIO, position: int, size: int) -> int:
                     return position + place
             place = piece.find(_MAGIC_BYTES, place + 1)
         # Pieces are a multiple of 4 bytes long, so a magic on a boundary is never parted.
-        position += len(piece) or size
-    return size
+        position += len(piece) or stop
+    return stop
 
 
 class _Payload:

@@ -1,7 +1,8 @@
 """Small picture sets with planted truth, and the stages over them."""
 
 import io
-from collections.abc import Callable
+import struct
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -81,3 +82,47 @@ def write_tar() -> Callable[[Path, dict[str, bytes]], Path]:
         return path
 
     return write
+
+
+@pytest.fixture(scope="session")
+def write_rec() -> Callable[..., list[int]]:
+    """Write payloads as MXNet RecordIO, straight from dmlc-core's rules; returns where each record starts."""
+    magic = (0xCED7230A).to_bytes(4, "little")
+
+    def framed(payload: bytes) -> bytes:
+        # A magic on a 4-byte boundary of the payload is left out, and the payload cut there.
+        pieces, start = [], 0
+        place = payload.find(magic)
+        while place >= 0:
+            if place % 4 == 0:
+                pieces.append(payload[start:place])
+                start = place + 4
+            place = payload.find(magic, place + 1)
+        pieces.append(payload[start:])
+        kinds = [0] if len(pieces) == 1 else [1, *[2] * (len(pieces) - 2), 3]
+        parts = zip(kinds, pieces, strict=True)
+        return b"".join(
+            magic + struct.pack("<I", kind << 29 | len(piece)) + piece + bytes(-len(piece) % 4) for kind, piece in parts
+        )
+
+    def write(path: Path, payloads: Sequence[bytes], *, index: bool = False) -> list[int]:
+        records = [framed(payload) for payload in payloads]
+        starts = [sum(map(len, records[:number])) for number in range(len(records))]
+        path.write_bytes(b"".join(records))
+        if index:
+            path.with_suffix(".idx").write_text("".join(f"{key}\t{start}\n" for key, start in enumerate(starts)))
+        return starts
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def to_record() -> Callable[..., bytes]:
+    """The payload of an image with one label, or with a list of them: `flag u32, label f32, id u64, id2 u64`."""
+
+    def payload(label: float | Sequence[float], data: bytes = b"", *, key: int = 0) -> bytes:
+        if isinstance(label, int | float):
+            return struct.pack("<IfQQ", 0, label, key, 0) + data
+        return struct.pack("<IfQQ", len(label), 0, key, 0) + struct.pack(f"<{len(label)}f", *label) + data
+
+    return payload

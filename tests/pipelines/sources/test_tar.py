@@ -36,9 +36,7 @@ def test_a_member_is_a_row_named_by_archive_and_member(tmp_path: Path, write_tar
 
 @pytest.mark.parametrize("form", [tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
 @pytest.mark.parametrize("images", [1, 2, 3, 7])
-def test_portions_neither_lose_nor_repeat_nor_reorder(
-    tmp_path: Path, form: int, images: int, look, read_rows
-) -> None:
+def test_portions_neither_lose_nor_repeat_nor_reorder(tmp_path: Path, form: int, images: int, look, read_rows) -> None:
     path = tmp_path / "faces.tar"
     with tarfile.open(path, "w", format=form) as archive:
         for number in range(20):
@@ -101,7 +99,9 @@ def test_a_compressed_archive_is_refused_with_the_remedy(
     assert "\n" not in str(caught.value)
 
 
-def test_an_archive_whose_first_name_begins_like_a_compressed_file_is_read(tmp_path: Path, write_tar, read_rows) -> None:
+def test_an_archive_whose_first_name_begins_like_a_compressed_file_is_read(
+    tmp_path: Path, write_tar, read_rows
+) -> None:
     assert len(read_rows(settings(write_tar(tmp_path / "faces.tar", {"BZh9/1.jpg": b"1"})))) == 1
 
 
@@ -146,9 +146,7 @@ def test_a_cut_archive_gives_what_is_whole_and_names_the_rest(tmp_path: Path, wr
 
 
 @pytest.mark.parametrize("images", [1, 2, 100])
-def test_a_wiped_header_is_a_gap_in_any_portions(
-    tmp_path: Path, write_tar, look, read_rows, images: int
-) -> None:
+def test_a_wiped_header_is_a_gap_in_any_portions(tmp_path: Path, write_tar, look, read_rows, images: int) -> None:
     archive = write_tar(tmp_path / "faces.tar", FILES)
     with tarfile.open(archive) as opened:
         second, third = opened.getmembers()[1:3]

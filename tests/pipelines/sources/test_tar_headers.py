@@ -134,7 +134,9 @@ def test_a_member_above_eight_gibibytes_is_passed_by_its_true_size(form: str, tm
 
 def test_an_archive_from_before_posix_is_read() -> None:
     body = b"x" * BLOCK
-    data = version_7("dir/", b"\0", 0) + version_7("dir/1.jpg", b"\0", 100) + body + version_7("2.jpg", b"0", 512) + body
+    data = (
+        version_7("dir/", b"\0", 0) + version_7("dir/1.jpg", b"\0", 100) + body + version_7("2.jpg", b"0", 512) + body
+    )
     data += bytes(2 * BLOCK)
     assert members(data) == oracle(data)
     assert [name for name, _, _ in members(data)] == [b"dir/1.jpg", b"2.jpg"]
