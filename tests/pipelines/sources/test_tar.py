@@ -2,6 +2,7 @@
 
 import bz2
 import gzip
+import hashlib
 import io
 import lzma
 import os
@@ -173,8 +174,6 @@ def test_an_archive_that_shrinks_after_the_scan_gives_a_row_for_every_member(
 
 
 def test_a_member_above_the_limit_is_digested_and_not_held(tmp_path: Path, write_tar, read_rows) -> None:
-    import hashlib
-
     archive = write_tar(tmp_path / "faces.tar", FILES)
     row = read_rows(settings(archive), max_bytes=4999)[1]
     assert (row.fault, row.data, row.num_bytes) == ("too_many_bytes", b"", 5000)

@@ -1,11 +1,11 @@
-"""pipelines/sources/tar_headers: what Python's tarfile reads is what is found; damage hides what it hits and no more."""
+"""pipelines/sources/tar_headers: what Python's tarfile reads is what is found; damage hides what it hits alone."""
 
 import io
 import os
 import random
 import tarfile
 from collections.abc import Callable
-from itertools import islice
+from itertools import islice, pairwise
 
 import pytest
 from hypothesis import given, settings
@@ -28,14 +28,13 @@ Files = dict[str, bytes]
 def packed(files: Files, form: str = "gnu", *, is_closed: bool = True) -> bytes:
     """An archive by Python's tarfile."""
     stream = io.BytesIO()
-    archive = tarfile.open(fileobj=stream, mode="w", format=FORMATS[form])
-    for name, content in files.items():
-        member = tarfile.TarInfo(name)
-        member.size = len(content)
-        archive.addfile(member, io.BytesIO(content))
-    if is_closed:
-        archive.close()
-    return stream.getvalue()
+    with tarfile.open(fileobj=stream, mode="w", format=FORMATS[form]) as archive:
+        for name, content in files.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
+        end = stream.tell()
+    return stream.getvalue() if is_closed else stream.getvalue()[:end]
 
 
 def oracle(data: bytes, **options: bool) -> list[tuple[bytes, int, int]]:
@@ -199,7 +198,7 @@ def test_any_archive_is_read_as_tarfile_reads_it_whole_and_in_portions(form, fil
     assert members(archive) == oracle(archive)
     cuts = sorted(data.draw(st.sets(st.sampled_from(starts(archive))))) if files else []
     bounds = [0, *cuts, len(archive)]
-    in_parts = [one for begin, end in zip(bounds, bounds[1:], strict=False) for one in walked(archive, begin, end)]
+    in_parts = [one for begin, end in pairwise(bounds) for one in walked(archive, begin, end)]
     assert in_parts == walked(archive)
 
 
@@ -209,7 +208,6 @@ MIXED = {"a.jpg": b"1" * 700, "d" * 120 + "/b.jpg": b"2" * 100, "c.jpg": b"3" * 
 @pytest.mark.parametrize("form", ["gnu", "pax"])
 def test_a_cut_anywhere_loses_the_member_it_hits_and_names_it(form: str) -> None:
     whole = packed(MIXED, form, is_closed=False)
-    whole = whole[: starts(whole)[-1] + 4096]
     expected = oracle(whole)
     begins = starts(whole)
     near = (begin + off for begin in begins for off in (-1, 0, 1, 511, 512, 513))
@@ -237,7 +235,7 @@ def test_a_header_that_was_wiped_hides_its_member_alone(form: str, make: Callabl
     whole = packed(files, form)
     expected, begins = oracle(whole), starts(whole)
     rng = random.Random(0)
-    for hit, (name, offset, size) in enumerate(expected):
+    for hit, (name, offset, _) in enumerate(expected):
         wiped = offset - BLOCK
         damaged = whole[:wiped] + make(rng) + whole[wiped + BLOCK :]
         found = walked(damaged)
