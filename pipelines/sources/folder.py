@@ -68,22 +68,20 @@ def read(portion: Portion, settings: SourceSettings, *, max_bytes: int) -> Itera
 
 def entries(root: str) -> Iterator[Entry | Break]:
     """Every file below a folder, sorted by name within each."""
-    return _walk(as_bytes(root), b"")
-
-
-def _walk(root: bytes, below: bytes) -> Iterator[Entry | Break]:
-    path = os.path.join(root, below) if below else root
-    try:
-        with os.scandir(path) as listing:
-            children = sorted(listing, key=lambda child: child.name)
-    except OSError as error:
-        yield Break(printable(path), 0, 0, f"the folder cannot be listed ({error.strerror})")
-        return
-    for child in children:
-        name = below + child.name
+    # A stack and no recursion: what was unpacked from an archive may be deeper than Python recurses.
+    waiting: list[tuple[bytes, os.DirEntry[bytes] | None]] = [(b"", None)]
+    while waiting:
+        name, child = waiting.pop()
         # A link to a folder may close a circle, so it is not followed; a link to a file is that file.
-        if child.is_dir(follow_symlinks=False):
-            yield from _walk(root, name + b"/")
+        if child is None or child.is_dir(follow_symlinks=False):
+            path = os.path.join(as_bytes(root), name)
+            try:
+                with os.scandir(path) as listing:
+                    children = sorted(listing, key=lambda child: child.name, reverse=True)
+            except OSError as error:
+                yield Break(printable(path), 0, 0, f"the folder cannot be listed ({error.strerror})")
+                continue
+            waiting += [(os.path.join(name, child.name), child) for child in children]
             continue
         with contextlib.suppress(FileNotFoundError):  # removed this moment: it was never there
             facts = _stat(child)

@@ -1,5 +1,6 @@
 """The files that a path names, here or in an object store; the only place that knows fsspec."""
 
+import functools
 import glob
 import itertools
 import os
@@ -94,8 +95,7 @@ def _find_local(pattern: str, suffixes: Sequence[str]) -> Iterator[Container]:
 
 
 def _find_remote(pattern: str, suffixes: Sequence[str]) -> Iterator[Container]:
-    scheme, _, rest = pattern.partition("://")
-    _, chained, outer = rest.partition("::")  # zip://inner::file:///outer.zip
+    scheme, _, outer = _split(pattern)
     try:
         filesystem, inner = _filesystem(pattern)
         if filesystem.isdir(inner):
@@ -105,22 +105,45 @@ def _find_remote(pattern: str, suffixes: Sequence[str]) -> Iterator[Container]:
         for name in sorted(names):
             fact = filesystem.info(name)
             mark = next((fact[key] for key in _MARKS if fact.get(key)), "")
-            yield Container(f"{scheme}://{name}{chained}{outer}", int(fact["size"] or 0), str(mark))
+            yield Container(f"{scheme}://{name}{outer}", int(fact["size"] or 0), str(mark))
     except OSError as error:
         raise UserError(f"source.path={pattern} cannot be listed ({error}); check the address and the rights") from None
 
 
-def _filesystem(path: str) -> tuple[Any, str]:
-    """The file system of a URI and the path inside it; fsspec keeps one connection per process."""
-    import fsspec.core
+def _split(uri: str) -> tuple[str, str, str]:
+    """Scheme, path, and the container around it: `zip`, `a.jpg`, `::/faces.zip`."""
+    scheme, _, rest = uri.partition("://")
+    path, chained, outer = rest.partition("::")
+    return scheme, path, chained + outer
 
+
+def _filesystem(uri: str) -> tuple[Any, str]:
+    """The file system of a URI and the path inside it; one per process, with its connections.
+
+    Raises:
+        UserError: fsspec does not know the scheme, or lacks the package for it.
+        OSError: the container around the path cannot be opened.
+    """
+    scheme, path, outer = _split(uri)
     try:
-        return cast("tuple[Any, str]", fsspec.core.url_to_fs(path))
+        if outer:
+            return _container(f"{scheme}://{outer}"), path
+        from fsspec.core import url_to_fs
+
+        return cast("tuple[Any, str]", url_to_fs(uri))
     except (ValueError, ImportError) as error:
         reason = str(error).partition("\n")[0]
-        raise UserError(f"{path} cannot be opened ({reason}); install the package that fsspec names") from None
+        raise UserError(f"{uri} cannot be opened ({reason}); install the package that fsspec names") from None
     except OSError:
         raise
     # Whatever the file system raises, such as BadZipFile.
     except Exception as error:
         raise OSError(f"{type(error).__name__}: {error}") from error
+
+
+@functools.lru_cache(maxsize=4)
+def _container(uri: str) -> Any:
+    """A zip and the like: fsspec keeps none, would read its directory each time, and close it under its readers."""
+    from fsspec.core import url_to_fs
+
+    return url_to_fs(uri)[0]

@@ -58,7 +58,8 @@ def test_celebas_list_is_understood(tmp_path: Path, write_images, read_rows) -> 
 def test_a_relative_list_and_an_absolute_path_are_found(
     root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, read_rows
 ) -> None:
-    (tmp_path / "list.csv").write_text(f"path,identity\nfaces/ann/1.jpg,a\n{root}/empty.jpg,b\nfaces/../faces/ann/1.jpg,c\n")
+    names = ("faces/ann/1.jpg,a", f"{root}/empty.jpg,b", "faces/../faces/ann/1.jpg,c")
+    (tmp_path / "list.csv").write_text("\n".join(["path,identity", *names]))
     monkeypatch.chdir(tmp_path)
     rows = read_rows(source("list.csv"))
     assert [(row.identity, row.data) for row in rows] == [("a", b"a" * 100), ("b", b""), ("c", b"a" * 100)]

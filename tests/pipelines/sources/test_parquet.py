@@ -135,9 +135,7 @@ def test_a_wrong_column_is_named_with_those_there_are(tmp_path: Path, values: di
 
 
 @pytest.mark.parametrize("cut", [0, 4, 100, -1, -8])
-def test_a_file_that_was_cut_is_one_broken_part_and_spoils_no_other(
-    tmp_path: Path, cut: int, look, read_rows
-) -> None:
+def test_a_file_that_was_cut_is_one_broken_part_and_spoils_no_other(tmp_path: Path, cut: int, look, read_rows) -> None:
     whole = write(tmp_path / "a.parquet", plain()).read_bytes()
     (tmp_path / "b.parquet").write_bytes(whole[:cut])
     (part,) = look(source(tmp_path))[1]
