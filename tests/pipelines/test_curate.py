@@ -11,10 +11,10 @@ import pytest
 from pyspark.sql import DataFrame, SparkSession
 
 from pipelines.curate import CurateSettings, decide, in_files
-from pipelines.ingest import ingest, list_chunks
+from pipelines.ingest import ingest, survey
 from pipelines.parquet import write_files
 from pipelines.pixels import PixelSettings
-from pipelines.records import DATASET, DECISIONS, IMAGE, RECORDS
+from pipelines.records import DATASET, DECISIONS, IMAGE
 from pipelines.shard import ShardSettings, place_rows, shard
 from pipelines.sources import SourceSettings
 from pipelines.split import SplitSettings
@@ -41,15 +41,15 @@ def source(tmp_path_factory: pytest.TempPathFactory, draw, to_jpeg, write_images
     return write_images(tmp_path_factory.mktemp("source") / "faces", files)
 
 
-def _records(spark: SparkSession, source: Path, out: Path, *, partitions: int) -> DataFrame:
-    chunks = list_chunks(spark, SourceSettings(kind="folder", path=source, chunk_images=5)).coalesce(partitions)
-    files = write_files(ingest(chunks, PixelSettings()), out, schema=RECORDS, rows_per_group=4)
+def _records(spark: SparkSession, source: Path, out: Path) -> DataFrame:
+    settings = SourceSettings(kind="folder", path=str(source), chunk_images=5)
+    files = ingest(spark, survey(spark, settings).chunks, out, source=settings, pixels=PixelSettings())
     return spark.read.parquet(*(str(out / file.path) for file in files))
 
 
 @pytest.fixture(scope="module")
 def records(spark: SparkSession, source: Path, tmp_path_factory: pytest.TempPathFactory) -> DataFrame:
-    return _records(spark, source, tmp_path_factory.mktemp("records"), partitions=3)
+    return _records(spark, source, tmp_path_factory.mktemp("records"))
 
 
 @pytest.fixture(scope="module")
@@ -107,13 +107,13 @@ def test_the_same_input_gives_the_same_bytes_for_any_partitioning(
 ) -> None:
     digests = []
     for partitions, name in ((1, "one"), (4, "four")):
-        records = _records(spark, source, tmp_path / name / "records", partitions=partitions)
+        records = _records(spark, source, tmp_path / name / "records")
         spark.conf.set("spark.sql.shuffle.partitions", str(1 + partitions))
         decided = decide(records.drop(IMAGE).repartition(partitions), SETTINGS, seed=5).decisions
         folder = tmp_path / name / "decisions"
         written = write_files(in_files(decided, num_rows=40), folder, schema=DECISIONS, rows_per_group=100)
         table = spark.read.parquet(str(folder / "rows"))
-        rows = shard(records, place_rows(table, ShardSettings(rows_per_file=7, rows_per_group=3), seed=5))
+        rows = shard(records.repartition(partitions), place_rows(table, ShardSettings(rows_per_file=7, rows_per_group=3), seed=5))
         shards = write_files(rows, tmp_path / name / "dataset", schema=DATASET, rows_per_group=3)
         digests.append([(file.path, file.sha256, file.rows) for file in (*written, *shards)])
     spark.conf.set("spark.sql.shuffle.partitions", "2")

@@ -1,4 +1,4 @@
-"""pipelines/sources/listing: what is told before the pass is what the pass finds, and another source has another mark."""
+"""pipelines/sources/listing: what is told before the pass is what the pass finds; another source has another mark."""
 
 import io
 import os
@@ -51,7 +51,6 @@ def test_a_small_source_is_counted_to_the_image(kind: str, made) -> None:
     assert (told.num_files, told.is_exact) == (4, True)
     if kind not in ("list", "parquet"):  # a list tells from the sizes of some, Parquet from what it stores beside them
         assert told.num_bytes == 157
-    assert describe(made(kind) if kind == "parquet" else made(kind)).num_files == 4
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -61,17 +60,20 @@ def test_the_digest_stays_while_the_source_does(kind: str, made) -> None:
 
 
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "folder"])
-@pytest.mark.parametrize("change", ["touch", "grow"])
-def test_the_digest_changes_with_the_file(kind: str, change: str, made) -> None:
+def test_the_digest_changes_with_the_time_of_the_file(kind: str, made) -> None:
     settings = made(kind)
-    before, path = describe(settings).digest, Path(settings.path)
-    times = path.stat()
-    if change == "touch":
-        os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns + 1))
-    else:
-        whole = path.read_bytes()
-        path.write_bytes(whole + whole[:0] + (b"faces/ann/1.jpg\n" if kind == "list" else b""))
-        os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns + 5))
+    before, times = describe(settings).digest, os.stat(settings.path)
+    os.utime(settings.path, ns=(times.st_atime_ns, times.st_mtime_ns + 1))
+    assert describe(settings).digest != before
+
+
+@pytest.mark.parametrize("kind", ["list", "tar", "webdataset"])
+def test_the_digest_changes_with_the_size_of_the_file(kind: str, made) -> None:
+    settings = made(kind)
+    before, times = describe(settings).digest, os.stat(settings.path)
+    with open(settings.path, "ab") as stream:
+        stream.write(b"\n" if kind == "list" else bytes(512))
+    os.utime(settings.path, ns=(times.st_atime_ns, times.st_mtime_ns))
     assert describe(settings).digest != before
 
 
