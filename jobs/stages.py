@@ -41,7 +41,7 @@ STAGES: tuple[Stage, ...] = (
         heeds=("ingest",),
         outside=describe_source,
     ),
-    Stage("curate", "decisions", ("ingest",), ("seed", "curate"), launcher="spark", job="jobs.curate"),
+    Stage("curate", "decisions", ("ingest",), ("seed", "curate"), launcher="spark", job="jobs.curate", version=2),
     Stage("shard", "dataset", ("ingest", "curate"), ("seed", "pixels", "shard"), launcher="spark", job="jobs.shard"),
     Stage(
         "train",

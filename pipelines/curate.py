@@ -71,8 +71,13 @@ def in_files(decisions: DataFrame, *, num_rows: int) -> DataFrame:
 
 
 def _mark_exact_copies(cleaned: DataFrame) -> DataFrame:
-    """Add `is_first`: of equal bytes, the row with the smallest source stands for the others."""
-    place = F.row_number().over(Window.partitionBy(IMAGE_ID).orderBy(SOURCE))
+    """Add `is_first`: of equal bytes, the row with the smallest identity and source stands for the others.
+
+    The source comes last, so that decisions do not depend on what a container calls its pictures; a row that was
+    rejected, which equal bytes are for the want of an identity alone, stands for none.
+    """
+    order = (F.col("reason").isNotNull(), F.col(IDENTITY), F.col(SOURCE))
+    place = F.row_number().over(Window.partitionBy(IMAGE_ID).orderBy(*order))
     copies = F.count(F.lit(1)).over(Window.partitionBy(IMAGE_ID))
     return cleaned.withColumn("is_first", place == 1).withColumn("num_copies", copies)
 

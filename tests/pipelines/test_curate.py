@@ -37,6 +37,7 @@ def source(tmp_path_factory: pytest.TempPathFactory, draw, to_jpeg, write_images
     files["p3/empty.jpg"] = b""
     files["p4/stolen.jpg"] = files["p5/0.jpg"]
     files["lonely/1.jpg"] = to_jpeg(draw(999))
+    files["a.jpg"] = files["p2/1.jpg"]  # of nobody, and in front of the one that it is a copy of
     files["p2/flat.jpg"] = to_jpeg(np.full((90, 90, 3), 128, dtype=np.uint8))
     return write_images(tmp_path_factory.mktemp("source") / "faces", files)
 
@@ -82,6 +83,8 @@ def test_every_planted_picture_gets_its_decision(decisions: dict[str, dict[str, 
         "p5/0.jpg": ("conflict", "two_identities"),
         "lonely/1.jpg": ("rejected", "few_images"),
         "p2/flat.jpg": ("rejected", "flat"),
+        "a.jpg": ("rejected", "no_identity"),
+        "p2/1.jpg": ("kept", None),
     }
     group = ["p0/0.jpg", "p0/copy.jpg", "p0/again.jpg", "p0/mirror.jpg"]
     keepers = [name for name in group if outcome[name][0] == "kept"]
@@ -113,7 +116,9 @@ def test_the_same_input_gives_the_same_bytes_for_any_partitioning(
         folder = tmp_path / name / "decisions"
         written = write_files(in_files(decided, num_rows=40), folder, schema=DECISIONS, rows_per_group=100)
         table = spark.read.parquet(str(folder / "rows"))
-        rows = shard(records.repartition(partitions), place_rows(table, ShardSettings(rows_per_file=7, rows_per_group=3), seed=5))
+        rows = shard(
+            records.repartition(partitions), place_rows(table, ShardSettings(rows_per_file=7, rows_per_group=3), seed=5)
+        )
         shards = write_files(rows, tmp_path / name / "dataset", schema=DATASET, rows_per_group=3)
         digests.append([(file.path, file.sha256, file.rows) for file in (*written, *shards)])
     spark.conf.set("spark.sql.shuffle.partitions", "2")
