@@ -59,6 +59,8 @@ class Survey:
 
         A container without a byte counts as one of average size: as much is missing.
         """
+        if not self.chunks and self.breaks:
+            return 1.0
         listed = sum(container.num_bytes for container in self.containers)
         empty = sum(container.num_bytes == 0 for container in self.containers) if listed else 0
         average = listed / max(1, len(self.containers) - empty)
