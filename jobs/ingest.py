@@ -16,9 +16,9 @@ from pipelines.manifest import File, clear, code_version
 from pipelines.parquet import remove_unlisted
 from pipelines.records import DECODE_OK
 from pipelines.settings import UserError
-from pipelines.sources import UNREADABLE, Break
+from pipelines.sources import INSIDE, UNREADABLE, Break
 
-_MARKER = ".code"  # the code that made what an interrupted attempt left
+_MARKER = ".attempt"  # which code made what an interrupted attempt left, and of what
 _MAX_NAMED = 100
 
 
@@ -28,16 +28,17 @@ def ingest_source(context: JobContext) -> None:
     faces = build_detector(settings.faces)
     if faces is not None:
         faces.load()
-    _resume_or_clear(context)
     with spark_session(context) as spark:
         found = survey(spark, settings.source)
         _log(context, found.breaks)
         _refuse_if_broken(context, found, found.breaks, num_unreadable=0)
+        if not found.chunks:
+            raise UserError(f"source.path={settings.source.path} holds no image any more; name a source with images")
+        _resume_or_clear(context, found)
         files = ingest(spark, found.chunks, context.folder, source=settings.source, pixels=settings.pixels, faces=faces)
-        remove_unlisted(context.folder, files)
         written = _read(spark, context, files)
         outcomes = {row["decode"]: row["count"] for row in written.groupBy("decode").count().collect()}
-        unreadable = _unreadable_parts(written) if UNREADABLE in outcomes else []
+        unreadable = _unreadable_parts(written, settings.source.path) if UNREADABLE in outcomes else []
     _log(context, unreadable)
     breaks = [*found.breaks, *unreadable]
     num_rows = sum(file.rows for file in files)
@@ -53,27 +54,28 @@ def ingest_source(context: JobContext) -> None:
     if breaks:
         counts |= {"broken_parts": len(breaks), "broken_bytes": sum(part.num_bytes for part in breaks)}
     facts = {"broken": [asdict(part) for part in breaks[:_MAX_NAMED]], "notes": _notes(breaks)}
+    remove_unlisted(context.folder, files)
     context.finish(counts=counts, files=files, facts=facts)
     broken = f", {len(breaks):,} broken parts of the source" if breaks else ""
     context.progress(1, 1, f"{num_rows:,} images, {num_rows - outcomes[DECODE_OK]:,} undecodable{broken}")
 
 
-def _resume_or_clear(context: JobContext) -> None:
-    """Keep what an interrupted attempt of the same code has finished; by the folder's name its settings were these."""
-    version = code_version(PROJECT / "pipelines")
+def _resume_or_clear(context: JobContext, found: Survey) -> None:
+    """Keep what an attempt of the same code finished of the same chunks; by the folder's name its settings match."""
+    attempt = f"{code_version(PROJECT / 'pipelines')} {found.digest}"
     marker = context.folder / _MARKER
-    if not marker.is_file() or marker.read_text() != version:
+    if not marker.is_file() or marker.read_text() != attempt:
         clear(context.folder)
-        marker.write_text(version)
+        marker.write_text(attempt)
 
 
 def _read(spark: SparkSession, context: JobContext, files: Sequence[File]) -> DataFrame:
     return spark.read.parquet(*(str(context.folder / file.path) for file in files))
 
 
-def _unreadable_parts(records: DataFrame) -> list[Break]:
-    """Where listed images could not be read, by container."""
-    container = F.substring_index("source", "!/", 1)
+def _unreadable_parts(records: DataFrame, path: str) -> list[Break]:
+    """Where listed images could not be read, by container; loose files are one."""
+    container = F.when(F.col("source").contains(INSIDE), F.substring_index("source", INSIDE, 1)).otherwise(path)
     rows = (
         records.where(F.col("decode") == UNREADABLE)
         .groupBy(container.alias("container"))
@@ -96,9 +98,10 @@ def _log(context: JobContext, breaks: Sequence[Break]) -> None:
 def _refuse_if_broken(context: JobContext, found: Survey, breaks: Sequence[Break], *, num_unreadable: int) -> None:
     fraction, most = found.broken_fraction(num_unreadable=num_unreadable), context.settings.ingest.max_broken_fraction
     if fraction > most:
+        enough = min(1.0, fraction + 0.01)
         raise UserError(
             f"source.path={context.settings.source.path}: {fraction:.1%} of it is broken, the first part: {breaks[0]}; "
-            f"mend or remove it, or allow it by ingest.max_broken_fraction={fraction + 0.01:.2f} (now {most:g})"
+            f"mend or remove it, or allow it by ingest.max_broken_fraction={enough:.2f} (now {most:g})"
         )
 
 
@@ -112,7 +115,7 @@ def _refuse_if_useless(context: JobContext, outcomes: dict[str, int]) -> None:
 
 
 def _notes(breaks: Sequence[Break]) -> list[str]:
-    more = [f"and {len(breaks) - 3:,} more broken parts; the report lists them"] if len(breaks) > 3 else []
+    more = [f"and {len(breaks) - 3:,} more broken parts; the log of ingest lists them"] if len(breaks) > 3 else []
     return [*map(str, breaks[:3]), *more]
 
 

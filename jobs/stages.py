@@ -24,6 +24,7 @@ class Stage:
     launcher: Literal["spark", "ranks", "local"]
     job: str  # module
     version: int = 1  # to be raised when the same settings give another artefact
+    heeds: tuple[str, ...] = ()  # sections that may stop it and never change what it makes
     spares: tuple[str, ...] = ()  # "section.field" of those that change the time and never the result
     outside: Callable[[RunSettings], SourceListing | None] | None = None  # data outside the store that it reads
 
@@ -37,6 +38,7 @@ STAGES: tuple[Stage, ...] = (
         launcher="spark",
         job="jobs.ingest",
         version=2,
+        heeds=("ingest",),
         outside=describe_source,
     ),
     Stage("pairs", "pairs", ("ingest",), ("dedup",), launcher="spark", job="jobs.pairs"),

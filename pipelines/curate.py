@@ -6,7 +6,7 @@ and to identities is told by small tables, and every row of the records is moved
 
 import pyarrow as pa
 from pydantic import Field
-from pyspark.sql import DataFrame
+from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 
 from pipelines.clean import CleanSettings, clean
@@ -143,11 +143,18 @@ def _groups(rows: DataFrame, alike: DataFrame) -> DataFrame:
 
 
 def _first_copies(rows: DataFrame) -> DataFrame:
-    """Of equal bytes, the row with the smallest source of those that are fit: image_id, first_source."""
+    """Of equal bytes, which row stands for the others: image_id, first_source, has_twins.
+
+    That with the smallest identity and source of those that are fit: the source comes last, so that decisions do not
+    depend on what a container calls its pictures. Twins are equal bytes under one source, such as a tar's member that
+    was added twice.
+    """
     repeated = _small(rows.groupBy(IMAGE_ID).count().where(F.col("count") > 1).select(IMAGE_ID))
-    first = F.min(F.struct(F.col(REASON).isNotNull(), F.col(SOURCE)))
-    copies = rows.join(repeated, on=IMAGE_ID, how="left_semi").groupBy(IMAGE_ID).agg(first.alias("first"))
-    return copies.select(IMAGE_ID, F.col(f"first.{SOURCE}").alias("first_source"))
+    first = F.min(F.struct(F.col(REASON).isNotNull(), F.col(IDENTITY), F.col(SOURCE)))
+    has_twins = F.count(F.lit(1)) > F.countDistinct(SOURCE)
+    copies = rows.join(repeated, on=IMAGE_ID, how="left_semi").groupBy(IMAGE_ID)
+    found = copies.agg(first.alias("first"), has_twins.alias("has_twins"))
+    return found.select(IMAGE_ID, F.col(f"first.{SOURCE}").alias("first_source"), "has_twins")
 
 
 def _join_groups(rows: DataFrame, groups: DataFrame, *, how: str) -> DataFrame:
@@ -180,7 +187,22 @@ def _mark(rows: DataFrame, groups: DataFrame) -> DataFrame:
         .when(F.col(STATUS) == DUPLICATE, copy)
         .otherwise(F.col(REASON))
     )
-    return _join_groups(rows, groups, how="left").withColumn(STATUS, status).withColumn(REASON, reason)
+    joined = _join_groups(rows, groups, how="left")
+    return _part_twins(joined, groups).withColumn(STATUS, status).withColumn(REASON, reason)
+
+
+def _part_twins(joined: DataFrame, groups: DataFrame) -> DataFrame:
+    """Let one of equal rows stand for the others; a pass of its own, and only where there are such rows."""
+    if groups.where("has_twins").isEmpty():
+        return joined
+    is_later = F.row_number().over(Window.partitionBy(IMAGE_ID, SOURCE).orderBy(IDENTITY)) > 1
+    is_twin = F.col("is_first") & F.col(REASON).isNull() & F.col("_is_later")
+    return (
+        joined.withColumn("_is_later", is_later)
+        .withColumn("is_first", F.col("is_first") & ~is_twin)
+        .withColumn(DISTANCE, F.when(is_twin, F.coalesce(DISTANCE, F.lit(0))).otherwise(F.col(DISTANCE)))
+        .withColumn(KEEPER_ID, F.when(is_twin, F.coalesce(KEEPER_ID, F.col(IMAGE_ID))).otherwise(F.col(KEEPER_ID)))
+    )
 
 
 def _label(marked: DataFrame, settings: CurateSettings, seed: int) -> DataFrame:

@@ -4,11 +4,13 @@ The pictures' bytes stay in the process that read them, up to the Parquet file: 
 is a few lines, since moving every picture through the JVM and back would cost a good part of decoding it.
 """
 
+import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 from pyspark.sql import SparkSession
 
 from pipelines import sources
@@ -19,6 +21,7 @@ from pipelines.parquet import FILE, describe_parquet, write_runs
 from pipelines.pixels import PixelSettings
 from pipelines.records import IMAGE, RECORDS, ROWS
 from pipelines.sources import Break, Chunk, Container, Portion, RawImage, SourceSettings
+from pipelines.sources.naming import naming
 
 # A task holds at most about this much of raw bytes, however large its chunk is.
 _BATCH_BYTES = 8 << 20
@@ -43,11 +46,21 @@ class Survey:
     def num_images(self) -> int:
         return sum(chunk.num_images for chunk in self.chunks)
 
+    @property
+    def digest(self) -> str:
+        """16 hex digits that change when a chunk would give other records, as far as a look through can tell."""
+        digest = hashlib.sha256()
+        for part in (*self.containers, *self.chunks):
+            digest.update(repr(part).encode("utf-8", "backslashreplace"))
+        return digest.hexdigest()[:16]
+
     def broken_fraction(self, *, num_unreadable: int = 0) -> float:
         """The share of the source in which no image was found, by bytes, or none could be read, by images.
 
         A container without a byte counts as one of average size: as much is missing.
         """
+        if not self.chunks and self.breaks:
+            return 1.0
         listed = sum(container.num_bytes for container in self.containers)
         empty = sum(container.num_bytes == 0 for container in self.containers) if listed else 0
         average = listed / max(1, len(self.containers) - empty)
@@ -61,8 +74,9 @@ def survey(spark: SparkSession, settings: SourceSettings) -> Survey:
     """Look through every container, by the executors, and cut the source into chunks.
 
     Raises:
-        UserError: there is nothing at source.path.
+        UserError: there is nothing at source.path, or a mistake in source.identity_list.
     """
+    naming(settings)  # reads the list of identities, so that a mistake in it is told here and not by every task
     containers = list(sources.containers(settings))
 
     def scan(container: Container) -> list[Portion | Break]:
@@ -135,9 +149,12 @@ def _finished(folder: Path, chunk: Chunk) -> File | None:
         return None
     try:
         file = describe_parquet(folder, path)
+        faults = pq.read_table(path, columns=["decode"]).column("decode")
     except (OSError, pa.ArrowException):  # a machine that lost its power can leave such
         return None
-    return file if file.rows == chunk.num_images else None
+    # What could not be read then may be in reach again.
+    is_whole = file.rows == chunk.num_images and sources.UNREADABLE not in faults.unique().to_pylist()
+    return file if is_whole else None
 
 
 def _name(chunk: Chunk) -> str:

@@ -93,13 +93,13 @@ def shard(records: DataFrame, placed: DataFrame, align: Align | None = None) -> 
         joined = _aligned(joined, align)
     num_files = placed.select(FILE).distinct().count()
     in_order = joined.repartition(num_files, FILE).sortWithinPartitions(FILE, "place")
-    return in_order.select(IMAGE_ID, LABEL, IMAGE, FILE).mapInArrow(_add_digests, _SHARD_ROWS)
+    return in_order.select(IMAGE_ID, LABEL, IMAGE, FILE, "place").mapInArrow(_add_digests, _SHARD_ROWS)
 
 
 def count_alignment(records: DataFrame, placed: DataFrame) -> dict[str, int]:
     """How many pictures will be aligned by what: landmarks, box, or centre where no face is known."""
     by = F.when(F.col(FACE_LANDMARKS).isNotNull(), "landmarks").when(F.col(FACE_BOX).isNotNull(), "box")
-    known = records.select(IMAGE_ID, SOURCE, F.coalesce(by, F.lit("centre")).alias("by"))
+    known = records.select(IMAGE_ID, SOURCE, F.coalesce(by, F.lit("centre")).alias("by")).distinct()
     counts = placed.select(IMAGE_ID, SOURCE).join(known, on=[IMAGE_ID, SOURCE], how="inner").groupBy("by").count()
     found = {row["by"]: row["count"] for row in counts.collect()}
     return {by: found.get(by, 0) for by in ("landmarks", "box", "centre")}
@@ -118,8 +118,18 @@ def _aligned(joined: DataFrame, align: Align) -> DataFrame:
 
 
 def _add_digests(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    for batch in batches:
+    for batch in _each_place_once(batches):
         digests = [zlib.crc32(image.as_buffer()) for image in batch.column(IMAGE)]
         columns = {name: batch.column(name) for name in (IMAGE_ID, LABEL, IMAGE, FILE)}
         columns[DIGEST] = pa.array(digests, pa.int64())
         yield pa.RecordBatch.from_pydict({name: columns[name] for name in [*DATASET.names, FILE]})
+
+
+def _each_place_once(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """An archive or a list may hold a picture twice under one name: two records, of equal bytes, answer to one key."""
+    before = None
+    for batch in batches:
+        keys = list(zip(batch.column(FILE).to_pylist(), batch.column("place").to_pylist(), strict=True))
+        is_new = [key != last for last, key in zip([before, *keys], keys, strict=False)]
+        before = keys[-1] if keys else before
+        yield batch if all(is_new) else batch.filter(pa.array(is_new))

@@ -17,6 +17,7 @@ from pipelines.sources.listing import describe as _describe
 from pipelines.sources.settings import IngestSettings, SourceSettings
 
 __all__ = [
+    "INSIDE",
     "UNREADABLE",
     "Break",
     "Chunk",

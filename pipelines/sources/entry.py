@@ -4,7 +4,7 @@ import hashlib
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import BinaryIO, Protocol
+from typing import Protocol
 
 from pipelines.faults import TOO_MANY_BYTES
 from pipelines.sources.settings import SourceSettings
@@ -50,7 +50,8 @@ class Break:
     reason: str
 
     def __str__(self) -> str:
-        return f"{self.container} is broken at byte {self.offset:,}: {self.reason}"
+        where = f" is broken from byte {self.offset:,} for {self.num_bytes:,} bytes" if self.num_bytes else ""
+        return f"{self.container}{where}: {self.reason}"
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,13 @@ class RawImage:
     data: bytes  # empty where there is a fault
     num_bytes: int
     fault: str | None = None  # why the bytes are not here
+
+
+class Readable(Protocol):
+    """A stream, as far as reading an image needs one."""
+
+    def read(self, num_bytes: int, /) -> bytes:
+        """The next bytes; fewer only at the end."""
 
 
 class Kind(Protocol):
@@ -82,7 +90,7 @@ class Kind(Protocol):
         """
 
 
-def take(stream: BinaryIO, num_bytes: int, *, source: str, identity: str | None, max_bytes: int) -> RawImage:
+def take(stream: Readable, num_bytes: int, *, source: str, identity: str | None, max_bytes: int) -> RawImage:
     """Read one image at the stream's position; one above `max_bytes` is digested in pieces and never held."""
     if num_bytes > max_bytes:
         return _digest_only(stream, num_bytes, source, identity)
@@ -108,7 +116,7 @@ def lost(source: str, identity: str | None) -> RawImage:
     return RawImage(source, identity, hashlib.sha256().hexdigest(), b"", 0, UNREADABLE)
 
 
-def _digest_only(stream: BinaryIO, num_bytes: int, source: str, identity: str | None) -> RawImage:
+def _digest_only(stream: Readable, num_bytes: int, source: str, identity: str | None) -> RawImage:
     digest, missing = hashlib.sha256(), num_bytes
     try:
         while missing and (piece := stream.read(min(_PIECE_BYTES, missing))):
@@ -116,20 +124,28 @@ def _digest_only(stream: BinaryIO, num_bytes: int, source: str, identity: str | 
             missing -= len(piece)
     except OSError:
         return lost(source, identity)
+    if missing:
+        return lost(source, identity)
     return RawImage(source, identity, digest.hexdigest(), b"", num_bytes, TOO_MANY_BYTES)
 
 
-class PortionCutter:
-    """Gathers images into portions of bounded size."""
+def is_full(num_images: int, num_bytes: int, settings: SourceSettings) -> bool:
+    """Whether so many neighbouring images are a portion; it is never wanted to be more than a chunk."""
+    most_images, most_bytes = min(PORTION_IMAGES, settings.chunk_images), min(PORTION_BYTES, settings.chunk_bytes)
+    return num_images >= most_images or num_bytes >= most_bytes
 
-    def __init__(self, container: str, start: int) -> None:
+
+class PortionCutter:
+    """Gathers the images of a container into portions of bounded size."""
+
+    def __init__(self, container: str, settings: SourceSettings) -> None:
         self._container = container
-        self._start = start
-        self._images = self._bytes = 0
+        self._settings = settings
+        self._start = self._images = self._bytes = 0
 
     @property
     def is_full(self) -> bool:
-        return self._images >= PORTION_IMAGES or self._bytes >= PORTION_BYTES
+        return is_full(self._images, self._bytes, self._settings)
 
     def add(self, num_bytes: int) -> None:
         self._images += 1
@@ -145,6 +161,14 @@ class PortionCutter:
 def printable(name: bytes) -> str:
     """A name as text that Arrow and JSON can hold; bytes that are not UTF-8 become escapes."""
     return name.decode("utf-8", "backslashreplace")
+
+
+def text(told: str) -> str:
+    """Text that Arrow can hold, of text in which bytes that are not UTF-8 became surrogates."""
+    try:
+        return printable(told.encode("utf-8", "surrogateescape"))
+    except UnicodeEncodeError:  # half a pair, as JSON can name it
+        return printable(told.encode("utf-8", "backslashreplace"))
 
 
 def as_bytes(name: str) -> bytes:

@@ -2,19 +2,19 @@
 
 import contextlib
 import os
+import stat
 import zlib
 from collections.abc import Iterator
 from pathlib import PurePosixPath
 
 from pipelines.settings import UserError
 from pipelines.sources.entry import (
-    PORTION_BYTES,
-    PORTION_IMAGES,
     Break,
     Container,
     Portion,
     RawImage,
     as_bytes,
+    is_full,
     lost,
     printable,
     take,
@@ -44,7 +44,7 @@ def scan(container: Container, settings: SourceSettings) -> Iterator[Portion | B
             continue
         names.append(entry[0])
         num_bytes += entry[1].st_size
-        if len(names) >= PORTION_IMAGES or num_bytes >= PORTION_BYTES:
+        if is_full(len(names), num_bytes, settings):
             yield _portion(container.path, names, num_bytes)
             names, num_bytes = [], 0
     if names:
@@ -67,26 +67,34 @@ def read(portion: Portion, settings: SourceSettings, *, max_bytes: int) -> Itera
 
 
 def entries(root: str) -> Iterator[Entry | Break]:
-    """Every file below a folder, in the byte order of its path."""
-    return _walk(as_bytes(root), b"")
-
-
-def _walk(root: bytes, below: bytes) -> Iterator[Entry | Break]:
-    path = os.path.join(root, below) if below else root
-    try:
-        with os.scandir(path) as listing:
-            children = sorted(listing, key=lambda child: child.name)
-    except OSError as error:
-        yield Break(printable(path), 0, 0, f"the folder cannot be listed ({error.strerror})")
-        return
-    for child in children:
-        name = below + child.name
+    """Every file below a folder, sorted by name within each."""
+    # A stack and no recursion: what was unpacked from an archive may be deeper than Python recurses.
+    waiting: list[tuple[bytes, os.DirEntry[bytes] | None]] = [(b"", None)]
+    while waiting:
+        name, child = waiting.pop()
         # A link to a folder may close a circle, so it is not followed; a link to a file is that file.
-        if child.is_dir(follow_symlinks=False):
-            yield from _walk(root, name + b"/")
-        elif child.is_file():
-            with contextlib.suppress(FileNotFoundError):  # removed this moment: it was never there
-                yield name, child.stat()
+        if child is None or child.is_dir(follow_symlinks=False):
+            path = os.path.join(as_bytes(root), name)
+            try:
+                with os.scandir(path) as listing:
+                    children = sorted(listing, key=lambda child: child.name, reverse=True)
+            except OSError as error:
+                yield Break(printable(path), 0, 0, f"the folder cannot be listed ({error.strerror})")
+                continue
+            waiting += [(os.path.join(name, child.name), child) for child in children]
+            continue
+        with contextlib.suppress(FileNotFoundError):  # removed this moment: it was never there
+            facts = _stat(child)
+            if stat.S_ISREG(facts.st_mode) or stat.S_ISLNK(facts.st_mode):
+                yield name, facts
+
+
+def _stat(child: os.DirEntry[bytes]) -> os.stat_result:
+    """Of the file that a link leads to; of the link itself where that is out of reach: listed, and unreadable."""
+    try:
+        return child.stat()
+    except OSError:
+        return child.stat(follow_symlinks=False)
 
 
 def _portion(container: str, names: list[bytes], num_bytes: int) -> Portion:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pipelines.settings import UserError
 from pipelines.sources import storage
-from pipelines.sources.entry import PORTION_IMAGES, Break, Container, Portion, RawImage, as_bytes, lost, take
+from pipelines.sources.entry import PORTION_IMAGES, Break, Container, Portion, RawImage, as_bytes, lost, take, text
 from pipelines.sources.naming import naming, read_list
 from pipelines.sources.settings import SourceSettings
 
@@ -26,11 +26,11 @@ def containers(settings: SourceSettings) -> Iterator[Container]:
 
 def scan(container: Container, settings: SourceSettings) -> Iterator[Portion | Break]:
     """Cut the list into portions; the files themselves are not asked for one by one."""
-    lines = entries(container.path, settings)
+    lines = read_list(Path(container.path), identity_column=settings.identity_column)
     position = 0
     average: int | None = None
-    while batch := list(itertools.islice(lines, PORTION_IMAGES)):
-        average = _average_bytes(batch) if average is None else average
+    while batch := list(itertools.islice(lines, min(PORTION_IMAGES, settings.chunk_images))):
+        average = _average_bytes(container, batch) if average is None else average
         listed = zlib.compress(json.dumps(batch).encode(), 1)
         yield Portion(container.path, position, position + len(batch), len(batch), average * len(batch), listed)
         position += len(batch)
@@ -39,27 +39,26 @@ def scan(container: Container, settings: SourceSettings) -> Iterator[Portion | B
 def read(portion: Portion, settings: SourceSettings, *, max_bytes: int) -> Iterator[RawImage]:
     """The pictures of one portion."""
     by_name = naming(settings) if settings.identity_pattern or settings.identity_list else None
-    for path, told in json.loads(zlib.decompress(portion.listed)):
-        identity = by_name(as_bytes(path)) if by_name else told
+    for name, told in json.loads(zlib.decompress(portion.listed)):
+        path, identity = _path(portion.container, name), by_name(as_bytes(name)) if by_name else told
         try:
             with storage.open_binary(path) as stream:
-                yield take(stream, storage.size_of(path), source=path, identity=identity, max_bytes=max_bytes)
-        except OSError:
-            yield lost(path, identity)
+                yield take(stream, storage.size_of(path), source=text(path), identity=identity, max_bytes=max_bytes)
+        # The file systems of fsspec raise what they like, such as BadZipFile.
+        except Exception:
+            yield lost(text(path), identity)
 
 
-def entries(path: str, settings: SourceSettings) -> Iterator[tuple[str, str | None]]:
-    """Where each picture lies, and its identity."""
-    folder = Path(path).parent
-    for name, identity in read_list(Path(path), identity_column=settings.identity_column):
-        yield (name if storage.is_remote(name) else str(folder / name)), identity
+def _path(container: str, name: str) -> str:
+    """Where a picture lies that a list names so."""
+    return name if storage.is_remote(name) else str(Path(container).parent / name)
 
 
-def _average_bytes(batch: list[tuple[str, str | None]]) -> int:
+def _average_bytes(container: Container, batch: list[tuple[str, str | None]]) -> int:
     sizes = []
-    for path, _ in batch[:_MEASURED]:
+    for name, _ in batch[:_MEASURED]:
         try:
-            sizes.append(storage.size_of(path))
+            sizes.append(storage.size_of(_path(container.path, name)))
         except OSError:
             continue
     return sum(sizes) // max(1, len(sizes))

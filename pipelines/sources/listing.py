@@ -2,7 +2,8 @@
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 from pipelines.settings import UserError
 from pipelines.sources import folder
@@ -32,11 +33,23 @@ def describe(kind: Kind, settings: SourceSettings) -> SourceListing:
     """
     found = list(kind.containers(settings))
     listing = _describe_folder(found[0]) if settings.kind == "folder" else _describe_containers(kind, found, settings)
+    if settings.identity_list is not None:
+        listing = replace(listing, digest=_with_names(listing.digest, settings.identity_list))
     if listing.num_files == 0:
         parts = (part for one in found for part in kind.scan(one, settings))
         broken = next((f": {part}" for part in parts if isinstance(part, Break)), "")
         raise UserError(f"source.path={settings.path} holds no image{broken}; name a {settings.kind} with images in it")
     return listing
+
+
+def _with_names(digest: str, path: Path) -> str:
+    try:
+        stat = path.stat()
+    except OSError as error:
+        raise UserError(
+            f"source.identity_list={path} cannot be read ({error.strerror}); name a list of pictures"
+        ) from None
+    return hashlib.sha256(f"{digest}\0{stat.st_size}\0{stat.st_mtime_ns}".encode()).hexdigest()
 
 
 def _describe_folder(container: Container) -> SourceListing:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
 from pipelines.settings import UserError
-from pipelines.sources.entry import printable
+from pipelines.sources.entry import as_bytes, printable, text
 from pipelines.sources.settings import SourceSettings
 
 _NAME_COLUMNS = ("path", "file", "filename", "file_name", "image", "name", "source")
@@ -23,11 +23,12 @@ def naming(settings: SourceSettings) -> Callable[[bytes], str | None]:
         UserError: the list cannot be read.
     """
     if settings.identity_list is not None:
-        listed = dict(read_list(settings.identity_list, identity_column=settings.identity_column))
-        return lambda name: listed.get(printable(name))
+        told = read_list(settings.identity_list, identity_column=settings.identity_column)
+        listed = {_bare(as_bytes(name)): identity for name, identity in told}
+        return lambda name: listed.get(_bare(name))
     if settings.identity_pattern is not None:
         pattern = re.compile(settings.identity_pattern)
-        return lambda name: _first_group(pattern, printable(name))
+        return lambda name: _first_group(pattern, printable(_bare(name)))
     return _folder_of
 
 
@@ -38,18 +39,22 @@ def read_list(path: Path, *, identity_column: str | None = None) -> Iterator[tup
         UserError: the file cannot be read, or a line of it makes no sense; with the line's number.
     """
     try:
-        with path.open(encoding="utf-8", errors="surrogateescape", newline="") as stream:
+        # Excel writes a mark at the start, which would be a part of the first name.
+        with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as stream:
             readers = {".csv": _from_csv, ".tsv": _from_csv, ".jsonl": _from_json, ".ndjson": _from_json}
             reader = readers.get(path.suffix.lower(), _from_lines)
-            yield from reader(stream, path, identity_column)
+            for name, identity in reader(stream, path, identity_column):
+                yield name, text(identity) if identity else None
     except OSError as error:
         raise UserError(f"{path} cannot be read ({error.strerror}); name a list of pictures") from None
+    except csv.Error as error:
+        raise UserError(f"{path} is no table ({error}); mend it, or name a list of pictures") from None
 
 
 def _from_csv(lines: Iterator[str], path: Path, identity_column: str | None) -> Iterator[tuple[str, str | None]]:
     rows = csv.DictReader(lines, delimiter="\t" if path.suffix.lower() == ".tsv" else ",")
     columns = rows.fieldnames or []
-    name = _column(columns, _NAME_COLUMNS, path)
+    name = _column(columns, _NAME_COLUMNS, str(path))
     identity = identity_column or next((column for column in _IDENTITY_COLUMNS if column in columns), None)
     if identity is not None and identity not in columns:
         raise UserError(f"{path} has no column {identity}, only {', '.join(columns)}; set source.identity_column")
@@ -65,12 +70,14 @@ def _from_json(lines: Iterator[str], path: Path, identity_column: str | None) ->
             continue
         try:
             row = json.loads(line)
-            name = row[_column(list(row), _NAME_COLUMNS, path)]
-        except (ValueError, TypeError):
+            name = row[_column(list(row), _NAME_COLUMNS, f"{path}, line {number},")]
+            if not as_bytes(name):
+                raise ValueError(name)
+        except (ValueError, TypeError, RecursionError):
             raise UserError(f"{path}, line {number}: no JSON object with a picture's name; mend the line") from None
         key = identity_column or next((column for column in _IDENTITY_COLUMNS if column in row), None)
         value = row.get(key) if key else None
-        yield str(name), None if value is None else str(value)
+        yield name, None if value is None else str(value)
 
 
 def _from_lines(lines: Iterator[str], path: Path, identity_column: str | None) -> Iterator[tuple[str, str | None]]:
@@ -85,11 +92,16 @@ def _from_lines(lines: Iterator[str], path: Path, identity_column: str | None) -
             yield name.strip(), identity.strip() or None
 
 
-def _column(columns: Sequence[str], known: tuple[str, ...], path: Path) -> str:
+def _column(columns: Sequence[str], known: tuple[str, ...], place: str) -> str:
     for column in known:
         if column in columns:
             return column
-    raise UserError(f"{path} has the columns {', '.join(columns) or 'none'}; call that of the picture's name `path`")
+    raise UserError(f"{place} has the columns {', '.join(columns) or 'none'}; call that of the picture's name `path`")
+
+
+def _bare(name: bytes) -> bytes:
+    """Archives that were made inside the folder begin every name with it."""
+    return name.removeprefix(b"./")
 
 
 def _first_group(pattern: re.Pattern[str], name: str) -> str | None:

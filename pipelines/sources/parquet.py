@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipelines.sources import storage
-from pipelines.sources.entry import INSIDE, Break, Container, Portion, RawImage, held, lost
+from pipelines.sources.entry import INSIDE, Break, Container, Portion, RawImage, held, lost, printable
 from pipelines.sources.settings import SourceSettings
 
 SUFFIXES = (".parquet",)
@@ -44,17 +44,19 @@ def read(portion: Portion, settings: SourceSettings, *, max_bytes: int) -> Itera
     Raises:
         OSError: it is damaged; the rows before that were yielded.
     """
-    with storage.open_binary(portion.container) as stream, pq.ParquetFile(stream) as file:
-        first = sum(file.metadata.row_group(group).num_rows for group in range(portion.start))
-        try:
+    try:
+        with storage.open_binary(portion.container) as stream, pq.ParquetFile(stream) as file:
+            if file.num_row_groups < portion.stop or _unusable(file.schema_arrow, settings):
+                raise OSError("it is another file than was looked through")
+            first = sum(file.metadata.row_group(group).num_rows for group in range(portion.start))
             for row, (data, identity) in enumerate(_rows(file, portion, settings), first):
                 source = f"{portion.container}{INSIDE}{row}"
                 if data is None:
                     yield lost(source, identity)
                 else:
                     yield held(data, source=source, identity=identity, max_bytes=max_bytes)
-        except pa.ArrowException as error:
-            raise OSError(str(error)) from error
+    except pa.ArrowException as error:
+        raise OSError(str(error)) from error
 
 
 def _rows(
@@ -68,8 +70,18 @@ def _rows(
         images = batch.column(settings.image_column)
         if pa.types.is_struct(images.type):
             images = images.field("bytes")
-        identities = [None] * len(batch) if identity is None else map(to_text, batch.column(identity).to_pylist())
+        identities = [None] * len(batch) if identity is None else map(to_text, _values(batch.column(identity)))
         yield from zip(images.to_pylist(), identities, strict=True)
+
+
+def _values(column: pa.Array) -> list[Any]:
+    """Text as its bytes: that of a damaged page need not be UTF-8."""
+    if pa.types.is_dictionary(column.type):
+        column = column.dictionary_decode()
+    if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
+        column = column.cast(pa.large_binary())
+    values: list[Any] = column.to_pylist()
+    return values
 
 
 def _unusable(schema: pa.Schema, settings: SourceSettings) -> str | None:
@@ -106,7 +118,7 @@ def _to_text(schema: pa.Schema, column: str | None) -> Callable[[Any], str | Non
             return None
         if isinstance(names, list) and isinstance(value, int) and 0 <= value < len(names):
             return str(names[value])
-        return str(value)
+        return printable(value) if isinstance(value, bytes) else str(value)
 
     return to_text
 

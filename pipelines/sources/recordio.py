@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipelines.sources import storage
-from pipelines.sources.entry import INSIDE, Break, Container, Portion, PortionCutter, RawImage, held, lost, take
+from pipelines.sources.entry import INSIDE, Break, Container, Portion, PortionCutter, RawImage, lost, take
 from pipelines.sources.settings import SourceSettings
 
 SUFFIXES = (".rec",)
@@ -67,15 +67,15 @@ def scan(container: Container, settings: SourceSettings) -> Iterator[Portion | B
     starts = array("q")
     try:
         with storage.open_binary(container.path) as stream:
-            cutter = PortionCutter(container.path, 0)
+            cutter = PortionCutter(container.path, settings)
             for record in walk(stream, 0, container.num_bytes, container.num_bytes):
                 if isinstance(record, Break):
                     yield Break(container.path, record.offset, record.num_bytes, record.reason)
                     continue
                 starts.append(record.start)
-                label = _label(stream, record)
-                if label is not None and label.is_listed and label.num_bytes == record.num_bytes:
-                    continue  # the header record, or that of an identity: no image belongs there
+                label = _label(_Payload(stream, record))
+                if not _has_image(record, label):
+                    continue
                 if cutter.is_full:
                     yield from cutter.cut(record.start)
                 cutter.add(record.num_bytes - (label.num_bytes if label else 0))
@@ -93,10 +93,16 @@ def read(portion: Portion, settings: SourceSettings, *, max_bytes: int) -> Itera
         for record in walk(stream, portion.start, portion.stop, size):
             if isinstance(record, Break):
                 continue
-            label = _label(stream, record)
-            if label is not None and label.is_listed and label.num_bytes == record.num_bytes:
+            payload = _Payload(stream, record)
+            label = _label(payload)
+            if not _has_image(record, label):
                 continue
-            yield _image(stream, record, label, f"{portion.container}{INSIDE}{record.start}", max_bytes)
+            source = f"{portion.container}{INSIDE}{record.start}"
+            if label is None:
+                yield lost(source, None)
+                continue
+            num_bytes = record.num_bytes - label.num_bytes
+            yield take(payload, num_bytes, source=source, identity=label.identity, max_bytes=max_bytes)
 
 
 def walk(stream: BinaryIO, start: int, stop: int, size: int) -> Iterator[Record | Break]:
@@ -106,25 +112,40 @@ def walk(stream: BinaryIO, start: int, stop: int, size: int) -> Iterator[Record 
         start: of a record.
         size: of the whole file.
     """
-    position = start
+    position, stop = start, min(stop, size)
+    before: Record | None = None  # held back until one follows it, or the end
     while position < stop:
-        parts: list[tuple[int, int]] = []
-        place, fault = position, ""
-        while not fault:
-            fault, kind, length = _part(stream, place, size, is_first=not parts)
-            if fault:
-                break
-            parts.append((place + _PART.size, length))
-            place += _PART.size + -(-length // 4) * 4
-            if kind in (_WHOLE, _LAST):
-                break
+        parts, place, fault = _record(stream, position, size)
         if not fault:
-            yield Record(position, tuple(parts))
-            position = place
+            if before is not None:
+                yield before
+            before, position = Record(position, parts), place
             continue
-        following = _next_record(stream, position + 4, size)
-        yield Break("", position, following - position, fault)
-        position = following
+        # A record that starts inside the one before says that the length of that is wrong.
+        begin = position if before is None else before.start
+        following = _next_record(stream, begin + 4, position, size)
+        if following == position:
+            if before is not None:
+                yield before
+            begin, following = position, _next_record(stream, position + 4, size, size)
+        yield Break("", begin, following - begin, fault)
+        before, position = None, following
+    if before is not None:
+        yield before
+
+
+def _record(stream: BinaryIO, start: int, size: int) -> tuple[tuple[tuple[int, int], ...], int, str]:
+    """The parts of a record, where it ends, and what is wrong with it (nothing: empty)."""
+    parts: list[tuple[int, int]] = []
+    place = start
+    while True:
+        fault, kind, length = _part(stream, place, size, is_first=not parts)
+        if fault:
+            return (), start, fault
+        parts.append((place + _PART.size, length))
+        place += _PART.size + -(-length // 4) * 4
+        if kind in (_WHOLE, _LAST):
+            return tuple(parts), place, ""
 
 
 def _part(stream: BinaryIO, place: int, size: int, *, is_first: bool) -> tuple[str, int, int]:
@@ -144,11 +165,11 @@ def _part(stream: BinaryIO, place: int, size: int, *, is_first: bool) -> tuple[s
     return "", kind, length
 
 
-def _next_record(stream: BinaryIO, position: int, size: int) -> int:
-    """The next aligned magic that starts a record; the end of the file where there is none."""
-    while position < size:
+def _next_record(stream: BinaryIO, position: int, stop: int, size: int) -> int:
+    """The next aligned magic in front of `stop` that starts a record; `stop` where there is none."""
+    while position < stop:
         stream.seek(position)
-        piece = stream.read(_SEARCHED_AT_ONCE)
+        piece = stream.read(min(_SEARCHED_AT_ONCE, stop - position))
         place = piece.find(_MAGIC_BYTES)
         while place >= 0:
             if place % 4 == 0:
@@ -157,46 +178,71 @@ def _next_record(stream: BinaryIO, position: int, size: int) -> int:
                     return position + place
             place = piece.find(_MAGIC_BYTES, place + 1)
         # Pieces are a multiple of 4 bytes long, so a magic on a boundary is never parted.
-        position += len(piece) or size
-    return size
+        position += len(piece) or stop
+    return stop
 
 
-def _label(stream: BinaryIO, record: Record) -> Label | None:
+class _Payload:
+    """The payload of a record as one stream: its parts, and the left-out magics between them."""
+
+    def __init__(self, stream: BinaryIO, record: Record) -> None:
+        self._stream = stream
+        self._parts = iter(record.parts)
+        self._place, self._left = next(self._parts)
+        self._ahead = b""  # what is left of a magic
+
+    def read(self, num_bytes: int, /) -> bytes:
+        """The next bytes; fewer only at the end."""
+        pieces: list[bytes] = []
+        while num_bytes:
+            piece = self._piece(num_bytes)
+            if not piece:
+                break
+            pieces.append(piece)
+            num_bytes -= len(piece)
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    def _piece(self, most: int) -> bytes:
+        """Some of the next bytes, none at the end."""
+        if not self._ahead and not self._left:
+            part = next(self._parts, None)
+            if part is None:
+                return b""
+            self._place, self._left = part
+            self._ahead = _MAGIC_BYTES
+        if self._ahead:
+            piece, self._ahead = self._ahead[:most], self._ahead[most:]
+            return piece
+        self._stream.seek(self._place)
+        piece = self._stream.read(min(most, self._left))
+        self._place += len(piece)
+        self._left -= len(piece)
+        return piece
+
+
+def _label(payload: _Payload) -> Label | None:
     """The label in front of the image; None where the record is too short for one."""
-    offset, length = record.parts[0]
-    if length < _LABEL.size:
+    head = payload.read(_LABEL.size)
+    if len(head) < _LABEL.size:
         return None
-    stream.seek(offset)
-    flag, label, _, _ = _LABEL.unpack(stream.read(_LABEL.size))
+    flag, label, _, _ = _LABEL.unpack(head)
+    if flag > _MAX_LABELS:
+        return None
     if flag:
-        if flag > _MAX_LABELS or length < _LABEL.size + 4 * flag:
+        labels = payload.read(4 * flag)
+        if len(labels) < 4 * flag:
             return None
-        (label,) = struct.unpack("<f", stream.read(4))
+        (label,) = struct.unpack_from("<f", labels)
     return Label(_text(label), _LABEL.size + 4 * flag, flag > 0)
+
+
+def _has_image(record: Record, label: Label | None) -> bool:
+    """Not so for InsightFace's header record and those of its identities: a list of labels and nothing more."""
+    return label is None or not label.is_listed or label.num_bytes < record.num_bytes
 
 
 def _text(label: float) -> str:
     return str(int(label)) if float(label).is_integer() else repr(label)
-
-
-def _image(stream: BinaryIO, record: Record, label: Label | None, source: str, max_bytes: int) -> RawImage:
-    if label is None:
-        return lost(source, None)
-    if len(record.parts) == 1:
-        offset, length = record.parts[0]
-        stream.seek(offset + label.num_bytes)
-        return take(stream, length - label.num_bytes, source=source, identity=label.identity, max_bytes=max_bytes)
-    try:
-        pieces = [_read_at(stream, offset, length) for offset, length in record.parts]
-    except OSError:
-        return lost(source, label.identity)
-    data = _MAGIC_BYTES.join(pieces)[label.num_bytes :]
-    return held(data, source=source, identity=label.identity, max_bytes=max_bytes)
-
-
-def _read_at(stream: BinaryIO, offset: int, length: int) -> bytes:
-    stream.seek(offset)
-    return stream.read(length)
 
 
 def _check_index(path: str, starts: NDArray[np.int64]) -> Iterator[Break]:

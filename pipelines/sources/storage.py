@@ -1,5 +1,6 @@
 """The files that a path names, here or in an object store; the only place that knows fsspec."""
 
+import functools
 import glob
 import itertools
 import os
@@ -26,16 +27,18 @@ def find(path: str, suffixes: Sequence[str]) -> Iterator[Container]:
     """The files that a path means: itself, a glob, a numbered set in braces, or a folder's files with a suffix.
 
     Raises:
-        UserError: the path means nothing that exists.
+        UserError: the path means nothing that exists, or a name of its set does not.
     """
-    found = 0
+    seen: set[str] = set()  # a set in braces may name a file twice
     for pattern in expand_braces(path):
-        for container in _find_remote(pattern, suffixes) if is_remote(pattern) else _find_local(pattern, suffixes):
-            yield container
-            found += 1
-    if not found:
-        kinds = " or ".join(suffixes)
-        raise UserError(f"source.path={path} names no file that exists; name a {kinds}, a folder or a glob of them")
+        found = list(_find_remote(pattern, suffixes) if is_remote(pattern) else _find_local(pattern, suffixes))
+        if not found:
+            kinds, which = " or ".join(suffixes), "" if pattern == path else f": {pattern}"
+            raise UserError(
+                f"source.path={path} names no file that exists{which}; name a {kinds}, a folder or a glob of them"
+            )
+        yield from (container for container in found if container.path not in seen)
+        seen.update(container.path for container in found)
 
 
 def open_binary(path: str) -> BinaryIO:
@@ -92,9 +95,9 @@ def _find_local(pattern: str, suffixes: Sequence[str]) -> Iterator[Container]:
 
 
 def _find_remote(pattern: str, suffixes: Sequence[str]) -> Iterator[Container]:
-    filesystem, inner = _filesystem(pattern)
-    scheme = pattern.partition("://")[0]
+    scheme, _, outer = _split(pattern)
     try:
+        filesystem, inner = _filesystem(pattern)
         if filesystem.isdir(inner):
             names = [name for name in filesystem.find(inner) if name.endswith(tuple(suffixes))]
         else:
@@ -102,17 +105,45 @@ def _find_remote(pattern: str, suffixes: Sequence[str]) -> Iterator[Container]:
         for name in sorted(names):
             fact = filesystem.info(name)
             mark = next((fact[key] for key in _MARKS if fact.get(key)), "")
-            yield Container(f"{scheme}://{name}", int(fact["size"] or 0), str(mark))
+            yield Container(f"{scheme}://{name}{outer}", int(fact["size"] or 0), str(mark))
     except OSError as error:
         raise UserError(f"source.path={pattern} cannot be listed ({error}); check the address and the rights") from None
 
 
-def _filesystem(path: str) -> tuple[Any, str]:
-    """The file system of a URI and the path inside it; fsspec keeps one connection per process."""
-    import fsspec.core
+def _split(uri: str) -> tuple[str, str, str]:
+    """Scheme, path, and the container around it: `zip`, `a.jpg`, `::/faces.zip`."""
+    scheme, _, rest = uri.partition("://")
+    path, chained, outer = rest.partition("::")
+    return scheme, path, chained + outer
 
+
+def _filesystem(uri: str) -> tuple[Any, str]:
+    """The file system of a URI and the path inside it; one per process, with its connections.
+
+    Raises:
+        UserError: fsspec does not know the scheme, or lacks the package for it.
+        OSError: the container around the path cannot be opened.
+    """
+    scheme, path, outer = _split(uri)
     try:
-        return cast("tuple[Any, str]", fsspec.core.url_to_fs(path))
+        if outer:
+            return _container(f"{scheme}://{outer}"), path
+        from fsspec.core import url_to_fs
+
+        return cast("tuple[Any, str]", url_to_fs(uri))
     except (ValueError, ImportError) as error:
         reason = str(error).partition("\n")[0]
-        raise UserError(f"{path} cannot be opened ({reason}); install the package that fsspec names") from None
+        raise UserError(f"{uri} cannot be opened ({reason}); install the package that fsspec names") from None
+    except OSError:
+        raise
+    # Whatever the file system raises, such as BadZipFile.
+    except Exception as error:
+        raise OSError(f"{type(error).__name__}: {error}") from error
+
+
+@functools.lru_cache(maxsize=4)
+def _container(uri: str) -> Any:
+    """A zip and the like: fsspec keeps none, would read its directory each time, and close it under its readers."""
+    from fsspec.core import url_to_fs
+
+    return url_to_fs(uri)[0]

@@ -11,7 +11,7 @@ from pipelines.sources import storage
 from pipelines.sources.entry import INSIDE, Break, Container, Portion, PortionCutter, RawImage, printable, take
 from pipelines.sources.naming import naming
 from pipelines.sources.settings import SourceSettings
-from pipelines.sources.tar_headers import BLOCK, Gap, Member, walk
+from pipelines.sources.tar_headers import BLOCK, Gap, Member, header_content, walk
 
 SUFFIXES = (".tar",)
 
@@ -38,7 +38,7 @@ def containers(settings: SourceSettings) -> Iterator[Container]:
 
 def scan(container: Container, settings: SourceSettings) -> Iterator[Portion | Break]:
     """Cut one archive into portions."""
-    return cut(container, _alone)
+    return cut(container, settings, _alone)
 
 
 def read(portion: Portion, settings: SourceSettings, *, max_bytes: int) -> Iterator[RawImage]:
@@ -49,14 +49,14 @@ def read(portion: Portion, settings: SourceSettings, *, max_bytes: int) -> Itera
             yield picture(portion, stream, member, identity=identity_of(member.name), max_bytes=max_bytes)
 
 
-def cut(container: Container, grouping: Grouping) -> Iterator[Portion | Break]:
+def cut(container: Container, settings: SourceSettings, grouping: Grouping) -> Iterator[Portion | Break]:
     """Cut an archive into portions, between samples only."""
     try:
         with storage.open_binary(container.path) as stream:
             if reason := _unusable(stream.read(BLOCK)):
                 yield Break(container.path, 0, container.num_bytes, reason)
                 return
-            cutter = PortionCutter(container.path, 0)
+            cutter = PortionCutter(container.path, settings)
             for sample in grouping(stream, 0, container.num_bytes, container.num_bytes):
                 if isinstance(sample, Gap):
                     yield Break(container.path, sample.offset, sample.num_bytes, sample.reason)
@@ -96,6 +96,8 @@ def _unusable(opening: bytes) -> str | None:
     """Why a file that begins so is no tar that can be read in place; None where it may be one."""
     if not opening:
         return "the file is empty"
+    if header_content(opening) is not None:  # of a member whose name may begin like anything
+        return None
     for mark, name in _COMPRESSED.items():
         if opening.startswith(mark):
             return f"it is compressed with {name} and cannot be read in parts; unpack it to a plain tar"

@@ -11,11 +11,14 @@ from typing import BinaryIO
 BLOCK = 512
 
 _ZEROS = bytes(BLOCK)
-_REGULAR = frozenset(b"0\x007")  # plain, plain as old tars say it, contiguous
+_OLD_PLAIN = 0  # before POSIX; a folder too, which only a slash at the end of its name tells
+_REGULAR = frozenset([_OLD_PLAIN, *b"07"])  # plain, contiguous
+_WITHOUT_DATA = frozenset(b"123456")  # links, devices, folders, pipes, whatever size they declare
 _GNU_LONG_NAME = ord("L")
 _PAX = ord("x")
 _SEARCHED_AT_ONCE = 1 << 20
 _MAX_EXTENSION_BYTES = 1 << 20  # of a long name or a pax header; more is no name
+_MAX_DIGITS = 20  # of a size in a pax header
 
 
 @dataclass(frozen=True)
@@ -53,25 +56,28 @@ def walk(stream: BinaryIO, start: int, stop: int, size: int) -> Iterator[Member 
         start: of a header.
         size: of the whole file.
     """
-    position, pending = start, _Extension()
+    position, pending, zeros = start, _Extension(), 0
     while position < stop or pending.start is not None:
         stream.seek(position)
         block = stream.read(BLOCK)
-        if len(block) < BLOCK:
-            if any(block):
-                yield Gap(position, len(block), "the archive ends inside a header")
-            return
-        if block == _ZEROS:
+        if pending.start is None and block == _ZEROS[: len(block)]:
+            if len(block) < BLOCK:
+                return
             # The end mark; what follows it is padding, or another archive that was appended.
-            position += BLOCK
+            position, zeros = position + BLOCK, zeros + 1
             continue
-        content = _content(block)
+        content = header_content(block)
         if content is None:
+            # An end mark has two blocks of zeros; a single one was a header.
+            begin = position - BLOCK * (zeros == 1) if pending.start is None else pending.start
             following = _next_header(stream, position + BLOCK, size)
-            yield Gap(position, following - position, "no tar header is where one should be")
-            position, pending = following, _Extension()
+            is_cut = len(block) < BLOCK
+            reason = "the archive ends inside a header" if is_cut else "no tar header is where one should be"
+            yield Gap(begin, following - begin, reason)
+            position, pending, zeros = following, _Extension(), 0
             continue
         num_bytes, kind = content
+        zeros = 0
         if kind in (_GNU_LONG_NAME, _PAX):
             pending.start = position if pending.start is None else pending.start
             _extend(pending, stream.read(min(num_bytes, _MAX_EXTENSION_BYTES)), kind)
@@ -80,10 +86,13 @@ def walk(stream: BinaryIO, start: int, stop: int, size: int) -> Iterator[Member 
         num_bytes = num_bytes if pending.num_bytes is None else pending.num_bytes
         header = position if pending.start is None else pending.start
         name = _name(block) if pending.name is None else pending.name
+        if kind in _WITHOUT_DATA or (kind == _OLD_PLAIN and name.endswith(b"/")):
+            position, pending = position + BLOCK, _Extension()
+            continue
         if position + BLOCK + num_bytes > size:
             yield Gap(header, size - header, f"the archive ends inside {name.decode('utf-8', 'backslashreplace')}")
             return
-        if kind in _REGULAR and not name.endswith(b"/"):
+        if kind in _REGULAR:
             yield Member(name, header, position + BLOCK, num_bytes)
         position, pending = _after(position, num_bytes), _Extension()
 
@@ -92,8 +101,10 @@ def _after(header: int, num_bytes: int) -> int:
     return header + BLOCK + -(-num_bytes // BLOCK) * BLOCK
 
 
-def _content(block: bytes) -> tuple[int, int] | None:
-    """Size and type that a header declares; None where its checksum, which spans them all, is wrong."""
+def header_content(block: bytes) -> tuple[int, int] | None:
+    """Size and type that a header declares; None where its checksum, which spans it all, is wrong."""
+    if len(block) < BLOCK:
+        return None
     told = _number(block[148:156])
     # The checksum is taken with its own field as eight spaces.
     if told is None or sum(block) - sum(block[148:156]) + 8 * 32 != told:
@@ -106,11 +117,11 @@ def _number(field: bytes) -> int | None:
     """An octal number, or GNU's binary form for what octal digits cannot hold."""
     if field[0] == 0x80:
         return int.from_bytes(field[1:], "big")
-    digits = field.rstrip(b" \0").lstrip(b" ")
-    try:
-        return int(digits, 8) if digits else 0
-    except ValueError:
+    digits = field.partition(b"\0")[0].strip(b" ")
+    # Not int alone, which takes a sign: a walk that goes back a block never ends.
+    if digits.strip(b"01234567"):
         return None
+    return int(digits, 8) if digits else 0
 
 
 def _name(block: bytes) -> bytes:
@@ -126,15 +137,20 @@ def _extend(pending: _Extension, content: bytes, kind: int) -> None:
         return
     # pax: "LENGTH KEY=VALUE\n", where LENGTH counts the whole record
     while content[:1].isdigit():
-        length, _, _ = content.partition(b" ")
-        if not length.isdigit() or not 0 < int(length) <= len(content):
+        digits, _, _ = content.partition(b" ")
+        length = _decimal(digits)
+        if not length or length > len(content):
             return
-        key, _, value = content[len(length) + 1 : int(length) - 1].partition(b"=")
+        key, _, value = content[len(digits) + 1 : length - 1].partition(b"=")
         if key == b"path":
             pending.name = value
-        elif key == b"size" and value.isdigit():
-            pending.num_bytes = int(value)
-        content = content[int(length) :]
+        elif key == b"size":
+            pending.num_bytes = _decimal(value)
+        content = content[length:]
+
+
+def _decimal(digits: bytes) -> int | None:
+    return int(digits) if digits.isdigit() and len(digits) <= _MAX_DIGITS else None
 
 
 def _next_header(stream: BinaryIO, position: int, size: int) -> int:
@@ -145,7 +161,7 @@ def _next_header(stream: BinaryIO, position: int, size: int) -> int:
         place = piece.find(b"ustar")
         while place >= 0:
             start = place - 257
-            if start >= 0 and start % BLOCK == 0 and _content(piece[start : start + BLOCK]) is not None:
+            if start >= 0 and start % BLOCK == 0 and header_content(piece[start : start + BLOCK]) is not None:
                 return position + start
             place = piece.find(b"ustar", place + 1)
         position += len(piece) or size

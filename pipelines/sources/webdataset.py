@@ -6,10 +6,11 @@ identity is its member `cls`, or what source.identity_column names: another memb
 
 import json
 from collections.abc import Iterator
+from functools import partial
 from typing import Any, BinaryIO
 
 from pipelines.sources import tar
-from pipelines.sources.entry import Break, Container, Portion, RawImage
+from pipelines.sources.entry import Break, Container, Portion, RawImage, text
 from pipelines.sources.naming import naming
 from pipelines.sources.settings import SourceSettings
 from pipelines.sources.tar import Sample, containers
@@ -27,20 +28,24 @@ _MAX_SIDECAR_BYTES = 1 << 20
 
 def scan(container: Container, settings: SourceSettings) -> Iterator[Portion | Break]:
     """Cut one shard into portions."""
-    return tar.cut(container, _by_key)
+    return tar.cut(container, settings, _grouping(settings))
 
 
 def read(portion: Portion, settings: SourceSettings, *, max_bytes: int) -> Iterator[RawImage]:
     """The pictures of one portion."""
     by_name = naming(settings) if settings.identity_list or settings.identity_pattern else None
-    for stream, sample in tar.samples(portion, _by_key):
+    for stream, sample in tar.samples(portion, _grouping(settings)):
         told = None if by_name else _identity(stream, sample, settings.identity_column or _DEFAULT_SIDECAR)
         for member in sample.pictures:
             identity = by_name(member.name) if by_name else told
             yield tar.picture(portion, stream, member, identity=identity, max_bytes=max_bytes)
 
 
-def _by_key(stream: BinaryIO, start: int, stop: int, size: int) -> Iterator[Sample | Gap]:
+def _grouping(settings: SourceSettings) -> tar.Grouping:
+    return partial(_by_key, wanted=settings.identity_column)
+
+
+def _by_key(stream: BinaryIO, start: int, stop: int, size: int, *, wanted: str | None) -> Iterator[Sample | Gap]:
     sample, key = Sample(start), b""
     for member in walk(stream, start, stop, size):
         if isinstance(member, Gap):
@@ -51,7 +56,7 @@ def _by_key(stream: BinaryIO, start: int, stop: int, size: int) -> Iterator[Samp
             yield sample
         if its_key != key or not (sample.pictures or sample.sidecars):
             sample, key = Sample(member.header), its_key
-        if extension.rpartition(".")[2] in _SIDECARS:
+        if extension == wanted or extension.rpartition(".")[2] in _SIDECARS:
             sample.sidecars[extension] = member
         else:
             sample.pictures.append(member)
@@ -71,10 +76,10 @@ def _identity(stream: BinaryIO, sample: Sample, wanted: str) -> str | None:
     if "json" in sample.sidecars:
         try:
             told: Any = json.loads(_content(stream, sample.sidecars["json"]))
-        except ValueError:
+        except (ValueError, RecursionError):
             return None
         value = told.get(wanted) if isinstance(told, dict) else None
-        return None if value is None else str(value)
+        return None if value is None else text(str(value))
     return None
 
 

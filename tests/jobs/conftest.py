@@ -71,7 +71,8 @@ def real_settings(tmp_path: Path) -> RunSettings:
     (images / "a.jpg").write_bytes(b"a" * 100)
     (images / "b.jpg").write_bytes(b"b" * 50)
     source = {"kind": "folder", "path": str(images), "chunk_bytes": 1 << 20, "chunk_images": 10}
-    sections: dict[str, dict[str, Any]] = {name: {} for stage in STAGES for name in stage.reads if name != "seed"}
+    sections: dict[str, dict[str, Any]] = {name: {} for stage in STAGES for name in (*stage.reads, *stage.heeds)}
+    del sections["seed"]
     sections |= {
         "source": source,
         "feed": {"threads": 1, "augment": {"flip": 0.5}},

@@ -55,7 +55,11 @@ def test_another_cut_of_the_source_redoes_everything(real_settings: RunSettings)
 
 
 def test_every_section_is_read_by_a_stage() -> None:
-    assert {name for stage in STAGES for name in stage.reads} == OWNERS.keys() | {"seed"}
+    assert {name for stage in STAGES for name in (*stage.reads, *stage.heeds)} == OWNERS.keys() | {"seed"}
+
+
+def test_what_may_only_stop_a_stage_redoes_nothing(real_settings: RunSettings) -> None:
+    assert redone(real_settings, changed(real_settings, "ingest", max_broken_fraction=0.5)) == []
 
 
 def test_the_seed_spares_the_records_and_the_pairs(real_settings: RunSettings) -> None:

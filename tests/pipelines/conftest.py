@@ -4,7 +4,7 @@ import io
 import random
 import struct
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -150,3 +150,47 @@ def _with_sound_checksums(data: bytes) -> bytes:
         repaired[end : end + 4] = struct.pack(">I", zlib.crc32(data[position + 4 : end]))
         position = end + 4
     return bytes(repaired)
+
+
+@pytest.fixture(scope="session")
+def write_rec() -> Callable[..., list[int]]:
+    """Write payloads as MXNet RecordIO, straight from dmlc-core's rules; returns where each record starts."""
+    magic = (0xCED7230A).to_bytes(4, "little")
+
+    def framed(payload: bytes) -> bytes:
+        # A magic on a 4-byte boundary of the payload is left out, and the payload cut there.
+        pieces, start = [], 0
+        place = payload.find(magic)
+        while place >= 0:
+            if place % 4 == 0:
+                pieces.append(payload[start:place])
+                start = place + 4
+            place = payload.find(magic, place + 1)
+        pieces.append(payload[start:])
+        kinds = [0] if len(pieces) == 1 else [1, *[2] * (len(pieces) - 2), 3]
+        parts = zip(kinds, pieces, strict=True)
+        return b"".join(
+            magic + struct.pack("<I", kind << 29 | len(piece)) + piece + bytes(-len(piece) % 4) for kind, piece in parts
+        )
+
+    def write(path: Path, payloads: Sequence[bytes], *, index: bool = False) -> list[int]:
+        records = [framed(payload) for payload in payloads]
+        starts = [sum(map(len, records[:number])) for number in range(len(records))]
+        path.write_bytes(b"".join(records))
+        if index:
+            path.with_suffix(".idx").write_text("".join(f"{key}\t{start}\n" for key, start in enumerate(starts)))
+        return starts
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def to_record() -> Callable[..., bytes]:
+    """The payload of an image with one label, or with a list of them: `flag u32, label f32, id u64, id2 u64`."""
+
+    def payload(label: float | Sequence[float], data: bytes = b"", *, key: int = 0) -> bytes:
+        if isinstance(label, int | float):
+            return struct.pack("<IfQQ", 0, label, key, 0) + data
+        return struct.pack("<IfQQ", len(label), 0, key, 0) + struct.pack(f"<{len(label)}f", *label) + data
+
+    return payload

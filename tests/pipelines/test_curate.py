@@ -45,14 +45,15 @@ def source(tmp_path_factory: pytest.TempPathFactory, draw, to_jpeg, write_images
     files["p3/empty.jpg"] = b""
     files["p4/stolen.jpg"] = files["p5/0.jpg"]
     files["lonely/1.jpg"] = to_jpeg(draw(999))
+    files["a.jpg"] = files["p2/1.jpg"]  # of nobody, and in front of the one that it is a copy of
     files["p2/flat.jpg"] = to_jpeg(np.full((90, 90, 3), 128, dtype=np.uint8))
     return write_images(tmp_path_factory.mktemp("source") / "faces", files)
 
 
-def _records(spark: SparkSession, source: Path, out: Path, *, partitions: int) -> DataFrame:
+def _records(spark: SparkSession, source: Path, out: Path) -> DataFrame:
     settings = SourceSettings(kind="folder", path=str(source), chunk_images=5)
     files = ingest(spark, survey(spark, settings).chunks, out, source=settings, pixels=PixelSettings())
-    return spark.read.parquet(*(str(out / file.path) for file in files)).coalesce(partitions)
+    return spark.read.parquet(*(str(out / file.path) for file in files))
 
 
 def _decide(records: DataFrame, settings: CurateSettings = SETTINGS, *, seed: int = 0) -> DataFrame:
@@ -63,7 +64,7 @@ def _decide(records: DataFrame, settings: CurateSettings = SETTINGS, *, seed: in
 
 @pytest.fixture(scope="module")
 def records(spark: SparkSession, source: Path, tmp_path_factory: pytest.TempPathFactory) -> DataFrame:
-    return _records(spark, source, tmp_path_factory.mktemp("records"), partitions=3)
+    return _records(spark, source, tmp_path_factory.mktemp("records"))
 
 
 @pytest.fixture(scope="module")
@@ -96,6 +97,8 @@ def test_every_planted_picture_gets_its_decision(decisions: dict[str, dict[str, 
         "p5/0.jpg": ("conflict", "two_identities"),
         "lonely/1.jpg": ("rejected", "few_images"),
         "p2/flat.jpg": ("rejected", "flat"),
+        "a.jpg": ("rejected", "no_identity"),
+        "p2/1.jpg": ("kept", None),
     }
     group = ["p0/0.jpg", "p0/copy.jpg", "p0/again.jpg", "p0/mirror.jpg"]
     keepers = [name for name in group if outcome[name][0] == "kept"]
@@ -269,7 +272,7 @@ def test_the_same_input_gives_the_same_bytes_for_any_partitioning(
 ) -> None:
     digests = []
     for partitions, name in ((1, "one"), (4, "four")):
-        records = _records(spark, source, tmp_path / name / "records", partitions=partitions)
+        records = _records(spark, source, tmp_path / name / "records")
         spark.conf.set("spark.sql.shuffle.partitions", str(1 + partitions))
         decided = _decide(records.repartition(partitions), seed=5)
         folder = tmp_path / name / "decisions"
@@ -277,7 +280,9 @@ def test_the_same_input_gives_the_same_bytes_for_any_partitioning(
         left_out = in_files(not_kept(decided), num_rows=15, key=KEY, folder=REJECTED_ROWS)
         rejected = write_files(left_out, folder, schema=REJECTIONS, rows_per_group=100)
         table = spark.read.parquet(str(folder / "rows"))
-        rows = shard(records, place_rows(table, ShardSettings(rows_per_file=7, rows_per_group=3), seed=5))
+        rows = shard(
+            records.repartition(partitions), place_rows(table, ShardSettings(rows_per_file=7, rows_per_group=3), seed=5)
+        )
         shards = write_files(rows, tmp_path / name / "dataset", schema=DATASET, rows_per_group=3)
         digests.append([(file.path, file.sha256, file.rows) for file in (*written, *rejected, *shards)])
     spark.conf.set("spark.sql.shuffle.partitions", "2")

@@ -72,6 +72,15 @@ def test_without_aligning_the_bytes_are_those_found_whatever_they_are(spark: Spa
 
 
 @pytest.mark.spark
+def test_a_picture_that_a_source_holds_twice_under_one_name_is_one_row(spark: SparkSession, found: Rows) -> None:
+    settings = ShardSettings(rows_per_file=7)
+    placed = place_rows(_decisions(spark, found), ALIGNED, seed=3)
+    once, twice = (spark.createDataFrame(found * times, RECORD_ROWS).repartition(3) for times in (1, 2))
+    expected = sorted(map(tuple, shard(once, placed, settings.aligner(LIMITS)).collect()))
+    assert sorted(map(tuple, shard(twice, placed, settings.aligner(LIMITS)).collect())) == expected
+    assert count_alignment(twice, placed) == count_alignment(once, placed)
+
+
 def test_aligned_pictures_are_stored_with_their_own_digest_under_the_id_of_what_was_found(
     spark: SparkSession, tmp_path: Path, found: Rows
 ) -> None:

@@ -1,0 +1,172 @@
+"""pipelines/sources/listing: what is told before the pass is what the pass finds; another source has another mark."""
+
+import io
+import os
+import shutil
+import tarfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from pipelines.settings import UserError
+from pipelines.sources import SourceSettings, describe, listing
+
+FILES = {"ann/1.jpg": b"a" * 100, "ann/2.jpg": b"b" * 50, "bob/x y.png": b"c" * 7, "top.txt": b""}
+KINDS = ("folder", "list", "tar", "webdataset", "recordio", "parquet")
+
+
+def source(kind: str, path: Path | str, **values: object) -> SourceSettings:
+    return SourceSettings.model_validate({"kind": kind, "path": str(path), **values})
+
+
+@pytest.fixture
+def made(tmp_path: Path, write_images, write_tar, write_rec, to_record) -> Callable[[str], SourceSettings]:
+    """The same four pictures as a source of any kind."""
+
+    def make(kind: str) -> SourceSettings:
+        root = write_images(tmp_path / "faces", FILES)
+        if kind == "list":
+            (tmp_path / "l.txt").write_text("".join(f"faces/{name}\n" for name in FILES))
+            return source("list", tmp_path / "l.txt")
+        if kind == "recordio":
+            write_rec(tmp_path / "faces.rec", [to_record(1, data) for data in FILES.values()])
+            return source(kind, tmp_path / "faces.rec")
+        if kind == "parquet":
+            pq.write_table(pa.table({"image": list(FILES.values())}), tmp_path / "faces.parquet")
+            return source(kind, tmp_path / "faces.parquet")
+        if kind == "folder":
+            return source(kind, root)
+        names = FILES if kind == "tar" else {name.replace(".txt", ".bmp"): data for name, data in FILES.items()}
+        return source(kind, write_tar(tmp_path / f"{kind}.tar", names))
+
+    return make
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_small_source_is_counted_to_the_image(kind: str, made) -> None:
+    told = describe(made(kind))
+    assert (told.num_files, told.is_exact) == (4, True)
+    if kind not in ("list", "parquet"):  # a list tells from the sizes of some, Parquet from what it stores beside them
+        assert told.num_bytes == 157
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_digest_stays_while_the_source_does(kind: str, made) -> None:
+    settings = made(kind)
+    assert describe(settings).digest == describe(settings).digest
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "folder"])
+def test_the_digest_changes_with_the_time_of_the_file(kind: str, made) -> None:
+    settings = made(kind)
+    before, times = describe(settings).digest, os.stat(settings.path)
+    os.utime(settings.path, ns=(times.st_atime_ns, times.st_mtime_ns + 1))
+    assert describe(settings).digest != before
+
+
+@pytest.mark.parametrize("kind", ["list", "tar", "webdataset"])
+def test_the_digest_changes_with_the_size_of_the_file(kind: str, made) -> None:
+    settings = made(kind)
+    before, times = describe(settings).digest, os.stat(settings.path)
+    with open(settings.path, "ab") as stream:
+        stream.write(b"\n" if kind == "list" else bytes(512))
+    os.utime(settings.path, ns=(times.st_atime_ns, times.st_mtime_ns))
+    assert describe(settings).digest != before
+
+
+@pytest.mark.parametrize("change", ["touch", "grow", "rename", "remove", "add"])
+def test_the_digest_of_a_folder_changes_with_any_file_of_it(change: str, made) -> None:
+    settings = made("folder")
+    before, path = describe(settings).digest, Path(settings.path, "ann/1.jpg")
+    times = path.stat()
+    if change == "touch":
+        os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns + 1))
+    elif change == "grow":
+        path.write_bytes(b"a" * 101)
+        os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+    elif change == "rename":
+        path.rename(path.with_name("3.jpg"))
+    elif change == "remove":
+        path.unlink()
+    else:
+        path.with_name("4.jpg").touch()
+    assert describe(settings).digest != before
+
+
+def test_a_folder_copied_with_its_times_has_the_same_digest(made, tmp_path: Path) -> None:
+    settings = made("folder")
+    shutil.copytree(settings.path, tmp_path / "copy")
+    assert describe(source("folder", tmp_path / "copy")).digest == describe(settings).digest
+
+
+def test_another_file_in_a_set_changes_the_digest(made, tmp_path: Path) -> None:
+    shutil.copy(made("tar").path, tmp_path / "faces" / "1.tar")
+    before = describe(source("tar", tmp_path / "faces"))
+    shutil.copy(tmp_path / "faces" / "1.tar", tmp_path / "faces" / "2.tar")
+    after = describe(source("tar", tmp_path / "faces"))
+    assert (before.num_files, after.num_files) == (4, 8)
+    assert before.digest != after.digest
+
+
+def test_another_list_of_identities_changes_the_digest(made, tmp_path: Path) -> None:
+    who = tmp_path / "who.csv"
+    who.write_text("path,identity\nann/1.jpg,ann\n")
+    settings = source("folder", made("folder").path, identity_list=who)
+    before = describe(settings).digest
+    assert before != describe(made("folder")).digest
+    who.write_text("path,identity\nann/1.jpg,bob\n")
+    os.utime(who, ns=(1, 1))
+    assert describe(settings).digest != before
+    who.unlink()
+    with pytest.raises(UserError, match=rf"^source\.identity_list={who} cannot be read \(No such file"):
+        describe(settings)
+
+
+@pytest.mark.parametrize("kind", ["tar", "webdataset", "recordio"])
+@pytest.mark.parametrize("num_files", [1, 4])
+def test_beyond_the_counted_images_the_rest_is_told_from_the_bytes_within_a_tenth(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, num_files: int, write_rec, to_record
+) -> None:
+    sizes = [2000 + 37 * (number * 7919 % 100) for number in range(8000)]
+    for place in range(num_files):
+        mine = sizes[place::num_files]
+        if kind == "recordio":
+            write_rec(tmp_path / f"{place}.rec", [to_record(0, bytes(size)) for size in mine])
+            continue
+        with tarfile.open(tmp_path / f"{place}.tar", "w") as archive:
+            for number, size in enumerate(mine):
+                member = tarfile.TarInfo(f"{number}.jpg")
+                member.size = size
+                archive.addfile(member, io.BytesIO(bytes(size)))
+    exact = describe(source(kind, tmp_path))
+    assert (exact.num_files, exact.num_bytes, exact.is_exact) == (8000, sum(sizes), True)
+    monkeypatch.setattr(listing, "_COUNTED_IMAGES", 1000)
+    told = describe(source(kind, tmp_path))
+    assert not told.is_exact
+    assert told.num_files == pytest.approx(8000, rel=0.1)
+    assert told.num_bytes == pytest.approx(sum(sizes), rel=0.1)
+    assert told.digest == exact.digest
+
+
+def test_parquet_is_told_from_whole_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for place in range(10):
+        images = [bytes([place]) * (900 + number % 200) for number in range(300)]
+        pq.write_table(pa.table({"image": images}), tmp_path / f"{place}.parquet", row_group_size=100)
+    exact = describe(source("parquet", tmp_path))
+    assert (exact.num_files, exact.is_exact) == (3000, True)
+    monkeypatch.setattr(listing, "_COUNTED_IMAGES", 500)
+    told = describe(source("parquet", tmp_path))
+    assert not told.is_exact
+    assert told.num_files == pytest.approx(3000, rel=0.1)
+    assert told.num_bytes == pytest.approx(exact.num_bytes, rel=0.1)
+
+
+@pytest.mark.parametrize("kind", ["tar", "webdataset", "recordio", "parquet"])
+def test_a_source_that_is_broken_all_through_says_how(kind: str, tmp_path: Path) -> None:
+    suffix = {"webdataset": "tar", "recordio": "rec"}.get(kind, kind)
+    (tmp_path / f"a.{suffix}").write_bytes(b"nonsense" * 100)
+    with pytest.raises(UserError, match=rf"^source\.path={tmp_path} holds no image: {tmp_path}/a\.{suffix} is broken"):
+        describe(source(kind, tmp_path))

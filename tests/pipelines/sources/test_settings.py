@@ -1,0 +1,47 @@
+"""pipelines/sources/settings: what cannot be meant is refused in one line."""
+
+import pytest
+from pydantic import ValidationError
+
+from pipelines.sources import IngestSettings, SourceSettings
+
+
+def said(**values: object) -> str:
+    with pytest.raises(ValidationError) as caught:
+        SourceSettings.model_validate({"kind": "folder", "path": "x", **values})
+    (error,) = caught.value.errors()
+    return str(error["msg"])
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"identity_pattern": "("}, "is no regular expression (missing ), unterminated subpattern at position 0)"),
+        ({"identity_pattern": "^ann"}, "has no group; put what names the identity in brackets"),
+        ({"identity_pattern": "(?:ann)"}, "has no group"),
+        ({"kind": "recordio", "identity_pattern": "(.)"}, "need names, and recordio has none of its own"),
+        ({"kind": "parquet", "identity_list": "who.csv"}, "need names, and parquet has none of its own"),
+        ({"identity_column": "who"}, "identity_column is for parquet, list and webdataset, not for folder"),
+        ({"kind": "tar", "identity_column": "who"}, "not for tar"),
+        ({"kind": "recordio", "identity_column": "who"}, "not for recordio"),
+        ({"kind": "zip"}, "Input should be 'folder', 'list', 'tar', 'webdataset', 'recordio' or 'parquet'"),
+        ({"path": ""}, "at least 1 character"),
+        ({"chunk_images": 0}, "greater than or equal to 1"),
+        ({"chunk_bytes": 1000}, "greater than or equal to 1048576"),
+        ({"nonsense": 1}, "Extra inputs are not permitted"),
+    ],
+)
+def test_a_setting_that_cannot_be_meant_is_refused(values: dict[str, object], words: str) -> None:
+    assert words in said(**values)
+
+
+@pytest.mark.parametrize("kind", ["list", "webdataset", "parquet"])
+def test_kinds_that_have_columns_take_one(kind: str) -> None:
+    settings = SourceSettings.model_validate({"kind": kind, "path": "x", "identity_column": "who"})
+    assert settings.identity_column == "who"
+
+
+@pytest.mark.parametrize("fraction", [-0.1, 1.1])
+def test_a_fraction_is_between_nothing_and_all(fraction: float) -> None:
+    with pytest.raises(ValidationError):
+        IngestSettings(max_broken_fraction=fraction)
