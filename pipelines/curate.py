@@ -196,12 +196,12 @@ def _part_twins(joined: DataFrame, groups: DataFrame) -> DataFrame:
     if groups.where("has_twins").isEmpty():
         return joined
     is_later = F.row_number().over(Window.partitionBy(IMAGE_ID, SOURCE).orderBy(IDENTITY)) > 1
-    is_twin = F.col("is_first") & F.col(REASON).isNull() & F.col("_is_later")
+    is_twin = F.col("is_first") & F.col(REASON).isNull() & is_later
     return (
-        joined.withColumn("_is_later", is_later)
-        .withColumn("is_first", F.col("is_first") & ~is_twin)
-        .withColumn(DISTANCE, F.when(is_twin, F.coalesce(DISTANCE, F.lit(0))).otherwise(F.col(DISTANCE)))
-        .withColumn(KEEPER_ID, F.when(is_twin, F.coalesce(KEEPER_ID, F.col(IMAGE_ID))).otherwise(F.col(KEEPER_ID)))
+        joined.withColumn("_is_twin", is_twin)
+        .withColumn("is_first", F.col("is_first") & ~F.col("_is_twin"))
+        .withColumn(DISTANCE, F.coalesce(DISTANCE, F.when(F.col("_is_twin"), F.lit(0))))
+        .withColumn(KEEPER_ID, F.coalesce(KEEPER_ID, F.when(F.col("_is_twin"), F.col(IMAGE_ID))))
     )
 
 

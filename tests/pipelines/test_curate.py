@@ -171,6 +171,18 @@ def test_decisions_are_those_of_looking_at_every_row_and_every_pair(spark: Spark
     }
 
 
+def test_of_equal_rows_one_is_kept(spark: SparkSession) -> None:
+    rows = [_row(family, f"a.tar!/{family}", "ann") for family in (1, 2, 3)]
+    decided = _decide(_table(spark, [*rows, rows[0], rows[0]]), CurateSettings(split=SplitSettings(val_fraction=0)))
+    outcomes = Counter((row["source"], row["status"], row["reason"]) for row in decided.collect())
+    assert outcomes == {
+        ("a.tar!/1", "kept", None): 1,
+        ("a.tar!/1", "duplicate", "exact_duplicate"): 2,
+        ("a.tar!/2", "kept", None): 1,
+        ("a.tar!/3", "kept", None): 1,
+    }
+
+
 Row = dict[str, Any]
 
 
@@ -198,7 +210,7 @@ def _one_by_one(rows: list[Row], *, min_images: int) -> dict[str, tuple[object, 
         for row in rows
     }
     copies: dict[str, list[Row]] = {}
-    for row in sorted(rows, key=lambda row: (reasons[row["source"]] is not None, row["source"])):
+    for row in sorted(rows, key=lambda row: (reasons[row["source"]] is not None, row["identity"] or "", row["source"])):
         copies.setdefault(row["image_id"], []).append(row)
     groups = _groups(copies, reasons)
     names: dict[object, set[str]] = {}
