@@ -57,16 +57,19 @@ class Survey:
     def broken_fraction(self, *, num_unreadable: int = 0) -> float:
         """The share of the source in which no image was found, by bytes, or none could be read, by images.
 
-        A container without a byte counts as one of average size: as much is missing.
+        A container that breaks off, or has not a byte, counts as large as the average of the others: how much is
+        missing it cannot tell, and a download that failed may have left next to nothing.
         """
         if not self.chunks and self.breaks:
             return 1.0
-        listed = sum(container.num_bytes for container in self.containers)
-        empty = sum(container.num_bytes == 0 for container in self.containers) if listed else 0
-        average = listed / max(1, len(self.containers) - empty)
-        broken = sum(part.num_bytes for part in self.breaks) + empty * average
+        sizes = {container.path: container.num_bytes for container in self.containers}
+        cut = {part.container for part in self.breaks if sizes.get(part.container) == part.offset + part.num_bytes}
+        others = [size for path, size in sizes.items() if path not in cut]
+        average = sum(others) / max(1, len(others))
+        missing = sum(max(0.0, average - sizes[path]) for path in cut)
+        broken = sum(part.num_bytes for part in self.breaks) + missing
         found = sum(portion.num_bytes for chunk in self.chunks for portion in chunk.portions)
-        whole = max(listed + empty * average, found + broken)
+        whole = max(sum(sizes.values()) + missing, found + broken)
         return min(1.0, broken / max(1, whole) + num_unreadable / max(1, self.num_images))
 
 

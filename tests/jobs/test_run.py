@@ -48,6 +48,13 @@ def test_a_second_run_does_nothing_and_is_quick(settings_of: Build, grind: Grind
     assert (settings.folder / "report.html").stat().st_mtime_ns == before
 
 
+def test_what_a_stage_has_to_note_is_said_at_the_end_of_every_run(settings_of: Build, grind: Grind) -> None:
+    settings = settings_of(notes=["mill.tar is broken from byte 512", "and 3 more"])
+    expected = ["note: grind: mill.tar is broken from byte 512", "note: grind: and 3 more"]
+    assert grind(settings).splitlines()[-2:] == expected
+    assert grind(settings).splitlines()[-2:] == expected
+
+
 def test_a_changed_setting_redoes_only_what_lies_downstream(settings_of: Build, grind: Grind) -> None:
     settings = settings_of()
     grind(settings)

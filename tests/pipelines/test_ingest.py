@@ -164,8 +164,8 @@ def test_a_survey_names_what_is_broken_and_cuts_the_rest(
     assert [container.path for container in found.containers] == [f"{archives.path}/{place}.tar" for place in range(3)]
     assert [(part.container, part.num_bytes) for part in found.breaks] == [(f"{archives.path}/1.tar", 8000)]
     assert found.num_images == 36
-    total = sum(container.num_bytes for container in found.containers)
-    assert found.broken_fraction() == pytest.approx(8000 / total)
+    sizes = [container.num_bytes for container in found.containers]
+    assert found.broken_fraction() == pytest.approx((sizes[0] + sizes[2]) / 2 / (1.5 * (sizes[0] + sizes[2])))
 
 
 @pytest.mark.spark
@@ -195,26 +195,35 @@ def test_the_digest_of_a_survey_changes_with_what_is_to_be_read(
     assert survey(spark, folder).digest != before
 
 
-def of(sizes: list[int], found: int, breaks: list[int], images: int = 100) -> Survey:
+def of(sizes: list[int], found: int, breaks: list[tuple[int, int, int]], images: int = 100) -> Survey:
+    """A survey of containers of some sizes; their breaks are (container, offset, bytes)."""
     containers = [Container(f"{place}.tar", size, "") for place, size in enumerate(sizes)]
     chunks = [Chunk(0, (Portion("0.tar", 0, 1, images, found),))] if images else []
-    return Survey(containers, chunks, [Break("0.tar", 0, size, "broken") for size in breaks])
+    return Survey(containers, chunks, [Break(f"{place}.tar", at, size, "broken") for place, at, size in breaks])
 
 
 @pytest.mark.parametrize(
     ("found", "unreadable", "fraction"),
     [
         (of([1000, 1000], 1900, []), 0, 0.0),
-        (of([1000, 1000], 900, [1000]), 0, 0.5),
-        (of([1000, 1000], 1900, [50, 50]), 0, 0.05),
-        (of([1000, 1000, 0], 1900, [0]), 0, 1 / 3),
-        (of([1000, 0, 0, 0], 900, [0, 0, 0]), 0, 3 / 4),
-        (of([1000], 0, [1000], images=0), 0, 1.0),
+        (of([1000, 1000], 900, [(0, 0, 1000)]), 0, 0.5),
+        (of([1000, 1000], 1900, [(0, 300, 50), (1, 500, 50)]), 0, 0.05),
+        (of([1000, 1000, 0], 1900, [(2, 0, 0)]), 0, 1 / 3),
+        (of([1000, 0, 0, 0], 900, [(1, 0, 0), (2, 0, 0), (3, 0, 0)]), 0, 3 / 4),
+        # An error page instead of an archive; an archive of which a half came.
+        (of([1000, 1000, 1000, 200], 2900, [(3, 0, 200)]), 0, 1 / 4),
+        (of([1000, 1000, 1000, 500], 3400, [(3, 490, 10)]), 0, 510 / 4000),
+        # Larger than the others, it lacks no more than it shows.
+        (of([1000, 1000, 3000], 4800, [(2, 2900, 100)]), 0, 100 / 5000),
+        (of([1000], 0, [(0, 0, 1000)], images=0), 0, 1.0),
+        (of([0, 0], 0, [(0, 0, 0), (1, 0, 0)], images=0), 0, 1.0),
         (of([0], 5000, []), 7, 0.07),
         (of([0], 5000, []), 100, 1.0),
-        (of([1000], 500, [500]), 60, 1.0),
-        (of([0, 0], 0, [0, 0], images=0), 0, 1.0),
-        (of([100], 9900, [100]), 0, 0.01),
+        (of([1000], 500, [(0, 0, 500)]), 60, 1.0),
+        # Compressed inside: the pictures are more bytes than their file.
+        (of([100], 9900, [(0, 0, 99)]), 0, 99 / 9999),
+        # A note on an index beside the container.
+        (Survey([Container("0.rec", 100, "")], of([], 90, []).chunks, [Break("0.idx", 0, 0, "strange")]), 0, 0.0),
     ],
 )
 def test_the_broken_share_is_of_bytes_and_of_images(found: Survey, unreadable: int, fraction: float) -> None:

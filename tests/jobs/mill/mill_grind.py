@@ -30,7 +30,8 @@ def work(context: JobContext) -> None:
     path = context.folder / "flour.txt"
     path.write_text("flour\n" * section["rows"])
     context.progress(section["rows"], section["rows"], f"{section['rows']} rows of flour")
-    context.finish(counts={"rows": section["rows"]}, files=[describe(context.folder, path, rows=section["rows"])])
+    files = [describe(context.folder, path, rows=section["rows"])]
+    context.finish(counts={"rows": section["rows"]}, files=files, facts={"notes": section.get("notes", [])})
 
 
 def _hang(pids: Path, *, is_deaf: bool) -> None:
