@@ -70,8 +70,8 @@ def test_names_that_are_not_utf8_are_shown_escaped(tmp_path: Path, write_tar, re
 
 
 def test_a_name_that_leaves_the_archive_is_only_a_name(tmp_path: Path, write_tar, read_rows) -> None:
-    archive = write_tar(tmp_path / "faces.tar", {"../../up/1.jpg": b"1", "/root/2.jpg": b"2"})
-    assert [row.identity for row in read_rows(settings(archive))] == ["up", "root"]
+    archive = write_tar(tmp_path / "faces.tar", {"../../up/1.jpg": b"1", "/top/2.jpg": b"2"})
+    assert [row.identity for row in read_rows(settings(archive))] == ["up", "top"]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["faces.tar"]
 
 
