@@ -3,7 +3,7 @@
 import sys
 
 from jobs.entry import JobContext, run_job
-from jobs.spark_work import read_artefact, spark_session
+from jobs.spark_work import read_artefact, read_files, spark_session
 from pipelines import manifest
 from pipelines.curate import decide, not_kept
 from pipelines.parquet import in_files, remove_unlisted, write_files
@@ -37,7 +37,7 @@ def curate(context: JobContext) -> None:
         decisions = decide(measurements, pairs, settings.curate, settings.dedup, seed=settings.seed)
         decided = in_files(decisions, num_rows=num_records, key=_KEY)
         rows = write_files(decided, context.folder, schema=DECISIONS, rows_per_group=_ROWS_PER_GROUP)
-        written = spark.read.parquet(*(str(context.folder / file.path) for file in rows))
+        written = read_files(spark, context.folder, rows)
         outcomes = [tuple(row) for row in written.groupBy("status", "reason").count().collect()]
         counts = {status: sum(n for name, _, n in outcomes if name == status) for status in STATUSES}
         num_left_out = num_records - counts[KEPT]

@@ -4,15 +4,15 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from jobs.entry import JobContext, run_job
 from jobs.settings import PROJECT
-from jobs.spark_work import spark_session
+from jobs.spark_work import read_files, spark_session
 from pipelines.faces import build_detector
 from pipelines.ingest import Survey, ingest, survey
-from pipelines.manifest import File, clear, code_version
+from pipelines.manifest import clear, code_version
 from pipelines.parquet import remove_unlisted
 from pipelines.records import DECODE_OK
 from pipelines.settings import UserError
@@ -36,7 +36,7 @@ def ingest_source(context: JobContext) -> None:
             raise UserError(f"source.path={settings.source.path} holds no image any more; name a source with images")
         _resume_or_clear(context, found)
         files = ingest(spark, found.chunks, context.folder, source=settings.source, pixels=settings.pixels, faces=faces)
-        written = _read(spark, context, files)
+        written = read_files(spark, context.folder, files)
         outcomes = {row["decode"]: row["count"] for row in written.groupBy("decode").count().collect()}
         unreadable = _unreadable_parts(written, settings.source.path) if UNREADABLE in outcomes else []
     _log(context, unreadable)
@@ -67,10 +67,6 @@ def _resume_or_clear(context: JobContext, found: Survey) -> None:
     if not marker.is_file() or marker.read_text() != attempt:
         clear(context.folder)
         marker.write_text(attempt)
-
-
-def _read(spark: SparkSession, context: JobContext, files: Sequence[File]) -> DataFrame:
-    return spark.read.parquet(*(str(context.folder / file.path) for file in files))
 
 
 def _unreadable_parts(records: DataFrame, path: str) -> list[Break]:

@@ -2,7 +2,7 @@
 
 import contextlib
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pyarrow as pa
@@ -38,9 +38,13 @@ def read_artefact(spark: SparkSession, folder: Path, schema: pa.Schema, *, table
     Args:
         schema: of a table without a row, which has no file that would say it.
     """
-    files = manifest.read(folder).files
-    paths = [str(folder / file.path) for file in files if file.path.startswith(f"{table}/")]
-    return spark.read.parquet(*paths) if paths else spark.createDataFrame(schema.empty_table())
+    files = [file for file in manifest.read(folder).files if file.path.startswith(f"{table}/")]
+    return read_files(spark, folder, files) if files else spark.createDataFrame(schema.empty_table())
+
+
+def read_files(spark: SparkSession, folder: Path, files: Sequence[manifest.File]) -> DataFrame:
+    """The rows of some files of an artefact, finished or just written."""
+    return spark.read.parquet(*(str(folder / file.path) for file in files))
 
 
 def _watch(spark: SparkSession, progress: Callable[[int, int, str], None], ended: threading.Event) -> None:

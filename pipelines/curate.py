@@ -133,7 +133,7 @@ def _groups(rows: DataFrame, alike: DataFrame) -> DataFrame:
 
     Returns:
         image_id, first_source (of equal bytes the row that stands for the others; null where there is but one),
-        keeper_id and distance (null unless it follows a different picture), is_conflict.
+        has_twins (null there too), keeper_id and distance (null unless it follows a different picture), is_conflict.
     """
     groups = _small(_first_copies(rows).join(alike, on=IMAGE_ID, how="full"))
     conflicts = conflicting_groups(_join_groups(rows, groups, how="inner"))
@@ -157,12 +157,18 @@ def _first_copies(rows: DataFrame) -> DataFrame:
     return found.select(IMAGE_ID, F.col(f"first.{SOURCE}").alias("first_source"), "has_twins")
 
 
-def _join_groups(rows: DataFrame, groups: DataFrame, *, how: str) -> DataFrame:
-    """Add `is_first`, `keeper_id`, `distance` and `group_id` to the rows that share a picture with others."""
+def _join_groups(rows: DataFrame, groups: DataFrame, *, how: str, part_twins: bool = False) -> DataFrame:
+    """Add `is_first`, `keeper_id`, `distance` and `group_id` to the rows that share a picture with others.
+
+    Args:
+        part_twins: let one of equal rows stand for the others, which moves every row; without it all of them do.
+    """
     joined = rows.join(groups.withColumn("is_grouped", F.lit(True)), on=IMAGE_ID, how=how)
     is_clean = F.col(REASON).isNull()
     is_first = F.coalesce(F.col(SOURCE) == F.col("first_source"), F.lit(True))
-    is_copy = is_clean & ~is_first
+    if part_twins:
+        is_first &= F.row_number().over(Window.partitionBy(IMAGE_ID, SOURCE).orderBy(IDENTITY)) == 1
+    is_copy = is_clean & ~F.col("is_first")
     keeper = F.coalesce(KEEPER_ID, F.when(is_copy, F.col(IMAGE_ID)))
     distance = F.coalesce(DISTANCE, F.when(is_copy, F.lit(0)))
     return (
@@ -187,22 +193,9 @@ def _mark(rows: DataFrame, groups: DataFrame) -> DataFrame:
         .when(F.col(STATUS) == DUPLICATE, copy)
         .otherwise(F.col(REASON))
     )
-    joined = _join_groups(rows, groups, how="left")
-    return _part_twins(joined, groups).withColumn(STATUS, status).withColumn(REASON, reason)
-
-
-def _part_twins(joined: DataFrame, groups: DataFrame) -> DataFrame:
-    """Let one of equal rows stand for the others; a pass of its own, and only where there are such rows."""
-    if groups.where("has_twins").isEmpty():
-        return joined
-    is_later = F.row_number().over(Window.partitionBy(IMAGE_ID, SOURCE).orderBy(IDENTITY)) > 1
-    is_twin = F.col("is_first") & F.col(REASON).isNull() & is_later
-    return (
-        joined.withColumn("_is_twin", is_twin)
-        .withColumn("is_first", F.col("is_first") & ~F.col("_is_twin"))
-        .withColumn(DISTANCE, F.coalesce(DISTANCE, F.when(F.col("_is_twin"), F.lit(0))))
-        .withColumn(KEEPER_ID, F.coalesce(KEEPER_ID, F.when(F.col("_is_twin"), F.col(IMAGE_ID))))
-    )
+    has_twins = not groups.where("has_twins").isEmpty()
+    joined = _join_groups(rows, groups, how="left", part_twins=has_twins)
+    return joined.withColumn(STATUS, status).withColumn(REASON, reason)
 
 
 def _label(marked: DataFrame, settings: CurateSettings, seed: int) -> DataFrame:

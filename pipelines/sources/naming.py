@@ -82,12 +82,12 @@ def _from_json(lines: Iterator[str], path: Path, identity_column: str | None) ->
 
 def _from_lines(lines: Iterator[str], path: Path, identity_column: str | None) -> Iterator[tuple[str, str | None]]:
     for line in lines:
-        text = line.rstrip("\r\n")
+        words = line.rstrip("\r\n")
         # A tab always parts name and identity; without one the last word does, as in CelebA's identity_CelebA.txt,
         # unless it looks like the end of a file's name.
-        name, parted, identity = text.partition("\t") if "\t" in text else text.rpartition(" ")
-        if not parted or ("\t" not in text and set("./") & set(identity)):
-            name, identity = text, ""
+        name, parted, identity = words.partition("\t") if "\t" in words else words.rpartition(" ")
+        if not parted or ("\t" not in words and set("./") & set(identity)):
+            name, identity = words, ""
         if name.strip():
             yield name.strip(), identity.strip() or None
 
