@@ -37,7 +37,7 @@ STAGES: tuple[Stage, ...] = (
         ("source", "pixels", "faces"),
         launcher="spark",
         job="jobs.ingest",
-        version=2,
+        version=3,
         heeds=("ingest",),
         outside=describe_source,
     ),

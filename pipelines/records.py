@@ -24,8 +24,15 @@ VALUE = "value"
 LIMIT = "limit"
 LEFT = "left"
 RIGHT = "right"
+PIXEL_DIGEST = "pixel_digest"
 HASH = "hash"
 HASH_FLIPPED = "hash_flipped"
+EMBEDDING = "embedding"
+COSINE = "cosine"
+OWN_COSINE = "own_cosine"
+OTHER_IDENTITY = "other_identity"
+OTHER_COSINE = "other_cosine"
+MERGED_INTO = "merged_into"
 NUM_FACES = "num_faces"
 FACE_BOX = "face_box"
 FACE_SCORE = "face_score"
@@ -44,6 +51,10 @@ SPLITS = ("train", "val", "test")
 # The folders of an artefact's tables: its main one, and beside the decisions that of what is not kept.
 ROWS = "rows"
 REJECTED_ROWS = "rejected"
+# Those of what embeddings say.
+FIT_ROWS = "fits"
+MERGE_ROWS = "merges"
+NEIGHBOUR_ROWS = "neighbours"
 
 HASH_BITS = 256
 
@@ -62,6 +73,7 @@ MEASUREMENTS = pa.schema(
         ("contrast", pa.float32()),  # standard deviation of the grey levels
         ("entropy", pa.float32()),  # of the grey histogram, bits, 0..8
         ("dominance", pa.float32()),  # share of the pixels in the fullest band of three grey levels, 0..1
+        (PIXEL_DIGEST, pa.binary()),  # 16 bytes that equal pictures share: of the mode, the size and every RGB pixel
         (HASH, pa.binary()),  # 256-bit DCT hash, 32 bytes
         (HASH_FLIPPED, pa.binary()),  # the same of the mirror image
         ("hash_quality", pa.float32()),  # 0..100: how much structure the hash was made from
@@ -84,25 +96,48 @@ RECORDS = pa.schema(
     ]
 )
 
-# Two pictures whose hashes, or that of either's mirror image, are close; before anything is known of their quality.
+# Two pictures whose hashes, or that of either's mirror image, are close, or whose pixels are equal; before anything is
+# known of their quality. Not every such pair is a row, but enough of them to join all that hang together.
 PAIRS = pa.schema(
     [
         (LEFT, pa.string()),  # image_id, the smaller one
         (RIGHT, pa.string()),
-        (DISTANCE, pa.int32()),  # Hamming distance, bits
+        (DISTANCE, pa.int32()),  # Hamming distance, bits; 0 where the pixels are equal
     ]
 )
+
+# What a model makes of each distinct picture: of unit length.
+EMBEDDINGS = pa.schema([(IMAGE_ID, pa.string()), (EMBEDDING, pa.list_(pa.float32()))])
+
+# What embeddings say of pictures and identities; thresholds are applied to these numbers later. Each is a table (a
+# folder) of the same artefact. How well a picture fits the identities, once per picture and identity:
+FITS = pa.schema(
+    [
+        (IMAGE_ID, pa.string()),
+        (IDENTITY, pa.string()),
+        (OWN_COSINE, pa.float32()),  # to the trimmed centre of its identity
+        (OTHER_IDENTITY, pa.string()),  # whose centre is the nearest of the others; null where there is no other
+        (OTHER_COSINE, pa.float32()),  # to that centre
+    ]
+)
+
+# Identities whose centres are close: they may be one person.
+MERGES = pa.schema([(LEFT, pa.string()), (RIGHT, pa.string()), (COSINE, pa.float32())])  # left < right
+
+# Pictures whose embeddings are close: left < right by image_id, those of a reference among them.
+NEIGHBOURS = pa.schema([(LEFT, pa.string()), (RIGHT, pa.string()), (COSINE, pa.float32())])
 
 # One row per row of RECORDS, always.
 DECISIONS = pa.schema(
     [
         (IMAGE_ID, pa.string()),
         (SOURCE, pa.string()),
-        (IDENTITY, pa.string()),
+        (IDENTITY, pa.string()),  # as the source names it
+        (MERGED_INTO, pa.string()),  # the identity that it is taken for; null unless it was merged with others
         (STATUS, pa.string()),  # one of STATUSES
         (REASON, pa.string()),  # null when kept
         (GROUP_ID, pa.string()),  # duplicate group: image_id of its keeper; null when alone
-        (KEEPER_ID, pa.string()),  # image_id of the survivor this row stands behind
+        (KEEPER_ID, pa.string()),  # image_id of the survivor this row stands behind, or of the reference it equals
         (DISTANCE, pa.int32()),  # Hamming distance to the keeper, bits
         (LABEL, pa.int64()),  # dense within its split; null unless kept
         (SPLIT, pa.string()),  # one of SPLITS; null unless kept
@@ -117,9 +152,11 @@ REJECTIONS = pa.schema(
         (IDENTITY, pa.string()),
         (STATUS, pa.string()),  # rejected, duplicate or conflict
         (REASON, pa.string()),
-        (MEASUREMENT, pa.string()),  # that decided: a range of the settings of cleaning; null where none did
+        # That decided: a range of the settings of cleaning, a cosine, or for a duplicate what its keeper was chosen by;
+        # null where none did.
+        (MEASUREMENT, pa.string()),
         (VALUE, pa.float64()),  # of that measurement; null where it is unknown
-        (LIMIT, pa.float64()),  # that the value was held against
+        (LIMIT, pa.float64()),  # that the value was held against; the keeper's for a duplicate
         (KEEPER_ID, pa.string()),
         (DISTANCE, pa.int32()),
     ]
