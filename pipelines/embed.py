@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 from pyspark import Broadcast
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
@@ -24,6 +23,7 @@ from pipelines.records import (
     IMAGE_ID,
     SOURCE,
 )
+from pipelines.vectors import to_lists
 
 _ROWS = f"{IMAGE_ID} string, {EMBEDDING} array<float>"
 
@@ -89,16 +89,9 @@ class _Pass:
                 continue
             names.append(row[IMAGE_ID])
             shown.append(embedder.show(rgb))
-        return to_batch(names, embedder.embed(shown) if shown else np.empty((0, 0), np.float32))
+        vectors = embedder.embed(shown) if shown else np.empty((0, 0), np.float32)
+        return pa.RecordBatch.from_arrays([pa.array(names, pa.string()), to_lists(vectors)], schema=EMBEDDINGS)
 
     def _as_stored(self, row: dict[str, Any]) -> bytes:
         image: bytes = row[IMAGE]
         return image if self._align is None else self._align(image, row[FACE_BOX], row[FACE_LANDMARKS])
-
-
-def to_batch(image_ids: list[str], vectors: NDArray[np.float32]) -> pa.RecordBatch:
-    """Rows of `records.EMBEDDINGS` of vectors (N, D)."""
-    count, dimensions = vectors.shape
-    offsets = pa.array(np.arange(count + 1, dtype=np.int32) * dimensions)
-    lists = pa.ListArray.from_arrays(offsets, pa.array(vectors.ravel()))
-    return pa.RecordBatch.from_arrays([pa.array(image_ids, pa.string()), lists], schema=EMBEDDINGS)

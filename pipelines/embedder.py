@@ -54,6 +54,7 @@ class Embedder:
     onnx: bytes = field(repr=False)
     settings: EmbedSettings
     size_px: int
+    batch_size: int  # of the settings, unless the model takes but one
 
     def show(self, rgb: Rgb) -> Rgb:
         """Cut and resize an upright picture (H, W, 3) to what the model sees, (S, S, 3)."""
@@ -61,14 +62,14 @@ class Embedder:
 
     def embed(self, shown: Sequence[Rgb]) -> Vectors:
         """Vectors of unit length, (N, D), of pictures (S, S, 3); zeros where a model gives zeros or no numbers."""
-        size = self.settings.batch_size
+        size = self.batch_size
         parts = [self._embed_batch(np.stack(shown[start : start + size])) for start in range(0, len(shown), size)]
         return np.concatenate(parts)
 
     def _embed_batch(self, pictures: Rgb) -> Vectors:
         settings, count = self.settings, len(pictures)
         ordered = pictures if settings.channels == "rgb" else pictures[..., ::-1]
-        batch = np.zeros((settings.batch_size, _CHANNELS, self.size_px, self.size_px), np.float32)
+        batch = np.zeros((self.batch_size, _CHANNELS, self.size_px, self.size_px), np.float32)
         batch[:count] = (ordered.transpose(0, 3, 1, 2).astype(np.float32) - settings.mean) / settings.scale
         session = _session(self.onnx)
         vectors = _features(session, batch)
@@ -93,7 +94,9 @@ def read_embedder(settings: EmbedSettings) -> Embedder:
         session = _session(onnx)
     except Exception as error:  # what onnxruntime raises has no common base of its own
         raise UserError(f"embed.model={settings.model} is no ONNX model ({_line(error)}); name another") from None
-    embedder = Embedder(onnx, settings, _size_px(session, settings))
+    size_px = _size_px(session, settings)
+    fixed = session.get_inputs()[0].shape[0]
+    embedder = Embedder(onnx, settings, size_px, fixed if isinstance(fixed, int) else settings.batch_size)
     _try(embedder)
     return embedder
 
