@@ -29,6 +29,7 @@ HASH = "hash"
 HASH_FLIPPED = "hash_flipped"
 EMBEDDING = "embedding"
 COSINE = "cosine"
+PROMINENCE = "prominence"
 OWN_COSINE = "own_cosine"
 OTHER_IDENTITY = "other_identity"
 OTHER_COSINE = "other_cosine"
@@ -121,8 +122,16 @@ FITS = pa.schema(
     ]
 )
 
-# Identities whose centres are close: they may be one person.
-MERGES = pa.schema([(LEFT, pa.string()), (RIGHT, pa.string()), (COSINE, pa.float32())])  # left < right
+# Identities whose centres are close: they may be one person. Left < right.
+MERGES = pa.schema(
+    [
+        (LEFT, pa.string()),
+        (RIGHT, pa.string()),
+        (COSINE, pa.float32()),  # of the whitened centres
+        # How far that stands out among the cosines of either to its 20 nearest, in standard deviations: at most 4.4
+        (PROMINENCE, pa.float32()),
+    ]
+)
 
 # Pictures whose embeddings are close: left < right by image_id, those of a reference among them.
 NEIGHBOURS = pa.schema([(LEFT, pa.string()), (RIGHT, pa.string()), (COSINE, pa.float32())])

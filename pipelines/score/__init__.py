@@ -6,6 +6,8 @@ comparison). Every vector moves once for each of the two purposes: to its identi
 
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
@@ -20,6 +22,7 @@ from pipelines.records import (
     OTHER_COSINE,
     OTHER_IDENTITY,
     OWN_COSINE,
+    PROMINENCE,
     RIGHT,
 )
 from pipelines.score.cells import SAMPLED_PER_CELL, find_means, plan_cells
@@ -35,14 +38,18 @@ from pipelines.score.passes import (
     NEIGHBOUR,
     PICTURE,
     SPREAD_ROWS,
+    WHITE,
     fitter,
     searcher,
     spreader,
 )
+from pipelines.score.whiten import find_whitening
 from pipelines.settings import Settings
 from pipelines.vectors import to_matrix
 
 __all__ = ["ScoreSettings", "Scores", "score"]
+
+_SAMPLED = 20_000  # embeddings at least, or all of fewer, that whitening goes by
 
 
 class ScoreSettings(Settings):
@@ -83,46 +90,47 @@ def score(embeddings: DataFrame, identities: DataFrame, settings: ScoreSettings)
     named = identities.where(F.col(IDENTITY).isNotNull()).select(IMAGE_ID, IDENTITY).distinct()
     by_identity = embeddings.join(named, on=IMAGE_ID, how="inner").select(IMAGE_ID, IDENTITY, EMBEDDING)
     in_order = by_identity.repartition(IDENTITY).sortWithinPartitions(IDENTITY, IMAGE_ID)
-    fitted = in_order.mapInArrow(fitter(settings.trim), FITTED_ROWS).persist()
+    num_cells = plan_cells(embeddings.count(), vectors_per_cell=settings.vectors_per_cell)
+    sample = _sample(embeddings, max(_SAMPLED, SAMPLED_PER_CELL * num_cells))
+    fitted = in_order.mapInArrow(fitter(settings.trim, find_whitening(sample)), FITTED_ROWS).persist()
     centres = fitted.where(F.col(IMAGE_ID).isNull())
-    found, num_cells = _search(embeddings, centres, settings)
+    found = _search(embeddings, centres, find_means(sample, num_cells), settings)
     return Scores(
-        fits=_fits(fitted.where(F.col(IMAGE_ID).isNotNull()), _of_kind(found, NEAREST)),
-        merges=_strongest(_of_kind(found, MERGE)),
-        neighbours=_strongest(_of_kind(found, NEIGHBOUR)),
+        fits=_fits(fitted.where(F.col(IMAGE_ID).isNotNull()), found.where(F.col(KIND) == NEAREST)),
+        merges=_once(found.where(F.col(KIND) == MERGE)),
+        neighbours=_once(found.where(F.col(KIND) == NEIGHBOUR)).drop(PROMINENCE),
         num_cells=num_cells,
     )
 
 
-def _search(embeddings: DataFrame, centres: DataFrame, settings: ScoreSettings) -> tuple[DataFrame, int]:
-    """Compare what shares a cell: rows of kind, left, right and cosine."""
-    num_cells = plan_cells(embeddings.count(), vectors_per_cell=settings.vectors_per_cell)
-    vectors = embeddings.select(F.lit(PICTURE).alias(KIND), F.col(IMAGE_ID).alias(NAME), EMBEDDING).unionByName(
-        centres.select(F.lit(CENTRE).alias(KIND), F.col(IDENTITY).alias(NAME), EMBEDDING)
+def _sample(embeddings: DataFrame, count: int) -> NDArray[np.float32]:
+    # The digests that name pictures are as good as drawn by lot.
+    rows = embeddings.orderBy(IMAGE_ID).limit(count).select(EMBEDDING).toArrow()
+    return to_matrix(rows.column(EMBEDDING).combine_chunks())
+
+
+def _search(
+    embeddings: DataFrame, centres: DataFrame, means: NDArray[np.float32], settings: ScoreSettings
+) -> DataFrame:
+    """Compare what shares a cell: rows of kind, left, right, cosine and prominence."""
+    no_white = F.lit(None).cast("array<float>").alias(WHITE)
+    pictures = embeddings.select(F.lit(PICTURE).alias(KIND), F.col(IMAGE_ID).alias(NAME), EMBEDDING, no_white)
+    vectors = pictures.unionByName(
+        centres.select(F.lit(CENTRE).alias(KIND), F.col(IDENTITY).alias(NAME), EMBEDDING, WHITE)
     )
-    if num_cells == 1:
-        placed = vectors.withColumn(CELL, F.lit(0))
-    else:
-        # The digests that name pictures are as good as drawn by lot.
-        sample = embeddings.orderBy(IMAGE_ID).limit(SAMPLED_PER_CELL * num_cells).select(EMBEDDING).toArrow()
-        means = find_means(to_matrix(sample.column(EMBEDDING).combine_chunks()), num_cells)
-        placed = vectors.mapInArrow(spreader(means, settings.cells_per_vector), SPREAD_ROWS)
-    in_order = placed.repartition(num_cells, CELL).sortWithinPartitions(CELL, KIND, NAME)
+    placed = vectors.mapInArrow(spreader(means, settings.cells_per_vector), SPREAD_ROWS)
+    in_order = placed.repartition(len(means), CELL).sortWithinPartitions(CELL, KIND, NAME)
     search = searcher(
         min_merge_cosine=settings.min_merge_cosine,
         min_neighbour_cosine=settings.min_neighbour_cosine,
         most=settings.neighbours,
     )
-    return in_order.mapInArrow(search, FOUND_ROWS).persist(), num_cells
+    return in_order.mapInArrow(search, FOUND_ROWS).persist()
 
 
-def _of_kind(found: DataFrame, kind: int) -> DataFrame:
-    return found.where(F.col(KIND) == kind).select(LEFT, RIGHT, COSINE)
-
-
-def _strongest(pairs: DataFrame) -> DataFrame:
-    """Pairs that met in two cells, once."""
-    return pairs.groupBy(LEFT, RIGHT).agg(F.max(COSINE).alias(COSINE))
+def _once(pairs: DataFrame) -> DataFrame:
+    """Pairs that met in two cells, once; the larger crowd is the one to stand out of."""
+    return pairs.groupBy(LEFT, RIGHT).agg(F.max(COSINE).alias(COSINE), F.min(PROMINENCE).alias(PROMINENCE))
 
 
 def _fits(fitted: DataFrame, nearest: DataFrame) -> DataFrame:

@@ -10,36 +10,41 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from pipelines.records import COSINE, EMBEDDING, IDENTITY, IMAGE_ID, LEFT, OWN_COSINE, RIGHT
+from pipelines.embedder import unit
+from pipelines.records import COSINE, EMBEDDING, IDENTITY, IMAGE_ID, LEFT, OWN_COSINE, PROMINENCE, RIGHT
 from pipelines.score.cells import nearest_cells
 from pipelines.score.centre import cosines_to, trimmed_centre
-from pipelines.score.search import Found, close_pairs, nearest
+from pipelines.score.search import Found, close_pairs, nearest, prominence
+from pipelines.score.whiten import Whitening
 from pipelines.vectors import to_lists, to_matrix
 
-KIND, NAME, CELL = "kind", "name", "cell"
+KIND, NAME, CELL, WHITE = "kind", "name", "cell", "white"
 CENTRE, PICTURE = 0, 1  # kinds of vectors
 NEAREST, MERGE, NEIGHBOUR = 0, 1, 2  # kinds of what is found
 
-# A row without image_id is the centre itself, and has an embedding.
-_FITTED = (IMAGE_ID, IDENTITY, OWN_COSINE, EMBEDDING)
-FITTED_ROWS = f"{IMAGE_ID} string, {IDENTITY} string, {OWN_COSINE} float, {EMBEDDING} array<float>"
-SPREAD_ROWS = f"{KIND} int, {NAME} string, {EMBEDDING} array<float>, {CELL} int"
-FOUND_ROWS = f"{KIND} int, {LEFT} string, {RIGHT} string, {COSINE} float"
+# A row without image_id is the identity itself: its trimmed centre, and the plain mean of its white vectors.
+_FITTED = (IMAGE_ID, IDENTITY, OWN_COSINE, EMBEDDING, WHITE)
+_SPREAD = (KIND, NAME, EMBEDDING, WHITE)
+_LIST = "array<float>"
+FITTED_ROWS = f"{IMAGE_ID} string, {IDENTITY} string, {OWN_COSINE} float, {EMBEDDING} {_LIST}, {WHITE} {_LIST}"
+SPREAD_ROWS = f"{KIND} int, {NAME} string, {EMBEDDING} {_LIST}, {WHITE} {_LIST}, {CELL} int"
+FOUND_ROWS = f"{KIND} int, {LEFT} string, {RIGHT} string, {COSINE} float, {PROMINENCE} float"
 
 # A larger identity gets its centre from its first so many pictures: their ids are digests, so that is a fair sample.
 _MOST_IN_CENTRE = 16384
+_COHORT = 20  # of near identities, among which one that is nearer must stand out
 _NUM_CANDIDATES = 2  # centres: one of them may be the picture's own identity
 
 Batches = Iterable[pa.RecordBatch]
 Work = Callable[[Batches], Iterator[pa.RecordBatch]]
 
 
-def fitter(trim: float) -> Work:
-    """Rows in order of identity and image_id -> their cosines to the centre, and the centre: `FITTED_ROWS`."""
+def fitter(trim: float, whiten: Whitening) -> Work:
+    """Rows in order of identity and image_id -> their cosines to the centre, and the identity: `FITTED_ROWS`."""
 
     def fit(batches: Batches) -> Iterator[pa.RecordBatch]:
         for identity, parts in _runs(batches, IDENTITY):
-            yield from _fit(identity, parts, trim)
+            yield from _fit(identity, parts, trim, whiten)
 
     return fit
 
@@ -54,8 +59,8 @@ def spreader(means: NDArray[np.float32], count: int) -> Work:
             cells = nearest_cells(to_matrix(batch.column(EMBEDDING)), means, count)
             for place in range(cells.shape[1]):
                 cell = pa.array(cells[:, place].astype(np.int32))
-                columns = [batch.column(name) for name in (KIND, NAME, EMBEDDING)]
-                yield pa.RecordBatch.from_arrays([*columns, cell], names=[KIND, NAME, EMBEDDING, CELL])
+                columns = [batch.column(name) for name in _SPREAD]
+                yield pa.RecordBatch.from_arrays([*columns, cell], names=[*_SPREAD, CELL])
 
     return spread
 
@@ -66,18 +71,20 @@ def searcher(*, min_merge_cosine: float, min_neighbour_cosine: float, most: int)
     def search(batches: Batches) -> Iterator[pa.RecordBatch]:
         for _, parts in _runs(batches, CELL):
             cell = _joined(list(parts))
-            identities, centres = _of_kind(cell, CENTRE)
-            pictures, embeddings = _of_kind(cell, PICTURE)
+            people, photos = (cell.filter(pc.equal(cell.column(KIND), kind)) for kind in (CENTRE, PICTURE))
+            identities, pictures = people.column(NAME), photos.column(NAME)
+            centres, whites, embeddings = map(to_matrix, (people[EMBEDDING], people[WHITE], photos[EMBEDDING]))
             yield _found(NEAREST, nearest(embeddings, centres, count=_NUM_CANDIDATES), pictures, identities)
-            merges = close_pairs(centres, min_cosine=min_merge_cosine, most=most)
-            yield _found(MERGE, merges, identities, identities)
+            merges = close_pairs(whites, min_cosine=min_merge_cosine, most=most)
+            standing_out = prominence(whites, merges, cohort=_COHORT)
+            yield _found(MERGE, merges, identities, identities, standing_out)
             neighbours = close_pairs(embeddings, min_cosine=min_neighbour_cosine, most=most)
             yield _found(NEIGHBOUR, neighbours, pictures, pictures)
 
     return search
 
 
-def _fit(identity: str, parts: Iterator[pa.RecordBatch], trim: float) -> Iterator[pa.RecordBatch]:
+def _fit(identity: str, parts: Iterator[pa.RecordBatch], trim: float, whiten: Whitening) -> Iterator[pa.RecordBatch]:
     """The pictures of one identity, however many they are: only those that make its centre are held at once."""
     first, rest = _first_rows(parts, _MOST_IN_CENTRE)
     vectors = to_matrix(first.column(EMBEDDING))
@@ -87,14 +94,18 @@ def _fit(identity: str, parts: Iterator[pa.RecordBatch], trim: float) -> Iterato
     for part in rest:
         cosines = to_matrix(part.column(EMBEDDING)).astype(np.float64) @ direction
         yield _fitted(part.column(IMAGE_ID), identity, cosines)
-    columns = [pa.nulls(1, pa.string()), pa.array([identity]), pa.nulls(1, pa.float32()), to_lists(direction[None])]
+    # Nothing is left out of this one: the wrong pictures are of many people, and to lose a third of few costs more.
+    white = unit(whiten(vectors).sum(axis=0, keepdims=True, dtype=np.float64))
+    vectors_of = [to_lists(direction[None]), to_lists(white)]
+    columns = [pa.nulls(1, pa.string()), pa.array([identity]), pa.nulls(1, pa.float32()), *vectors_of]
     yield pa.RecordBatch.from_arrays(columns, names=list(_FITTED))
 
 
 def _fitted(image_ids: pa.Array, identity: str, cosines: NDArray[np.float64]) -> pa.RecordBatch:
     count = len(image_ids)
     own = pa.array(cosines.astype(np.float32), from_pandas=True)  # NaN becomes null
-    columns = [image_ids, pa.array([identity] * count), own, pa.nulls(count, pa.list_(pa.float32()))]
+    none = pa.nulls(count, pa.list_(pa.float32()))
+    columns = [image_ids, pa.array([identity] * count), own, none, none]
     return pa.RecordBatch.from_arrays(columns, names=list(_FITTED))
 
 
@@ -116,19 +127,18 @@ def _joined(batches: Sequence[pa.RecordBatch]) -> pa.RecordBatch:
     return whole
 
 
-def _of_kind(cell: pa.RecordBatch, kind: int) -> tuple[pa.Array, NDArray[np.float32]]:
-    rows = cell.filter(pc.equal(cell.column(KIND), kind))
-    return rows.column(NAME), to_matrix(rows.column(EMBEDDING))
-
-
-def _found(kind: int, found: Found, left: pa.Array, right: pa.Array) -> pa.RecordBatch:
+def _found(
+    kind: int, found: Found, left: pa.Array, right: pa.Array, prominence: NDArray[np.float32] | None = None
+) -> pa.RecordBatch:
+    count = len(found.left)
     columns = [
-        pa.array(np.full(len(found.left), kind, np.int32)),
+        pa.array(np.full(count, kind, np.int32)),
         left.take(pa.array(found.left)),
         right.take(pa.array(found.right)),
         pa.array(found.cosine),
+        pa.nulls(count, pa.float32()) if prominence is None else pa.array(prominence),
     ]
-    return pa.RecordBatch.from_arrays(columns, names=[KIND, LEFT, RIGHT, COSINE])
+    return pa.RecordBatch.from_arrays(columns, names=[KIND, LEFT, RIGHT, COSINE, PROMINENCE])
 
 
 def _runs(batches: Batches, column: str) -> Iterator[tuple[Any, Iterator[pa.RecordBatch]]]:

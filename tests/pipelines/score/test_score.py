@@ -8,9 +8,11 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from pyspark.sql import DataFrame, SparkSession
+from sklearn.covariance import LedoitWolf
 
 from pipelines.records import EMBEDDINGS, FITS, IDENTITY, IMAGE_ID, MERGES, NEIGHBOURS
 from pipelines.score import Scores, ScoreSettings, passes, score
+from pipelines.score.whiten import Whitening
 from pipelines.vectors import to_lists
 
 pytestmark = pytest.mark.spark
@@ -91,8 +93,16 @@ def test_pictures_are_held_against_their_own_and_the_nearest_other_identity(peop
         assert (row["other_identity"], row["other_cosine"]) == (other, pytest.approx(cosine, abs=1e-5))
 
 
-def test_identities_of_one_person_are_the_closest(people: Any, exact: Any) -> None:
-    centres = {name: total for name, (total, _) in _centres(*people).items()}
+def test_identities_of_one_person_are_the_closest_and_stand_out(people: Any, exact: Any) -> None:
+    vectors, named = people
+    everything = np.stack(list(vectors.values())).astype(float)
+    covariance = LedoitWolf().fit(everything).covariance_
+    values, axes = np.linalg.eigh(covariance)
+    white = {one: (row - everything.mean(axis=0)) @ axes / np.sqrt(values) for one, row in vectors.items()}
+    white = {one: row / np.linalg.norm(row) for one, row in white.items()}
+    centres = {
+        name: np.sum([white[one] for one, other in named if other == name], axis=0) for name in {n for _, n in named}
+    }
     wanted = {
         (left, right): _cosine(centres[left] / np.linalg.norm(centres[left]), centres[right])
         for left in centres
@@ -102,6 +112,7 @@ def test_identities_of_one_person_are_the_closest(people: Any, exact: Any) -> No
     found = {(row["left"], row["right"]): row["cosine"] for row in exact[1]}
     assert found == pytest.approx({pair: cosine for pair, cosine in wanted.items() if cosine >= 0.3}, abs=1e-5)
     assert max(found, key=lambda pair: found[pair]) == ("p10", "p11")
+    assert max(exact[1], key=lambda row: row["prominence"])["left"] == "p10"
 
 
 def test_close_pictures_are_found_those_without_a_name_too(people: Any, exact: Any) -> None:
@@ -148,9 +159,11 @@ def test_a_large_identity_gets_its_centre_from_its_first_pictures(
     vectors, named = people
     everyone = [(one, "all") for one, _ in named[:96]]
     first = sorted(one for one, _ in everyone)[:50]
-    found = list(passes.fitter(0.0)([_batch(everyone, vectors)]))
+    found = list(passes.fitter(0.0, Whitening(np.zeros(16), np.eye(16)))([_batch(everyone, vectors)]))
     monkeypatch.setattr(passes, "_MOST_IN_CENTRE", 50)
-    capped = pa.Table.from_batches(passes.fitter(0.0)([_batch(everyone, vectors)])).to_pylist()
+    capped = pa.Table.from_batches(
+        passes.fitter(0.0, Whitening(np.zeros(16), np.eye(16)))([_batch(everyone, vectors)])
+    ).to_pylist()
     total = np.sum([vectors[one].astype(float) for one in first], axis=0)
     own = {row["image_id"]: row["own_cosine"] for row in capped[:-1]}
     assert own.keys() == {one for one, _ in everyone}

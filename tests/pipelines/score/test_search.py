@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from pipelines.score import search
-from pipelines.score.search import Found, close_pairs, nearest
+from pipelines.score.search import Found, close_pairs, nearest, prominence
 
 
 @pytest.fixture(autouse=True)
@@ -59,3 +59,19 @@ def test_without_centres_or_vectors_nothing_is_nearest(vectors: np.ndarray) -> N
     assert len(nearest(vectors, vectors[:0], count=2).left) == 0
     assert len(nearest(vectors[:0], vectors, count=2).left) == 0
     assert nearest(vectors, vectors[:1], count=2).right.tolist() == [0] * 40
+
+
+def test_a_pair_stands_out_of_what_is_near_to_both(vectors: np.ndarray) -> None:
+    cosines = (vectors @ vectors.T).astype(float)
+    np.fill_diagonal(cosines, np.nan)
+    pairs = close_pairs(vectors, min_cosine=0.3, most=40)
+    for left, right, found in zip(pairs.left, pairs.right, prominence(vectors, pairs, cohort=6), strict=True):
+        crowds = [np.sort(cosines[side])[-7:-1] for side in (left, right)]
+        sides = [(cosines[left, right] - crowd.mean()) / crowd.std() for crowd in crowds]
+        assert found == pytest.approx(np.mean(sides), abs=1e-3)
+
+
+def test_nothing_stands_out_of_a_crowd_of_one(vectors: np.ndarray) -> None:
+    pairs = close_pairs(vectors[:2], min_cosine=-1, most=5)
+    assert prominence(vectors[:2], pairs, cohort=20).tolist() == [0.0]
+    assert len(prominence(vectors[:0], Found(*[np.empty(0, int)] * 3), cohort=20)) == 0
