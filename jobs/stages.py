@@ -68,6 +68,11 @@ class Stage:
         """What it does, whichever round it does it in."""
         return self.name.partition("-")[0]
 
+    @property
+    def round(self) -> int:
+        """Which round it does it in, counted from 1."""
+        return int(self.name.partition("-")[2] or 1)
+
 
 STAGES: tuple[Stage, ...] = (
     Stage(
