@@ -15,12 +15,13 @@ from typer.exceptions import TyperException
 
 from jobs.child import USER_EXIT_CODE, run_command
 from jobs.cost import Forecast, forecast
+from jobs.deliveries import with_deliveries
 from jobs.launch import command
 from jobs.place import PlaceSettings
 from jobs.run import PYTHON, StageFailedError, drive, plan_run
 from jobs.screen import Screen
 from jobs.settings import PROJECT, RUN_YAML, RunSettings, compose, load
-from jobs.stages import REPORT_NAME, STAGES, PlannedStage, on_paper
+from jobs.stages import REPORT_NAME, STAGES, PlannedStage, on_paper, river
 from jobs.state import RunState, read_state
 from pipelines.settings import UserError
 from pipelines.sources import SourceListing
@@ -40,7 +41,7 @@ def run(overrides: Overrides = None) -> None:
     """Run every stage that is due, and say where the report is."""
     settings = compose(overrides or [])
     console = Console()
-    with Screen([stage.name for stage in STAGES], console) as screen:
+    with Screen([stage.name for stage in river(settings)], console) as screen:
         report_path = drive(settings, screen)
     console.print(f"report: {report_path}", soft_wrap=True, highlight=False)
 
@@ -54,7 +55,7 @@ def plan(
 ) -> None:
     """Show the stages, which of them are due, and what they will cost; nothing is run."""
     if images is None:
-        settings = compose(overrides or [])
+        settings = with_deliveries(compose(overrides or []))
         planned = plan_run(settings)
     else:
         settings = compose(["source.path=not-here", *(overrides or [])])

@@ -31,7 +31,11 @@ class Cost:
 # curate, and the demo for the others.
 COSTS = {
     "ingest": Cost(0.32e-3, 5.6e-3),
+    "reference": Cost(0.32e-3, 5.6e-3),
     "pairs": Cost(0.3e-3),
+    "export": Cost(1e-6),
+    "embed": Cost(5e-3, 5.6e-3),
+    "score": Cost(0.2e-3),
     "curate": Cost(0.1e-3),
     "shard": Cost(1e-3),
     "train": Cost(40e-3),
@@ -70,9 +74,9 @@ def forecast(
             expected[one.name] = Forecast(listing.num_files, num_bytes, None, 0.0, one.name in measured)
             continue
         images = _images_of(one, settings, listing)
-        cost = COSTS[one.name]
+        cost = COSTS[one.stage.role]
         per_image = measured.get(one.name, cost.per_image + cost.per_megapixel * megapixels)
-        core_seconds = images * passes(settings, one.name) * per_image
+        core_seconds = images * passes(settings, one.stage.role) * per_image
         start = 0.0 if one.name in measured else START_SECONDS
         expected[one.name] = Forecast(
             images=images,
@@ -109,7 +113,9 @@ def measured_costs(runs: Path, bytes_per_image: float) -> dict[str, float]:
 
 
 def _images_of(planned: PlannedStage, settings: RunSettings, listing: SourceListing) -> int:
-    if planned.name != "evaluate":
+    if planned.stage.role == "reference" and planned.listing is not None:
+        return planned.listing.num_files
+    if planned.stage.role != "evaluate":
         return listing.num_files
     # It looks at pairs, of another set or drawn from the held-out pictures.
     drawn = 2 * int(settings.sections["evaluate"]["num_pairs"])

@@ -12,7 +12,7 @@ from typing import Any
 from jobs.child import USER_EXIT_CODE, Fault, write_fault
 from jobs.progress import Progress, progress_file, silent
 from jobs.settings import PROJECT, RunSettings, load
-from jobs.stages import STAGES, Stage, artefact_folder, settings_read
+from jobs.stages import STAGES, Stage, artefact_folder, river, settings_read
 from pipelines.manifest import File, Manifest, code_version, exclusive, is_done, write
 from pipelines.settings import UserError
 
@@ -26,7 +26,8 @@ class JobContext:
     settings: RunSettings
     stage: Stage
     folder: Path  # of its artefact; what an interrupted attempt left may lie there
-    parents: dict[str, Path]  # stage -> folder of its artefact
+    parents: dict[str, Path]  # role -> folder of its artefact; a role that is not part of the run is missing
+    earlier: list[dict[str, Path]]  # of each earlier delivery, oldest first: the same
     run_folder: Path  # runs/<name>
     rank: int  # 0 unless a launcher of ranks says otherwise
     progress: Callable[[int, int, str], None]  # done, total, text; the last text is the stage's summary
@@ -43,7 +44,7 @@ class JobContext:
         manifest = Manifest(
             kind=self.stage.kind,
             fingerprint=self.settings.fingerprints[self.stage.name],
-            parents={name: self.settings.fingerprints[name] for name in self.stage.parents},
+            parents={role: self.settings.fingerprints[name] for role, name in self.stage.lineage.items()},
             settings=settings_read(self.settings, self.stage),
             code_version=code_version(PROJECT / _CODE[self.stage.launcher]),
             counts=counts,
@@ -66,16 +67,18 @@ def run_job(
     """
     parser = argparse.ArgumentParser(prog=f"python -m jobs.{name}")
     parser.add_argument("--run", type=Path, required=True, metavar="RUN_YAML", help="written by `ringmill run`")
-    path: Path = parser.parse_args(argv).run
-    stage = next(stage for stage in stages if stage.name == name)
-    rank = _rank(stage)
-    _set_up_logging(stage, rank)
+    parser.add_argument("--stage", default=name, help=f"of a later round, such as {name}-2")
+    arguments = parser.parse_args(argv)
+    path: Path = arguments.run
+    launcher = next(stage.launcher for stage in stages if stage.name == name)
+    rank = _rank(launcher)
+    _set_up_logging(launcher, rank)
     log = logging.getLogger(f"jobs.{name}")
-    stage_log = path.parent / "logs" / f"{name}.log"
+    stage_log = path.parent / "logs" / f"{arguments.stage}.log"
     try:
         settings = load(path)
-        stage_log = settings.log_file(name)
-        context = _context(settings, stage, stages, rank=rank)
+        stage_log = settings.log_file(arguments.stage)
+        context = _context(settings, arguments.stage, river(settings, stages), rank=rank)
         _work_alone(context, work)
     except UserError as error:
         print(f"ringmill: {error}", file=sys.stderr)
@@ -105,42 +108,51 @@ def _work_alone(context: JobContext, work: Callable[[JobContext], None]) -> None
             raise UserError(f"{context.folder} was finished by another process meanwhile; nothing is left to do")
 
 
-def _context(settings: RunSettings, stage: Stage, stages: Sequence[Stage], *, rank: int) -> JobContext:
-    missing = {stage.name, *stage.parents} - settings.fingerprints.keys()
+def _context(settings: RunSettings, name: str, stages: Sequence[Stage], *, rank: int) -> JobContext:
+    by_name = {stage.name: stage for stage in stages}
+    if name not in by_name:
+        raise UserError(f"the run {settings.name} has no stage {name}; it has {', '.join(by_name)}")
+    stage = by_name[name]
+    missing = {name, *stage.lineage.values()} - settings.fingerprints.keys()
     if missing:
         raise UserError(f"the run.yaml names no artefact of {', '.join(sorted(missing))}; freeze it by `ringmill run`")
-    by_name = {other.name: other for other in stages}
-    folders = {
-        parent: artefact_folder(settings, by_name[parent], settings.fingerprints[parent]) for parent in stage.parents
-    }
-    for parent, folder in folders.items():
-        if by_name[parent].kind is not None and not is_done(folder):
-            raise UserError(
-                f"{folder} is no finished artefact, and {stage.name} reads it; run the stage {parent} first"
-            )
-    log = settings.log_file(stage.name)
+    prints = settings.fingerprints
+    parents = {role: _finished(settings, by_name[parent], prints[parent]) for role, parent in stage.lineage.items()}
+    earlier = [
+        {role: _finished(settings, by_name[role], delivery.fingerprints[role]) for role in stage.earlier}
+        for delivery in settings.earlier
+    ]
+    log = settings.log_file(name)
     log.parent.mkdir(parents=True, exist_ok=True)
     return JobContext(
         settings=settings,
         stage=stage,
-        folder=artefact_folder(settings, stage, settings.fingerprints[stage.name]),
-        parents=folders,
+        folder=artefact_folder(settings, stage, prints[name]),
+        parents=parents,
+        earlier=earlier,
         run_folder=settings.folder,
         rank=rank,
         progress=Progress(progress_file(log)) if rank == 0 else silent,
-        log=logging.getLogger(f"jobs.{stage.name}"),
+        log=logging.getLogger(f"jobs.{stage.role}"),
     )
 
 
-def _rank(stage: Stage) -> int:
-    if stage.launcher != "ranks":
+def _finished(settings: RunSettings, stage: Stage, mark: str) -> Path:
+    folder = artefact_folder(settings, stage, mark)
+    if stage.kind is not None and not is_done(folder):
+        raise UserError(f"{folder} is no finished artefact, and is to be read; run the stage {stage.name} first")
+    return folder
+
+
+def _rank(launcher: str) -> int:
+    if launcher != "ranks":
         return 0
     # horovodrun's word and torchrun's; none of the two is one rank alone.
     return int(os.environ.get("HOROVOD_RANK") or os.environ.get("RANK") or 0)
 
 
-def _set_up_logging(stage: Stage, rank: int) -> None:
-    prefix = f"rank {rank} " if stage.launcher == "ranks" else ""
+def _set_up_logging(launcher: str, rank: int) -> None:
+    prefix = f"rank {rank} " if launcher == "ranks" else ""
     logging.basicConfig(
         level=logging.INFO if rank == 0 else logging.WARNING,
         format=f"%(asctime)s {prefix}%(levelname)s %(name)s: %(message)s",

@@ -30,7 +30,9 @@ def command(stage: Stage, place: PlaceSettings, run_yaml: Path, *, python: Path,
         python: the interpreter; spark-submit, horovodrun and torchrun lie beside it.
         project: the folder that holds jobs/.
     """
-    tail = ("--run", str(run_yaml))
+    # A later round's stage is told by its name; the first is what the job does of itself.
+    which = () if stage.name == stage.role else ("--stage", stage.name)
+    tail = ("--run", str(run_yaml), *which)
     if stage.launcher == "spark":
         script = project / f"{stage.job.replace('.', '/')}.py"
         return Command((*_spark_submit(place, python), str(script), *tail), _spark_env(place, python))

@@ -1,4 +1,4 @@
-"""What lies outside the store and yet decides what a stage makes: the raw images, and the pairs of an evaluation."""
+"""What lies outside the store and yet decides what a stage makes: raw images, references, models, pairs to judge by."""
 
 import hashlib
 import os
@@ -9,7 +9,7 @@ from pathlib import Path
 from jobs.settings import RunSettings
 from pipelines import sources
 from pipelines.settings import UserError
-from pipelines.sources import SourceListing
+from pipelines.sources import SourceListing, SourceSettings
 
 
 def describe_source(settings: RunSettings) -> SourceListing:
@@ -25,6 +25,49 @@ def describe_source(settings: RunSettings) -> SourceListing:
         return listing
     both = listing.digest + describe_files(Path(model), setting="faces.model").digest
     return replace(listing, digest=hashlib.sha256(both.encode()).hexdigest())
+
+
+def reference_sources(settings: RunSettings) -> list[SourceSettings]:
+    """Where the pictures lie that must not be trained on: those of the settings, and those of the evaluation."""
+    # Plain values, since the owner of evaluate takes seconds to import.
+    section, evaluate = settings.sections["reference"], settings.sections["evaluate"]
+    found = [SourceSettings.model_validate(source) for source in section.get("sources", ())]
+    path = evaluate.get("path")
+    if path is not None and section.get("with_evaluation", True):
+        in_files = "folder" if Path(path).is_dir() else "tar"
+        kind = "pack" if evaluate.get("pairs") == "bin" else in_files
+        found.append(SourceSettings.model_validate({"kind": kind, "path": str(path)}))
+    return found
+
+
+def describe_references(settings: RunSettings) -> SourceListing:
+    """The pictures that must not be trained on, counted without opening one.
+
+    Raises:
+        UserError: there is nothing at one of the paths.
+    """
+    listings = []
+    for source in reference_sources(settings):
+        try:
+            listings.append(sources.describe(source))
+        except UserError as error:
+            raise UserError(f"reference (its sources, or evaluate.path): {error}") from None
+    return SourceListing(
+        num_files=sum(one.num_files for one in listings),
+        num_bytes=sum(one.num_bytes for one in listings),
+        digest=hashlib.sha256("".join(one.digest for one in listings).encode()).hexdigest(),
+        is_exact=all(one.is_exact for one in listings),
+    )
+
+
+def describe_embedder(settings: RunSettings) -> SourceListing | None:
+    """The model that embeds; None where it is trained on the way.
+
+    Raises:
+        UserError: there is nothing at embed.model.
+    """
+    path = settings.sections["embed"].get("model")
+    return None if path is None else describe_files(Path(path), setting="embed.model")
 
 
 def describe_pairs(settings: RunSettings) -> SourceListing | None:

@@ -32,7 +32,7 @@ def check_place(
     """
     check_writable(settings.store, setting="store")
     check_writable(settings.folder, setting="runs")
-    if "curate" in {planned.name for planned in due}:
+    if "curate" in {planned.stage.role for planned in due}:
         check_faces(settings)
     launchers = {planned.stage.launcher for planned in due}
     if "spark" in launchers:

@@ -12,6 +12,7 @@ from types import FrameType
 
 from jobs.child import Fault, run_command
 from jobs.cost import passes, workers
+from jobs.deliveries import with_deliveries
 from jobs.launch import command
 from jobs.preflight import check_place, check_writable
 from jobs.progress import progress_file, read_progress
@@ -51,6 +52,7 @@ def drive(settings: RunSettings, screen: Screen, stages: Sequence[Stage] = STAGE
     """
     check_writable(settings.folder, setting="runs")
     with exclusive(settings.folder, on_wait=lambda: screen.say(f"waiting for another driver of {settings.folder}")):
+        settings = with_deliveries(settings)
         planned = plan_run(settings, stages)
         due = [one for one in planned if not one.is_done]
         for warning in check_place(settings, due, python=PYTHON, env=os.environ):
@@ -180,7 +182,7 @@ def _first_stage(settings: RunSettings, planned: PlannedStage, before: StageStat
         fingerprint=planned.fingerprint,
         folder=str(planned.folder),
         workers=workers(planned.stage, settings.place),
-        passes=passes(settings, planned.name),
+        passes=passes(settings, planned.stage.role),
     )
     return fresh.model_copy(update={"status": "cached", **_outcome(planned)}) if planned.is_done else fresh
 

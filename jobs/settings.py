@@ -22,10 +22,12 @@ from pipelines.settings import Settings, UserError
 if TYPE_CHECKING:
     from pipelines.curate import CurateSettings
     from pipelines.dedup.near import DedupSettings
+    from pipelines.embed import EmbedSettings
     from pipelines.faces import FaceSettings
     from pipelines.pixels import PixelSettings
+    from pipelines.score import ScoreSettings
     from pipelines.shard import ShardSettings
-    from pipelines.sources import IngestSettings, SourceSettings
+    from pipelines.sources import IngestSettings, ReferenceSettings, SourceSettings
     from training.evaluate import EvaluateSettings
     from training.feed import FeedSettings
     from training.models import ModelSettings
@@ -44,9 +46,12 @@ Model = TypeVar("Model", bound=Settings)
 OWNERS: dict[str, str] = {
     "source": "pipelines.sources:SourceSettings",
     "ingest": "pipelines.sources:IngestSettings",
+    "reference": "pipelines.sources:ReferenceSettings",
     "pixels": "pipelines.pixels:PixelSettings",
     "faces": "pipelines.faces:FaceSettings",
     "dedup": "pipelines.dedup.near:DedupSettings",
+    "embed": "pipelines.embed:EmbedSettings",
+    "score": "pipelines.score:ScoreSettings",
     "curate": "pipelines.curate:CurateSettings",
     "shard": "pipelines.shard:ShardSettings",
     "feed": "training.feed:FeedSettings",
@@ -58,6 +63,13 @@ OWNERS: dict[str, str] = {
 }
 
 
+class Delivery(Settings):
+    """Raw images that an earlier run took in, and whose records this one takes over."""
+
+    run: str
+    fingerprints: dict[str, str]  # role of a stage -> its artefact
+
+
 class RunSettings(Settings):
     """Everything that a stage needs to know."""
 
@@ -67,6 +79,8 @@ class RunSettings(Settings):
     runs: Path = Path("runs")  # folder of the run folders
     place: PlaceSettings = PlaceSettings()
     sections: dict[str, Tree] = Field(default={})  # by name as in OWNERS, each complete and checked
+    extends: str | None = None  # the run whose raw images this one's are added to; null = these are all
+    earlier: tuple[Delivery, ...] = ()  # what it extends, oldest first; filled in when the run is planned
     fingerprints: dict[str, str] = Field(default={})  # stage -> its artefact; filled in when the run is planned
     composition: str = ""  # digest of what was composed and by which code; "" = composed by hand
 
@@ -88,6 +102,10 @@ class RunSettings(Settings):
         return cast("IngestSettings", self._section("ingest"))
 
     @cached_property
+    def reference(self) -> "ReferenceSettings":
+        return cast("ReferenceSettings", self._section("reference"))
+
+    @cached_property
     def pixels(self) -> "PixelSettings":
         return cast("PixelSettings", self._section("pixels"))
 
@@ -98,6 +116,14 @@ class RunSettings(Settings):
     @cached_property
     def dedup(self) -> "DedupSettings":
         return cast("DedupSettings", self._section("dedup"))
+
+    @cached_property
+    def embed(self) -> "EmbedSettings":
+        return cast("EmbedSettings", self._section("embed"))
+
+    @cached_property
+    def score(self) -> "ScoreSettings":
+        return cast("ScoreSettings", self._section("score"))
 
     @cached_property
     def curate(self) -> "CurateSettings":
@@ -145,7 +171,7 @@ def compose(
     """
     tree = _compose_tree(overrides, conf_folder)
     head = {key: value for key, value in tree.items() if key not in owners}
-    known = {"name", "seed", "store", "runs", "place"}
+    known = {"name", "seed", "store", "runs", "place", "extends"}
     for key in head.keys() - known:
         raise unknown_key(key, known | owners.keys())
     settings = _check(RunSettings, head, prefix="")

@@ -8,7 +8,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from jobs.entry import JobContext, run_job
-from jobs.spark_work import read_artefact, spark_session
+from jobs.spark_work import read_artefact, read_everywhere, spark_session
 from pipelines import manifest
 from pipelines.parquet import remove_unlisted, write_files, write_table
 from pipelines.records import DATASET, DECISIONS, IDENTITY, KEPT, LABEL, LABELS, RECORDS, SPLIT
@@ -22,7 +22,7 @@ def write_dataset(context: JobContext) -> None:
     manifest.clear(context.folder)
     with spark_session(context) as spark:
         decisions = read_artefact(spark, context.parents["curate"], DECISIONS)
-        records = read_artefact(spark, context.parents["ingest"], RECORDS)
+        records = read_everywhere(spark, context, "ingest", RECORDS)
         placed = place_rows(decisions, settings.shard, seed=settings.seed)
         align = settings.shard.aligner(settings.pixels)
         aligned = count_alignment(records, placed) if align else {}

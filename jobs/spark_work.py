@@ -1,6 +1,7 @@
 """What the Spark jobs share: a session for the job's time, its progress, and the tables of finished artefacts."""
 
 import contextlib
+import functools
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -40,6 +41,15 @@ def read_artefact(spark: SparkSession, folder: Path, schema: pa.Schema, *, table
     """
     files = [file for file in manifest.read(folder).files if file.path.startswith(f"{table}/")]
     return read_files(spark, folder, files) if files else spark.createDataFrame(schema.empty_table())
+
+
+def read_everywhere(
+    spark: SparkSession, context: JobContext, role: str, schema: pa.Schema, *, table: str = ROWS
+) -> DataFrame:
+    """One table of a parent, and after it that of every earlier delivery that this run extends."""
+    folders = [delivery[role] for delivery in context.earlier if role in delivery]
+    tables = [read_artefact(spark, folder, schema, table=table) for folder in [context.parents[role], *folders]]
+    return functools.reduce(DataFrame.unionByName, tables)
 
 
 def read_files(spark: SparkSession, folder: Path, files: Sequence[manifest.File]) -> DataFrame:

@@ -1,32 +1,77 @@
-"""The river: the stages of a run in order, what each depends on, and where its artefact lies."""
+"""The river: the stages of a run in order, what each depends on, and where its artefact lies.
+
+Most stages flow once. Some are there only where the settings ask for them, and from the clean-up by embeddings on they
+may flow again: each further round trains on what the model of the round before thought of the pictures.
+"""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from jobs.listing import describe_pairs, describe_source
-from jobs.settings import RunSettings
+from jobs.listing import describe_embedder, describe_pairs, describe_references, describe_source, reference_sources
+from jobs.settings import Delivery, RunSettings
 from pipelines.manifest import fingerprint, is_done
 from pipelines.sources import SourceListing
 
 REPORT_NAME = "report.html"
+
+# Whether a stage is part of a round, which are counted from 1.
+Wanted = Callable[[RunSettings, int], bool]
+
+
+def in_first_round(settings: RunSettings, round_number: int) -> bool:
+    """Once, whatever follows."""
+    return round_number == 1
+
+
+def in_every_round(settings: RunSettings, round_number: int) -> bool:
+    """Again after every model."""
+    return True
+
+
+def in_later_rounds(settings: RunSettings, round_number: int) -> bool:
+    """Where there is a model of the round before."""
+    return round_number > 1
+
+
+def with_references(settings: RunSettings, round_number: int) -> bool:
+    """Where there are pictures that must not be trained on."""
+    return round_number == 1 and bool(reference_sources(settings))
+
+
+def with_embeddings(settings: RunSettings, round_number: int) -> bool:
+    """Where there is a model to look at the pictures: the one that the settings name, then that of the last round."""
+    return round_number > 1 or settings.sections["embed"].get("model") is not None
 
 
 @dataclass(frozen=True)
 class Stage:
     """One verb of the mill."""
 
-    name: str
+    name: str  # of the stage in its run: its role, and from the second round on the number of the round
     kind: str | None  # of its artefact in the store; None = it only writes into the run's folder
-    parents: tuple[str, ...]  # whose artefacts it reads
+    parents: tuple[str, ...]  # the roles whose artefacts it reads; those that are not part of the run are left out
     reads: tuple[str, ...]  # settings whose change redoes it: sections, or fields of the run
     launcher: Literal["spark", "ranks", "local"]
     job: str  # module
     version: int = 1  # to be raised when the same settings give another artefact
     heeds: tuple[str, ...] = ()  # sections that may stop it and never change what it makes
-    spares: tuple[str, ...] = ()  # "section.field" of those that change the time and never the result
+    spares: tuple[str, ...] = ()  # "section.field" of those that change the time, or others' work, and never the result
     outside: Callable[[RunSettings], SourceListing | None] | None = None  # data outside the store that it reads
+    wanted: Wanted = in_first_round
+    earlier: tuple[str, ...] = ()  # the roles whose artefacts of earlier deliveries it reads as well
+    lineage: Mapping[str, str] = field(default_factory=dict)  # role -> name of each parent, as `river` finds them
+
+    @property
+    def role(self) -> str:
+        """What it does, whichever round it does it in."""
+        return self.name.partition("-")[0]
+
+    @property
+    def round(self) -> int:
+        """Which round it does it in, counted from 1."""
+        return int(self.name.partition("-")[2] or 1)
 
 
 STAGES: tuple[Stage, ...] = (
@@ -41,17 +86,79 @@ STAGES: tuple[Stage, ...] = (
         heeds=("ingest",),
         outside=describe_source,
     ),
-    Stage("pairs", "pairs", ("ingest",), ("dedup",), launcher="spark", job="jobs.pairs"),
+    Stage(
+        "reference",
+        "references",
+        (),
+        ("reference", "pixels", "faces"),
+        launcher="spark",
+        job="jobs.reference",
+        outside=describe_references,
+        wanted=with_references,
+    ),
+    Stage(
+        "pairs",
+        "pairs",
+        ("ingest", "reference"),
+        ("dedup",),
+        launcher="spark",
+        job="jobs.pairs",
+        version=2,
+        spares=("dedup.max_hashes_per_task",),
+        earlier=("ingest", "pairs"),
+    ),
+    Stage(
+        "export",
+        "onnx",
+        ("train",),
+        (),
+        launcher="local",
+        job="jobs.export",
+        wanted=in_later_rounds,
+    ),
+    Stage(
+        "embed",
+        "embeddings",
+        ("ingest", "reference", "export"),
+        ("embed", "pixels", "shard"),
+        launcher="spark",
+        job="jobs.embed",
+        outside=describe_embedder,
+        wanted=with_embeddings,
+        earlier=("ingest",),
+    ),
+    Stage(
+        "score",
+        "scores",
+        ("ingest", "reference", "embed"),
+        ("seed", "score"),
+        launcher="spark",
+        job="jobs.score",
+        wanted=with_embeddings,
+        earlier=("ingest",),
+    ),
     Stage(
         "curate",
         "decisions",
-        ("ingest", "pairs"),
+        ("ingest", "reference", "pairs", "score"),
         ("seed", "dedup", "curate"),
         launcher="spark",
         job="jobs.curate",
-        version=3,
+        version=4,
+        spares=("curate.rounds", "dedup.max_hashes_per_task", "dedup.min_recall"),
+        wanted=in_every_round,
+        earlier=("ingest", "pairs"),
     ),
-    Stage("shard", "dataset", ("ingest", "curate"), ("seed", "pixels", "shard"), launcher="spark", job="jobs.shard"),
+    Stage(
+        "shard",
+        "dataset",
+        ("ingest", "curate"),
+        ("seed", "pixels", "shard"),
+        launcher="spark",
+        job="jobs.shard",
+        wanted=in_every_round,
+        earlier=("ingest",),
+    ),
     Stage(
         "train",
         "model",
@@ -60,6 +167,7 @@ STAGES: tuple[Stage, ...] = (
         launcher="ranks",
         job="jobs.train",
         spares=("feed.threads", "feed.reader_threads", "feed.prefetch_batches", "recipe.keep_checkpoints"),
+        wanted=in_every_round,
     ),
     Stage(
         "evaluate",
@@ -69,16 +177,41 @@ STAGES: tuple[Stage, ...] = (
         launcher="ranks",
         job="jobs.evaluate",
         outside=describe_pairs,
+        wanted=in_every_round,
     ),
     Stage(
         "report",
         None,
-        ("ingest", "pairs", "curate", "shard", "train", "evaluate"),
+        ("ingest", "reference", "pairs", "score", "curate", "shard", "train", "evaluate"),
         (),
         launcher="local",
         job="jobs.report",
+        earlier=("ingest",),
     ),
 )
+
+
+def river(settings: RunSettings, stages: Sequence[Stage] = STAGES) -> list[Stage]:
+    """The stages of one run, round after round, each with the names of its parents; what makes no artefact comes last.
+
+    A stage of the second round is called `curate-2` and reads the nearest artefact of each parent's role above it.
+    """
+    rounds = int(settings.sections.get("curate", {}).get("rounds", 1))
+    flowing = [
+        (stage, number)
+        for number in range(1, rounds + 1)
+        for stage in stages
+        if stage.kind is not None and stage.wanted(settings, number)
+    ]
+    flowing += [(stage, 1) for stage in stages if stage.kind is None]
+    found: list[Stage] = []
+    latest: dict[str, str] = {}
+    for stage, number in flowing:
+        name = stage.name if number == 1 else f"{stage.name}-{number}"
+        lineage = {role: latest[role] for role in stage.parents if role in latest}
+        found.append(replace(stage, name=name, lineage=lineage))
+        latest[stage.name] = name
+    return found
 
 
 @dataclass(frozen=True)
@@ -99,7 +232,7 @@ class PlannedStage:
 def plan(
     settings: RunSettings, stages: Sequence[Stage] = STAGES, *, finished: Mapping[str, str] | None = None
 ) -> list[PlannedStage]:
-    """Fingerprint every stage, and look which artefacts exist.
+    """Fingerprint every stage of the run, and look which artefacts exist.
 
     Args:
         finished: stage -> fingerprint as the run's last record has it; tells whether a report is of this work.
@@ -109,13 +242,16 @@ def plan(
     """
     planned: list[PlannedStage] = []
     prints: dict[str, str] = {}
-    for stage in stages:
+    for stage in river(settings, stages):
         listing = stage.outside(settings) if stage.outside else None
         read = settings_read(settings, stage)
         if listing is not None:
             read["outside"] = listing.digest
-        parents = {name: prints[name] for name in stage.parents}
-        prints[stage.name] = fingerprint(stage.name, version=stage.version, settings=read, parents=parents)
+        if stage.earlier and settings.earlier:
+            read["earlier"] = [_prints_of(delivery, stage) for delivery in settings.earlier]
+        # By role, so that equal work is the same in whichever round it is done.
+        parents = {role: prints[name] for role, name in stage.lineage.items()}
+        prints[stage.name] = fingerprint(stage.role, version=stage.version, settings=read, parents=parents)
         folder = artefact_folder(settings, stage, prints[stage.name])
         if stage.kind is None:
             is_current = (finished or {}).get(stage.name) == prints[stage.name]
@@ -145,6 +281,10 @@ def settings_read(settings: RunSettings, stage: Stage) -> dict[str, Any]:
     own = settings.model_dump(mode="json", include=set(stage.reads))
     read = {name: own[name] if name in own else settings.sections[name] for name in stage.reads}
     return {name: _without(value, name, stage.spares) for name, value in read.items()}
+
+
+def _prints_of(delivery: Delivery, stage: Stage) -> dict[str, str]:
+    return {role: delivery.fingerprints[role] for role in stage.earlier}
 
 
 def _without(value: Any, name: str, spares: tuple[str, ...]) -> Any:

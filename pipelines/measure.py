@@ -87,7 +87,7 @@ def pixel_digest(decoded: Decoded) -> bytes:
     """16 bytes that two pictures share if mode, size and every upright pixel are equal, however they are stored."""
     height, width, _ = decoded.rgb.shape
     digest = hashlib.sha256(f"{decoded.mode} {width} {height} ".encode())
-    digest.update(np.ascontiguousarray(decoded.rgb))
+    digest.update(np.ascontiguousarray(decoded.rgb).data)
     return digest.digest()[:_DIGEST_BYTES]
 
 

@@ -9,12 +9,12 @@ tasks, so that the records do not depend on the cluster that made them.
 import contextlib
 from collections.abc import Iterator
 
-from pipelines.sources import folder, image_list, parquet, recordio, tar, webdataset
+from pipelines.sources import folder, image_list, pack, parquet, recordio, tar, webdataset
 from pipelines.sources.chunks import Chunk, plan_chunks
 from pipelines.sources.entry import INSIDE, UNREADABLE, Break, Container, Kind, Portion, RawImage, lost
 from pipelines.sources.listing import SourceListing
 from pipelines.sources.listing import describe as _describe
-from pipelines.sources.settings import IngestSettings, SourceSettings
+from pipelines.sources.settings import IngestSettings, ReferenceSettings, SourceSettings
 
 __all__ = [
     "INSIDE",
@@ -25,6 +25,7 @@ __all__ = [
     "IngestSettings",
     "Portion",
     "RawImage",
+    "ReferenceSettings",
     "SourceListing",
     "SourceSettings",
     "containers",
@@ -41,6 +42,7 @@ _KINDS: dict[str, Kind] = {
     "webdataset": webdataset,
     "recordio": recordio,
     "parquet": parquet,
+    "pack": pack,
 }
 
 

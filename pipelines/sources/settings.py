@@ -12,7 +12,7 @@ from pipelines.settings import Settings
 class SourceSettings(Settings):
     """Where the raw images lie, and how each gets its identity."""
 
-    kind: Literal["folder", "list", "tar", "webdataset", "recordio", "parquet"]
+    kind: Literal["folder", "list", "tar", "webdataset", "recordio", "parquet", "pack"]
     # A folder, a file, a glob (/data/*.tar), a numbered set ({000..123}.tar), or a URI that fsspec knows.
     path: str = Field(min_length=1)
     # Of the picture's name below the source, the first group is the identity; null = the folder that it lies in.
@@ -44,9 +44,16 @@ class SourceSettings(Settings):
         by_name = self.kind in ("folder", "tar", "list", "webdataset")
         if not by_name and (self.identity_pattern or self.identity_list):
             raise ValueError(f"identity_pattern and identity_list need names, and {self.kind} has none of its own")
-        if self.kind in ("folder", "tar", "recordio") and self.identity_column:
+        if self.kind in ("folder", "tar", "recordio", "pack") and self.identity_column:
             raise ValueError(f"identity_column is for parquet, list and webdataset, not for {self.kind}")
         return self
+
+
+class ReferenceSettings(Settings):
+    """Pictures that must not be trained on, since a model is judged by them."""
+
+    sources: tuple[SourceSettings, ...] = ()
+    with_evaluation: bool = True  # evaluate.path is one of them
 
 
 class IngestSettings(Settings):

@@ -78,5 +78,6 @@ def real_settings(tmp_path: Path) -> RunSettings:
         "feed": {"threads": 1, "augment": {"flip": 0.5}},
         "recipe": {"epochs": 4, "batch_size": 256},
         "evaluate": {"path": None, "num_pairs": 6000},
+        "embed": {"model": None},
     }
     return RunSettings(name="r", store=tmp_path / "store", runs=tmp_path / "runs", sections=sections)

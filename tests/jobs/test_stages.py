@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from jobs.place import PlaceSettings
-from jobs.settings import OWNERS, RunSettings
-from jobs.stages import STAGES, plan
+from jobs.settings import OWNERS, Delivery, RunSettings
+from jobs.stages import STAGES, plan, river
 from pipelines.settings import UserError
 
 
@@ -25,7 +25,8 @@ def redone(before: RunSettings, after: RunSettings) -> list[str]:
     return [name for name in new if new[name] != old[name]]
 
 
-ALL = [stage.name for stage in STAGES]
+# Of a run that asks for nothing special.
+ALL = ["ingest", "pairs", "curate", "shard", "train", "evaluate", "report"]
 
 
 @pytest.mark.parametrize(
@@ -48,6 +49,63 @@ def test_a_section_redoes_its_stage_and_what_lies_downstream(
     real_settings: RunSettings, section: str, first: str
 ) -> None:
     assert redone(real_settings, changed(real_settings, section, new=1)) == ALL[ALL.index(first) :]
+
+
+def names(settings: RunSettings) -> list[str]:
+    return [stage.name for stage in river(settings)]
+
+
+def test_a_plain_run_has_the_plain_stages(real_settings: RunSettings) -> None:
+    assert names(real_settings) == ALL
+
+
+def test_references_embeddings_and_rounds_add_their_stages(real_settings: RunSettings, tmp_path: Path) -> None:
+    model = tmp_path / "face.onnx"
+    model.write_bytes(b"1")
+    images = real_settings.sections["source"]["path"]
+    settings = changed(real_settings, "reference", sources=[{"kind": "folder", "path": images}])
+    settings = changed(changed(settings, "embed", model=str(model)), "curate", rounds=3)
+    first = ["ingest", "reference", "pairs", "embed", "score", "curate", "shard", "train", "evaluate"]
+    again = ["export", "embed", "score", "curate", "shard", "train", "evaluate"]
+    rounds = [f"{name}-{number}" for number in (2, 3) for name in again]
+    assert names(settings) == [*first, *rounds, "report"]
+
+
+def test_a_later_round_reads_the_nearest_artefact_of_every_role(real_settings: RunSettings) -> None:
+    stages = {stage.name: dict(stage.lineage) for stage in river(changed(real_settings, "curate", rounds=3))}
+    assert stages["embed-2"] == {"ingest": "ingest", "export": "export-2"}
+    assert stages["export-3"] == {"train": "train-2"}
+    assert stages["curate-3"] == {"ingest": "ingest", "pairs": "pairs", "score": "score-3"}
+    assert stages["evaluate"] == {"shard": "shard", "train": "train"}
+    assert stages["report"]["train"] == "train-3"
+
+
+def test_one_more_round_redoes_nothing_of_those_before(real_settings: RunSettings) -> None:
+    once, twice = prints(real_settings), prints(changed(real_settings, "curate", rounds=2))
+    assert [name for name in once if twice[name] != once[name]] == ["report"]
+
+
+def test_the_pictures_of_an_evaluation_are_kept_out_unless_that_is_refused(
+    real_settings: RunSettings, tmp_path: Path
+) -> None:
+    (tmp_path / "lfw").mkdir()
+    (tmp_path / "lfw" / "a.jpg").write_bytes(b"a")
+    judged = changed(real_settings, "evaluate", path=str(tmp_path / "lfw"), pairs="pairs_txt")
+    assert "reference" in names(judged)
+    assert names(changed(judged, "reference", with_evaluation=False)) == ALL
+    assert redone(
+        judged, changed(judged, "reference", sources=[{"kind": "folder", "path": str(tmp_path / "lfw")}])
+    ) == [name for name in names(judged) if name != "ingest"]
+
+
+def test_a_missing_reference_is_named_before_anything_is_planned(real_settings: RunSettings) -> None:
+    with pytest.raises(UserError, match=r"^reference .*nowhere"):
+        plan(changed(real_settings, "reference", sources=[{"kind": "tar", "path": "nowhere.tar"}]))
+
+
+def test_an_earlier_delivery_redoes_what_reads_it_and_spares_the_records(real_settings: RunSettings) -> None:
+    earlier = (Delivery(run="before", fingerprints={"ingest": "a" * 16, "pairs": "b" * 16}),)
+    assert redone(real_settings, real_settings.model_copy(update={"earlier": earlier})) == ALL[1:]
 
 
 def test_another_cut_of_the_source_redoes_everything(real_settings: RunSettings) -> None:
@@ -101,6 +159,7 @@ def test_other_pairs_redo_the_evaluation(real_settings: RunSettings, tmp_path: P
     pairs = tmp_path / "lfw.bin"
     pairs.write_bytes(b"1")
     settings = changed(real_settings, "evaluate", path=str(pairs))
+    settings = changed(settings, "reference", with_evaluation=False)
     before = prints(settings)
     pairs.write_bytes(b"22")
     after = prints(settings)

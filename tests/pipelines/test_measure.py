@@ -24,7 +24,7 @@ from pipelines.faces import FaceDetector, FaceSettings
 from pipelines.hashing import hamming
 from pipelines.measure import BLUR_SIDE_PX, blur, examine, measure, to_grey
 from pipelines.pixels import PixelSettings
-from pipelines.records import FACE_BOX, FACE_LANDMARKS, FACE_SCORE, MEASUREMENTS, NUM_FACES
+from pipelines.records import FACE_BOX, FACE_LANDMARKS, FACE_SCORE, MEASUREMENTS, NUM_FACES, PIXEL_DIGEST
 
 SETTINGS = PixelSettings()
 FACES = {NUM_FACES, FACE_BOX, FACE_SCORE, FACE_LANDMARKS}
@@ -51,6 +51,30 @@ def test_numbers_are_those_of_the_slow_formulas(grey: NDArray[np.uint8]) -> None
     assert measured.entropy == pytest.approx(scipy.stats.entropy(counts, base=2), abs=1e-5)
     shares = [((grey >= low) & (grey < low + 3)).mean() for low in range(254)]
     assert measured.dominance == pytest.approx(max(shares), abs=1e-9)
+
+
+def digest_of(data: bytes) -> bytes:
+    digest: bytes = examine([data], SETTINGS).column(PIXEL_DIGEST)[0].as_py()
+    return digest
+
+
+def test_pictures_of_equal_pixels_share_a_digest_however_they_are_stored() -> None:
+    picture = portrait(3)
+    lossless = [encoded(picture, kind) for kind in ("PNG", "BMP", "TIFF")] + [encoded(picture, "WEBP", lossless=True)]
+    assert len(set(lossless)) == 4
+    assert len({digest_of(data) for data in lossless}) == 1
+    jpeg = encoded(picture, quality=90)
+    with_comment = jpeg[:2] + b"\xff\xfe\x00\x08remark"[:10] + jpeg[2:]
+    assert digest_of(with_comment) == digest_of(jpeg) != digest_of(lossless[0])
+
+
+def test_one_pixel_another_shape_and_another_mode_change_the_digest() -> None:
+    picture = np.full((8, 12, 3), 90, np.uint8)
+    spot = picture.copy()
+    spot[7, 11, 2] += 1
+    grey = encoded(picture[..., 0], "PNG")
+    pictures = [encoded(picture, "PNG"), encoded(spot, "PNG"), encoded(picture.reshape(12, 8, 3), "PNG"), grey]
+    assert len({digest_of(data) for data in pictures}) == 4
 
 
 @settings(max_examples=60, deadline=None)

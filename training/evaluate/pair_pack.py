@@ -1,19 +1,10 @@
-"""Pairs in a verification pack: a pickle of `(images, is_same)`, as InsightFace ships LFW, CFP-FP and AgeDB-30.
+"""Pairs in a verification pack, as InsightFace ships LFW, CFP-FP and AgeDB-30: see `pipelines.pack_file`."""
 
-Pair p is images 2p and 2p+1, each the bytes of an encoded picture or a uint8 array of them. A pickle can name any
-function of the machine and call it, so this one is read in a closed world: the few names that arrays need mean
-stand-ins of ours, every other name is refused, and no other code, not even numpy's, sees what the file says.
-"""
-
-import io
-import math
-import pickle
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NoReturn
 
 import numpy as np
 
+from pipelines.pack_file import read_pack
 from pipelines.settings import UserError
 from training.evaluate.pairs import PairSet, contiguous_folds, held
 
@@ -24,9 +15,11 @@ def load_pack(path: Path, *, folds: int) -> PairSet:
     Raises:
         UserError: the file is missing, holds anything but pairs, or names a function that pairs have no need of.
     """
-    images, verdicts = _read(path)
-    if len(images) != 2 * len(verdicts):
-        raise UserError(f"{path} holds {len(images)} images for {len(verdicts)} pairs; two each are expected")
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise UserError(f"evaluate.path={path} cannot be read ({error.strerror}); name a verification pack") from None
+    images, verdicts = read_pack(content, path=str(path))
     pairs = np.arange(len(verdicts), dtype=np.int64)
     return PairSet(
         pictures=held([f"{path}[{place}]" for place in range(len(images))], images),
@@ -36,133 +29,3 @@ def load_pack(path: Path, *, folds: int) -> PairSet:
         fold=contiguous_folds(len(verdicts), folds, place=str(path)),
         about=f"{len(verdicts):,} pairs of {path.name}, {folds} folds of neighbours",
     )
-
-
-def _read(path: Path) -> tuple[list[bytes], list[bool]]:
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise UserError(f"evaluate.path={path} cannot be read ({error.strerror}); name a verification pack") from None
-    try:
-        pack = _ClosedWorld(io.BytesIO(content)).load()
-        images, verdicts = pack
-        return [_to_bytes(image) for image in images], _to_verdicts(verdicts)
-    except _ForeignGlobalError as error:
-        raise UserError(f"{path} asks for {error}, which pairs have no need of; do not trust this file") from None
-    # A damaged pickle can raise nearly anything on its way.
-    except Exception as error:
-        problem = f"{type(error).__name__}: {error}"
-        raise UserError(f"{path} is no pickle of (images, is_same) ({problem}); name a verification pack") from None
-
-
-class _ForeignGlobalError(Exception):
-    """A name outside the closed world."""
-
-
-class _Array:
-    """Stands for an array: what a pickle says of it, believed only for plain bytes."""
-
-    def __init__(self) -> None:
-        self.raw = b""
-        self.dtype = ""
-
-    def __setstate__(self, state: tuple[Any, ...]) -> None:
-        _version, shape, dtype, _is_fortran, raw = state
-        self._fill(raw, dtype, shape)
-
-    def _fill(self, raw: Any, dtype: Any, shape: Any) -> None:
-        if not isinstance(dtype, _Dtype) or not isinstance(raw, (bytes, bytearray)):
-            raise pickle.UnpicklingError("an array of neither bytes nor booleans")
-        # One of InsightFace's own packs holds columns, of shape (n, 1).
-        if not len(raw) == math.prod(shape) == max(shape):
-            raise pickle.UnpicklingError(f"an array of shape {shape}, not a row or column")
-        self.raw, self.dtype = bytes(raw), dtype.name
-
-
-class _Dtype:
-    """Stands for a type of array elements of one byte; its byte order means nothing."""
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-
-    def __setstate__(self, state: Any) -> None:
-        pass
-
-
-class _Maker:
-    """Stands for a function: can be called, and nothing in it changed."""
-
-    __slots__ = ("_make",)
-
-    def __init__(self, make: Callable[..., Any]) -> None:
-        self._make = make
-
-    def __call__(self, *arguments: Any) -> Any:
-        return self._make(*arguments)
-
-    def __setstate__(self, state: Any) -> NoReturn:
-        raise pickle.UnpicklingError("state for a function")
-
-
-def _make_dtype(name: Any, *_flags: Any) -> _Dtype:
-    text = name.decode("ascii") if isinstance(name, bytes) else name
-    if text not in ("u1", "b1"):
-        raise pickle.UnpicklingError(f"an array of {text!r}; bytes (u1) and booleans (b1) are expected")
-    return _Dtype(text)
-
-
-def _make_array(*_template: Any) -> _Array:
-    return _Array()
-
-
-def _make_array_of_buffer(raw: Any, dtype: Any, shape: Any, _order: Any) -> _Array:
-    array = _Array()
-    array._fill(raw, dtype, shape)
-    return array
-
-
-def _make_nothing(*_arguments: Any) -> NoReturn:
-    raise pickle.UnpicklingError("an array made without its content")
-
-
-def _make_bytes(text: Any = "", encoding: Any = "latin1") -> bytes:
-    # How Python 3 writes bytes for Python 2: as text of code points below 256, and as `bytes()` where there are none.
-    if encoding != "latin1" or not isinstance(text, str):
-        raise pickle.UnpicklingError(f"text in encoding {encoding!r}")
-    return text.encode("latin1")
-
-
-# numpy 2 moved its insides from `core` to `_core`; packs of both kinds are about.
-_KNOWN: dict[tuple[str, str], Callable[..., Any]] = {
-    ("numpy", "ndarray"): _make_nothing,
-    ("numpy", "dtype"): _make_dtype,
-    ("_codecs", "encode"): _make_bytes,
-    ("__builtin__", "bytes"): _make_bytes,
-    **{(f"numpy.{core}.multiarray", "_reconstruct"): _make_array for core in ("core", "_core")},
-    **{(f"numpy.{core}.numeric", "_frombuffer"): _make_array_of_buffer for core in ("core", "_core")},
-}
-
-
-class _ClosedWorld(pickle.Unpickler):
-    def __init__(self, stream: io.BytesIO) -> None:
-        super().__init__(stream, encoding="bytes")  # Python 2 wrote the pictures as its `str`
-
-    def find_class(self, module: str, name: str) -> _Maker:
-        if (module, name) not in _KNOWN:
-            raise _ForeignGlobalError(f"{module}.{name}")
-        return _Maker(_KNOWN[module, name])
-
-
-def _to_bytes(image: Any) -> bytes:
-    if isinstance(image, _Array):
-        image = image.raw
-    if not isinstance(image, bytes):
-        raise TypeError(f"an image is of type {type(image).__name__}, not bytes")
-    return image
-
-
-def _to_verdicts(verdicts: Any) -> list[bool]:
-    values = list(verdicts.raw) if isinstance(verdicts, _Array) else list(verdicts)
-    if any(value not in (0, 1) for value in values):
-        raise TypeError("is_same holds something other than true and false")
-    return [bool(value) for value in values]

@@ -25,11 +25,13 @@ class Artefact:
 
     folder: Path
     manifest: Manifest
+    earlier: tuple["Artefact", ...] = ()  # of the same kind, whose rows count as its own
 
     def tables(self, prefix: str = "") -> list[Path]:
         """Its Parquet files below a folder of it."""
         names = (file.path for file in self.manifest.files)
-        return [self.folder / name for name in names if name.endswith(".parquet") and name.startswith(prefix)]
+        own = [self.folder / name for name in names if name.endswith(".parquet") and name.startswith(prefix)]
+        return own + [path for one in self.earlier for path in one.tables(prefix)]
 
     def scan(
         self, columns: Sequence[str], *, where: ds.Expression | None = None, table: str = ROWS
@@ -52,9 +54,9 @@ class Artefact:
         return counts
 
 
-def open_artefact(folder: Path) -> Artefact:
-    """Raises ``UserError`` where the folder holds no finished artefact."""
-    return Artefact(folder, manifest.read(folder))
+def open_artefact(folder: Path, earlier: Sequence[Path] = ()) -> Artefact:
+    """Raises ``UserError`` where a folder holds no finished artefact."""
+    return Artefact(folder, manifest.read(folder), tuple(map(open_artefact, earlier)))
 
 
 def read_images(records: Artefact, image_ids: Collection[str]) -> dict[str, bytes]:

@@ -58,7 +58,7 @@ def build_galleries(records: Artefact, decisions: Artefact) -> Galleries:
         conflicts(decisions, num_groups=NUM_GROUPS, per_group=PER_GROUP),
     )
     ids = {row.image_id for kind in chosen for shelf in kind for row in shelf.shown}
-    drawn = {image_id: _draw(image) for image_id, image in read_images(records, ids).items()}
+    drawn = {image_id: draw(image) for image_id, image in read_images(records, ids).items()}
     return Galleries(*(_shelves(kind, drawn) for kind in chosen))
 
 
@@ -70,8 +70,8 @@ def _shelves(chosen: Iterable[Chosen], drawn: dict[str, tuple[str, str]]) -> lis
     ]
 
 
-def _draw(image: bytes) -> tuple[str, str]:
-    """(data URI, "") or ("", fault)."""
+def draw(image: bytes) -> tuple[str, str]:
+    """A small picture for the page: (data URI, "") or ("", fault)."""
     try:
         rgb = decode(image, PixelSettings()).rgb
     except DecodeError as error:

@@ -1,6 +1,7 @@
 """A run folder and its artefacts -> report.html: one file, no network, nothing in it that could run."""
 
 import statistics
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,11 +19,12 @@ from training.report.funnel import Funnel, measure_funnel
 from training.report.gallery import build_galleries
 from training.report.kept import kept_records
 from training.report.lineage import Run, origins, read_run
+from training.report.merges import closest_merges
+from training.report.rounds import compare_rounds, read_result
 from training.report.variance import LARGE_SHARE, MEASURED, spreads
 
 REPORT_NAME = "report.html"
-RESULT_NAME = "result.json"
-KINDS = ("records", "pairs", "decisions", "dataset", "model", "evaluation")
+KINDS = ("records", "references", "pairs", "scores", "decisions", "dataset", "model", "evaluation")
 
 
 @dataclass(frozen=True)
@@ -34,18 +36,28 @@ class Figure:
     note: str = ""
 
 
-def build_report(run_folder: Path, artefacts: dict[str, Path]) -> Path:
+def build_report(
+    run_folder: Path,
+    artefacts: dict[str, Path],
+    *,
+    rounds: Sequence[dict[str, Path]] = (),
+    earlier_records: Sequence[Path] = (),
+) -> Path:
     """Write the report of a run, as far as the run has come, and return its path.
 
     Args:
-        artefacts: kind (one of KINDS) -> folder; a kind that is missing is shown as not yet run.
+        artefacts: kind (one of KINDS) -> folder, of the last round; a kind that is missing is shown as not yet run.
+        rounds: the same of every round, where there is more than one.
+        earlier_records: the records of the deliveries that the run extends.
 
     Raises:
         UserError: a folder holds no finished artefact.
     """
     assert set(artefacts) <= set(KINDS), f"unknown kinds among {sorted(artefacts)}"
-    opened = {kind: open_artefact(artefacts[kind]) for kind in KINDS if kind in artefacts}
-    page = _environment().get_template("page.html").render(_content(run_folder, opened))
+    earlier = {"records": earlier_records}
+    opened = {kind: open_artefact(artefacts[kind], earlier.get(kind, ())) for kind in KINDS if kind in artefacts}
+    content = {**_content(run_folder, opened), "rounds": compare_rounds(rounds) if len(rounds) > 1 else []}
+    page = _environment().get_template("page.html").render(content)
     path = run_folder / REPORT_NAME
     write_atomically(path, page.encode())
     return path
@@ -57,7 +69,7 @@ def _content(run_folder: Path, artefacts: dict[str, Artefact]) -> dict[str, Any]
     run = read_run(run_folder)
     metrics = read_metrics(run_folder / METRICS_NAME)
     funnel = measure_funnel(records, decisions, dataset) if records else None
-    result = _result(artefacts["evaluation"]) if "evaluation" in artefacts else None
+    result = read_result(artefacts["evaluation"]) if "evaluation" in artefacts else None
     return {
         "run": run,
         "figures": [
@@ -71,6 +83,9 @@ def _content(run_folder: Path, artefacts: dict[str, Artefact]) -> dict[str, Any]
         "broken": broken_parts(records) if records else None,
         "is_trained": "model" in artefacts,
         "num_epochs": 1 + max((row["epoch"] for row in metrics if "epoch" in row), default=-1),
+        "merges": closest_merges(records, decisions, artefacts["scores"])
+        if records and decisions and "scores" in artefacts
+        else None,
         "galleries": build_galleries(records, decisions) if records and decisions else None,
         "spreads": spreads(kept_records(records, decisions, [IDENTITY, *MEASURED])) if records and decisions else None,
         "large_share": LARGE_SHARE,
@@ -98,10 +113,6 @@ def _environment() -> jinja2.Environment:
         "number": _number,
     }
     return environment
-
-
-def _result(evaluation: Artefact) -> VerificationResult:
-    return VerificationResult.model_validate_json((evaluation.folder / RESULT_NAME).read_bytes())
 
 
 def _data_figures(funnel: Funnel | None) -> list[Figure]:

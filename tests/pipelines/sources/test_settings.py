@@ -24,7 +24,7 @@ def said(**values: object) -> str:
         ({"identity_column": "who"}, "identity_column is for parquet, list and webdataset, not for folder"),
         ({"kind": "tar", "identity_column": "who"}, "not for tar"),
         ({"kind": "recordio", "identity_column": "who"}, "not for recordio"),
-        ({"kind": "zip"}, "Input should be 'folder', 'list', 'tar', 'webdataset', 'recordio' or 'parquet'"),
+        ({"kind": "zip"}, "Input should be 'folder', 'list', 'tar', 'webdataset', 'recordio', 'parquet' or 'pack'"),
         ({"path": ""}, "at least 1 character"),
         ({"chunk_images": 0}, "greater than or equal to 1"),
         ({"chunk_bytes": 1000}, "greater than or equal to 1048576"),

@@ -142,18 +142,46 @@ def rebuild(tmp_path):
     return lambda name, rows: write_run(tmp_path / name, rows)
 
 
-@pytest.fixture
-def trained(built):
-    """The planted run to its end."""
+def write_evaluation(root, accuracy):
     result = {
-        "accuracy": 0.875, "accuracy_std": 0.0125, "auc": 0.9321, "tar_at_far": {"0.1": 0.8, "0.001": None},
+        "accuracy": accuracy, "accuracy_std": 0.0125, "auc": 0.9321, "tar_at_far": {"0.1": 0.8, "0.001": None},
         "threshold": 0.25, "num_pairs": 40, "num_same": 20, "pairs": "40 pairs of somewhere",
         "folds": [{"accuracy": 0.875, "threshold": 0.25, "num_pairs": 20}] * 2,
         "roc": {"far": [0.0, 0.05, 1.0], "tar": [0.0, 0.7, 1.0]},
     }  # fmt: skip
+    return write_artefact(root, "evaluation", {}, texts={"result.json": json.dumps(result)})
+
+
+@pytest.fixture
+def evaluate(tmp_path):
+    """Write an evaluation of some accuracy, given a name."""
+    return lambda name, accuracy: write_evaluation(tmp_path / name, accuracy)
+
+
+@pytest.fixture
+def score(tmp_path):
+    """Write what embeddings say: merges as (left, right, cosine), fits as (image_id, identity, own_cosine)."""
+
+    def write(merges, fits):
+        named = {
+            "merges/00000.parquet": as_table(
+                records.MERGES, [dict(zip(("left", "right", "cosine"), row, strict=True)) for row in merges]
+            ),
+            "fits/00000.parquet": as_table(
+                records.FITS, [dict(zip(("image_id", "identity", "own_cosine"), row, strict=True)) for row in fits]
+            ),
+        }
+        return write_artefact(tmp_path, "scores", named)
+
+    return write
+
+
+@pytest.fixture
+def trained(built):
+    """The planted run to its end."""
     root = built.folder
     built.artefacts["model"] = write_artefact(root, "model", {}, texts={"model.json": "{}"})
-    built.artefacts["evaluation"] = write_artefact(root, "evaluation", {}, texts={"result.json": json.dumps(result)})
+    built.artefacts["evaluation"] = write_evaluation(root, 0.875)
     step = {"loss": 2.0, "lr": 0.1, "images_per_second": 321.0, "feed_wait_seconds": 0.1, "step_seconds": 0.5}
     rows = [{"step": at, "epoch": at // 6, **step} for at in range(1, 11)] + [{"step": 10, "val_accuracy": 0.7}]
     (root / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows) + '{"step": 11, "lo')

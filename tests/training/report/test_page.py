@@ -46,6 +46,10 @@ class _Page(HTMLParser):
         return [attrs for name, attrs in self.tags if name == tag]
 
 
+def _full(row):
+    return {"label": None, **row}
+
+
 def _read(built):
     path = build_report(built.folder, built.artefacts)
     assert path == built.folder / "report.html"
@@ -130,6 +134,30 @@ def test_what_predicts_the_label_is_marked_and_what_is_unknown_is_no_row(built, 
     assert re.search(r"Measurement .* num bytes 0\.0 % 5\.5 ann 5\.5 ann blur \d+\.\d % predicts the label", text)
     assert "102 ann 108 bob <b>" in text
     assert "brightness" not in text
+
+
+def test_rounds_stand_side_by_side_where_there_are_two(trained, rebuild, evaluate):
+    assert "Since the round before" not in _read(trained).text
+    fewer = [
+        row | ({"status": "rejected", "reason": "outlier"} if row["label"] == 0 else {})
+        for row in map(_full, trained.rows)
+    ]
+    second = {"decisions": rebuild("second", fewer).artefacts["decisions"], "evaluation": evaluate("again", 0.95)}
+    path = build_report(trained.folder, trained.artefacts, rounds=[trained.artefacts, second])
+    text = _Page(path.read_text()).text
+    assert re.search(r"1 12 0 87\.5 % ± 1\.2 % 0\.9321", text)
+    assert re.search(r"2 8 outlier \+4 0 95\.00 % ± 1\.2 %", text)
+
+
+def test_identities_that_may_be_one_person_are_proposed(trained, score):
+    trained.artefacts["scores"] = score([("ann", "copy", 0.91)], [])
+    assert "cosine 0.910, proposed" in _read(trained).text
+
+
+def test_the_records_of_earlier_deliveries_count_as_this_runs_own(trained, rebuild):
+    more = rebuild("more", trained.rows[:5])
+    path = build_report(trained.folder, trained.artefacts, earlier_records=[more.artefacts["records"]])
+    assert "27 pictures came in, 22 are kept" in _Page(path.read_text()).text
 
 
 def test_broken_parts_of_the_source_are_listed_where_there_are_any(trained):

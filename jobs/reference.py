@@ -1,0 +1,49 @@
+"""The job that takes in the pictures that must not be trained on, as the raw images are."""
+
+import sys
+from dataclasses import replace
+
+from pyspark.sql import SparkSession
+
+from jobs.entry import JobContext, run_job
+from jobs.listing import reference_sources
+from jobs.spark_work import spark_session
+from pipelines.faces import build_detector
+from pipelines.ingest import Survey, ingest, survey
+from pipelines.manifest import File, clear
+from pipelines.parquet import remove_unlisted
+from pipelines.settings import UserError
+from pipelines.sources import SourceSettings
+
+
+def ingest_references(context: JobContext) -> None:
+    """Write the records of every reference into one table."""
+    clear(context.folder)
+    files: list[File] = []
+    notes: list[str] = []
+    with spark_session(context) as spark:
+        for source in reference_sources(context.settings):
+            found, made = _take_in(context, spark, source, first_file=len(files))
+            files += made
+            notes += [f"{part}; what it holds cannot be kept out of training" for part in found.breaks]
+    remove_unlisted(context.folder, files)
+    num_rows = sum(file.rows for file in files)
+    context.finish(counts={"rows": num_rows}, files=files, facts={"notes": notes})
+    context.progress(1, 1, f"{num_rows:,} images that must not be trained on")
+
+
+def _take_in(
+    context: JobContext, spark: SparkSession, source: SourceSettings, *, first_file: int
+) -> tuple[Survey, list[File]]:
+    """The records of one reference, in files numbered from `first_file` on."""
+    settings = context.settings
+    found = survey(spark, source)
+    if not found.chunks:
+        raise UserError(f"{source.path} holds no image to keep out of training; take it off the references")
+    chunks = [replace(chunk, index=first_file + place) for place, chunk in enumerate(found.chunks)]
+    faces = build_detector(settings.faces)
+    return found, ingest(spark, chunks, context.folder, source=source, pixels=settings.pixels, faces=faces)
+
+
+if __name__ == "__main__":
+    sys.exit(run_job("reference", ingest_references))

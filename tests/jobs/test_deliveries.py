@@ -1,0 +1,84 @@
+"""What a run adds to: found by name, complete, and measured alike, or refused in one line."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from jobs.deliveries import with_deliveries
+from jobs.settings import RunSettings, freeze, load
+from jobs.stages import plan
+from pipelines.settings import UserError
+
+Finish = Callable[[RunSettings], RunSettings]
+
+
+@pytest.fixture
+def finish() -> Finish:
+    """Freezes a run as the driver does, and lets its artefacts appear."""
+
+    def frozen(settings: RunSettings) -> RunSettings:
+        settings = with_deliveries(settings)
+        planned = plan(settings)
+        for one in planned:
+            if one.stage.kind is not None:
+                one.folder.mkdir(parents=True, exist_ok=True)
+                (one.folder / "manifest.json").touch()
+        settings = settings.model_copy(update={"fingerprints": {one.name: one.fingerprint for one in planned}})
+        freeze(settings, settings.folder / "run.yaml")
+        return settings
+
+    return frozen
+
+
+def more(settings: RunSettings, name: str, extends: str) -> RunSettings:
+    return settings.model_copy(update={"name": name, "extends": extends, "fingerprints": {}})
+
+
+def test_a_run_that_extends_nothing_has_nothing_earlier(real_settings: RunSettings) -> None:
+    assert with_deliveries(real_settings) is real_settings
+
+
+def test_deliveries_come_oldest_first(real_settings: RunSettings, finish: Finish) -> None:
+    first = finish(real_settings)
+    second = finish(more(real_settings, "second", "r"))
+    third = with_deliveries(more(real_settings, "third", "second"))
+    assert [delivery.run for delivery in third.earlier] == ["r", "second"]
+    assert [delivery.fingerprints["pairs"] for delivery in third.earlier] == [
+        first.fingerprints["pairs"],
+        second.fingerprints["pairs"],
+    ]
+    assert first.fingerprints["pairs"] != second.fingerprints["pairs"]
+    assert first.fingerprints["ingest"] == second.fingerprints["ingest"]
+
+
+def test_what_is_extended_survives_the_run_yaml(real_settings: RunSettings, finish: Finish) -> None:
+    finish(real_settings)
+    second = finish(more(real_settings, "second", "r"))
+    assert load(second.folder / "run.yaml").earlier == second.earlier
+
+
+def test_a_run_that_is_not_there_is_named(real_settings: RunSettings) -> None:
+    with pytest.raises(UserError, match=r"^extends=gone: .*run\.yaml does not exist; name a run"):
+        with_deliveries(more(real_settings, "second", "gone"))
+
+
+def test_a_run_cannot_extend_itself(real_settings: RunSettings) -> None:
+    with pytest.raises(UserError, match=r"^extends=r is this run itself"):
+        with_deliveries(more(real_settings, "r", "r"))
+
+
+@pytest.mark.parametrize("section", ["pixels", "faces", "dedup"])
+def test_what_measured_otherwise_is_not_put_together(real_settings: RunSettings, finish: Finish, section: str) -> None:
+    finish(real_settings)
+    other = more(real_settings, "second", "r")
+    other = other.model_copy(update={"sections": {**other.sections, section: {"limit": 3}}})
+    with pytest.raises(UserError, match=rf"^{section}\.limit=3 here and None in the run r .*set {section}\.limit=None"):
+        with_deliveries(other)
+
+
+def test_a_run_without_its_records_cannot_be_extended(real_settings: RunSettings, finish: Finish) -> None:
+    first = finish(real_settings)
+    Path(plan(first)[0].folder, "manifest.json").unlink()
+    with pytest.raises(UserError, match=r"^extends=r: its stage ingest has no finished artefact"):
+        with_deliveries(more(real_settings, "second", "r"))
