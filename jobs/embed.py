@@ -3,7 +3,7 @@
 import sys
 
 from jobs.entry import JobContext, run_job
-from jobs.spark_work import read_artefact, spark_session
+from jobs.spark_work import read_artefact, read_everywhere, spark_session
 from pipelines import manifest
 from pipelines.embed import count_pictures, embed
 from pipelines.embedder import Embedder, exported, read_embedder
@@ -19,7 +19,7 @@ def embed_pictures(context: JobContext) -> None:
     embedder = _embedder(context)
     manifest.clear(context.folder)
     with spark_session(context) as spark:
-        records = read_artefact(spark, context.parents["ingest"], RECORDS)
+        records = read_everywhere(spark, context, "ingest", RECORDS)
         if "reference" in context.parents:
             records = records.unionByName(read_artefact(spark, context.parents["reference"], RECORDS))
         num_pictures = count_pictures(records)

@@ -6,7 +6,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from jobs.entry import JobContext, run_job
-from jobs.spark_work import read_artefact, spark_session
+from jobs.spark_work import read_artefact, read_everywhere, spark_session
 from pipelines import manifest
 from pipelines.parquet import FILE, in_files, remove_unlisted, write_files
 from pipelines.records import (
@@ -35,7 +35,7 @@ def score_pictures(context: JobContext) -> None:
     num_pictures = manifest.read(embeddings_folder).counts["rows"]
     manifest.clear(context.folder)
     with spark_session(context, rows_per_batch=NUMBERS_PER_BATCH) as spark:
-        identities = read_artefact(spark, context.parents["ingest"], RECORDS).select(IMAGE_ID, IDENTITY)
+        identities = read_everywhere(spark, context, "ingest", RECORDS).select(IMAGE_ID, IDENTITY)
         embeddings = read_artefact(spark, embeddings_folder, EMBEDDINGS)
         scores = score(embeddings, identities, context.settings.score)
         fits = in_files(scores.fits, num_rows=num_pictures, key=(IMAGE_ID, IDENTITY), folder=FIT_ROWS)

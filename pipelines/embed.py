@@ -10,7 +10,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from pipelines.align import Aligner
-from pipelines.embedder import Embedder
+from pipelines.embedder import Embedder, EmbedSettings
 from pipelines.guard import guarded_decode
 from pipelines.pixels import DecodeError, PixelSettings
 from pipelines.records import (
@@ -24,6 +24,8 @@ from pipelines.records import (
     SOURCE,
 )
 from pipelines.vectors import to_lists
+
+__all__ = ["EmbedSettings", "count_pictures", "embed"]
 
 _ROWS = f"{IMAGE_ID} string, {EMBEDDING} array<float>"
 

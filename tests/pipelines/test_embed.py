@@ -8,7 +8,6 @@ import cv2
 import numpy as np
 import pyarrow as pa
 import pytest
-from onnx import TensorProto, helper, numpy_helper
 from pyspark.sql import DataFrame, SparkSession
 
 from pipelines.align import Aligner
@@ -24,18 +23,9 @@ LIMITS = PixelSettings()
 
 
 @pytest.fixture(scope="module")
-def embedder(tmp_path_factory: pytest.TempPathFactory) -> Embedder:
+def embedder(tmp_path_factory: pytest.TempPathFactory, write_onnx: Callable[..., Path]) -> Embedder:
     weights = np.random.default_rng(0).normal(size=(3 * SIDE * SIDE, 6)).astype(np.float32)
-    graph = helper.make_graph(
-        [helper.make_node("Flatten", ["x"], ["f"]), helper.make_node("MatMul", ["f", "w"], ["y"])],
-        "linear",
-        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ("N", 3, SIDE, SIDE))],
-        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ("N", 6))],
-        [numpy_helper.from_array(weights, "w")],
-    )
-    path = tmp_path_factory.mktemp("model") / "linear.onnx"
-    opset = helper.make_opsetid("", 17)
-    path.write_bytes(helper.make_model(graph, opset_imports=[opset], ir_version=8).SerializeToString())
+    path = write_onnx(tmp_path_factory.mktemp("model") / "linear.onnx", weights, ("N", 3, SIDE, SIDE))
     return read_embedder(EmbedSettings(model=path, batch_size=4))
 
 

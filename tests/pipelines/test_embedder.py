@@ -6,7 +6,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto
 
 from pipelines.embedder import CARD_NAME, EmbedSettings, ShowSettings, exported, read_embedder, show, unit
 from pipelines.settings import UserError
@@ -15,22 +15,9 @@ Make = Callable[..., Path]
 
 
 @pytest.fixture
-def make(tmp_path: Path) -> Make:
-    """An ONNX model: flatten the picture, and multiply it by `weights` (3 S S, D)."""
-
+def make(tmp_path: Path, write_onnx: Make) -> Make:
     def write(weights: np.ndarray, shape: tuple[Any, ...] = ("N", 3, 4, 4), dtype: int = TensorProto.FLOAT) -> Path:
-        nodes = [helper.make_node("Flatten", ["x"], ["f"]), helper.make_node("MatMul", ["f", "w"], ["y"])]
-        graph = helper.make_graph(
-            nodes,
-            "linear",
-            [helper.make_tensor_value_info("x", dtype, shape)],
-            [helper.make_tensor_value_info("y", dtype, ("N", weights.shape[1]))],
-            [numpy_helper.from_array(weights, "w")],
-        )
-        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-        path = tmp_path / "linear.onnx"
-        path.write_bytes(model.SerializeToString())
-        return path
+        return write_onnx(tmp_path / "linear.onnx", weights, shape, dtype)
 
     return write
 
