@@ -83,7 +83,8 @@ def _large_star(edges: DataFrame) -> DataFrame:
     both_ways = edges.unionByName(backwards).select(F.col(RIGHT).alias("node"), F.col(LEFT).alias("neighbour"))
     smallest = both_ways.groupBy("node").agg(F.least("node", F.min("neighbour")).alias("smallest"))
     larger = both_ways.where(F.col("neighbour") > F.col("node")).join(smallest, on="node", how="inner")
-    return larger.select(F.col("neighbour").alias(RIGHT), F.col("smallest").alias(LEFT)).distinct()
+    # Equal edges may come of it: small-star parts them, and one shuffle is saved.
+    return larger.select(F.col("neighbour").alias(RIGHT), F.col("smallest").alias(LEFT))
 
 
 def _small_star(edges: DataFrame) -> DataFrame:

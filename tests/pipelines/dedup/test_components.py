@@ -74,6 +74,7 @@ def test_no_pairs_have_no_components(spark: SparkSession, tmp_path: Path) -> Non
     assert contracted(pairs, scratch=tmp_path).isEmpty()
 
 
+@pytest.mark.slow
 @pytest.mark.spark
 def test_a_long_chain_and_a_large_star_are_one_component_each(spark: SparkSession, tmp_path: Path) -> None:
     edges = _named(nx.path_graph(10_000), "chain/") + _named(nx.star_graph(100_000), "star/")
