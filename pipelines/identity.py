@@ -95,9 +95,7 @@ def outliers(fits: DataFrame | None, names: DataFrame | None, settings: Identity
         others = names.select(F.col(IDENTITY).alias(OTHER_IDENTITY), F.col(MERGED_INTO).alias("other_name"))
         known = known.join(others, on=OTHER_IDENTITY, how="left")
         margin = F.when(F.col(NAME) != F.coalesce("other_name", OTHER_IDENTITY), margin)
-    found = F.coalesce(
-        _below(settings.min_own_cosine, OWN_COSINE, own), _below(settings.min_margin, MARGIN, margin)
-    )
+    found = F.coalesce(_below(settings.min_own_cosine, OWN_COSINE, own), _below(settings.min_margin, MARGIN, margin))
     far = known.select(IMAGE_ID, IDENTITY, found.alias("found")).where(F.col("found").isNotNull())
     return far.select(IMAGE_ID, IDENTITY, "found.*")
 
@@ -110,7 +108,9 @@ def reject_outliers(rows: DataFrame, far: DataFrame | None) -> DataFrame:
     """
     if far is None:
         return rows
-    found = far.select(IMAGE_ID, IDENTITY, F.struct(F.lit("outlier").alias(REASON), *(MEASUREMENT, VALUE, LIMIT)).alias("far"))
+    found = far.select(
+        IMAGE_ID, IDENTITY, F.struct(F.lit("outlier").alias(REASON), *(MEASUREMENT, VALUE, LIMIT)).alias("far")
+    )
     joined = rows.join(found, on=[IMAGE_ID, IDENTITY], how="left")
     is_fit = F.col(REASON).isNull()
     columns = (REASON, MEASUREMENT, VALUE, LIMIT)
@@ -136,5 +136,7 @@ def needed(table: DataFrame | None, setting: str) -> DataFrame:
 
 def _below(limit: float | None, measurement: str, value: Column) -> Column:
     """What is found where a value is below its limit; null where it is not, or unknown."""
-    found = F.struct(F.lit(measurement).alias(MEASUREMENT), value.alias(VALUE), F.lit(limit).cast("double").alias(LIMIT))
+    found = F.struct(
+        F.lit(measurement).alias(MEASUREMENT), value.alias(VALUE), F.lit(limit).cast("double").alias(LIMIT)
+    )
     return F.when(value < F.lit(limit), found)

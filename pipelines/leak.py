@@ -32,7 +32,9 @@ def cosine_leaks(references: DataFrame, neighbours: DataFrame | None, settings: 
     """
     if settings.min_cosine is None:
         return None
-    near = needed(neighbours, f"curate.leak.min_cosine={settings.min_cosine}").where(F.col(COSINE) >= settings.min_cosine)
+    near = needed(neighbours, f"curate.leak.min_cosine={settings.min_cosine}").where(
+        F.col(COSINE) >= settings.min_cosine
+    )
     ids = references.select(IMAGE_ID).distinct()
     ways = []
     for own, other in ((LEFT, RIGHT), (RIGHT, LEFT)):

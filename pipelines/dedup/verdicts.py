@@ -292,5 +292,7 @@ def _hashes(column: pa.ChunkedArray) -> NDArray[np.uint8]:
 
 
 def _array(column: pa.ChunkedArray | pa.Array) -> NDArray[Any]:
-    values: NDArray[Any] = column.to_numpy() if isinstance(column, pa.ChunkedArray) else column.to_numpy(zero_copy_only=False)
+    values: NDArray[Any] = (
+        column.to_numpy() if isinstance(column, pa.ChunkedArray) else column.to_numpy(zero_copy_only=False)
+    )
     return values
