@@ -64,6 +64,9 @@ class CurateSettings(CleanSettings):
     identities: IdentitySettings = IdentitySettings()
     split: SplitSettings = SplitSettings()
     min_images_per_identity: int = Field(default=2, ge=1)  # fewer teach nothing about sameness
+    # How often to train: from the second time on the model of the time before looks at the pictures before they are
+    # decided on, as embed, score, curate.identities and curate.semantic say.
+    rounds: int = Field(default=1, ge=1, le=9)
 
 
 def decide(

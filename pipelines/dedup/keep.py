@@ -47,7 +47,8 @@ class Prints:
             hamming(self.flipped[rows], others.hash[to]),
             hamming(self.hash[rows], others.flipped[to]),
         )
-        return np.minimum.reduce(ways).astype(np.int64)
+        nearest: IntArray = np.minimum.reduce(ways).astype(np.int64)
+        return nearest
 
     def have_equal_pixels(self, rows: IntArray, others: "Prints", to: IntArray) -> BoolArray:
         """(K,)"""
