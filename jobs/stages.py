@@ -41,7 +41,7 @@ STAGES: tuple[Stage, ...] = (
         heeds=("ingest",),
         outside=describe_source,
     ),
-    Stage("pairs", "pairs", ("ingest",), ("dedup",), launcher="spark", job="jobs.pairs"),
+    Stage("pairs", "pairs", ("ingest",), ("dedup",), launcher="spark", job="jobs.pairs", version=2),
     Stage(
         "curate",
         "decisions",
