@@ -120,7 +120,7 @@ def group_recall(bits: int, tables: int, prefix_bits: int, distance: int) -> flo
     """
     among = HASH_BITS - prefix_bits
     # In whole numbers until the last step: the terms alternate and are far larger than their sum.
-    ways = sum(
+    ways: int = sum(
         (-1) ** (chosen + 1) * comb(tables, chosen) * comb(among - chosen * bits, distance)
         for chosen in range(1, tables + 1)
     )

@@ -228,7 +228,8 @@ def _of_mixed_buckets(keys: U64, places: Indices, labels: NDArray[np.int32]) -> 
     first, second, third = (labels.take(_row(keys.take(places + step))) for step in range(3))
     starts = np.flatnonzero(np.r_[True, (keys[places[1:]] ^ keys[places[:-1]]) > _LOW])
     is_mixed = np.logical_or.reduceat((first != second) | (first != third), starts)
-    return places[np.repeat(is_mixed, np.diff(np.r_[starts, len(places)]))]
+    mixed: Indices = places[np.repeat(is_mixed, np.diff(np.r_[starts, len(places)]))]
+    return mixed
 
 
 def _num_left(keys: U64, places: Indices) -> int:
