@@ -160,7 +160,7 @@ def _old_keys(entries: Entries, table: Table, new: U64) -> Iterator[U64]:
     step = 16 * _ROWS_AT_ONCE
     for start in range(entries.num_new, len(entries.words), step):
         keys = _keys(entries, table, start, start + step)
-        yield keys[occurs.take(keys >> shift)]
+        yield keys[occurs.take((keys >> shift).view(np.int64))]
 
 
 def _keys(entries: Entries, table: Table, first: int, last: int) -> U64:
@@ -186,19 +186,21 @@ def _look_through(keys: U64, entries: Entries, clusters: _Clusters, max_distance
     """Compare every entry with the next one of its bucket, then with the one after that, and so on.
 
     Returns:
-        How many candidates were looked at, and how many were left when there were too many.
+        How many candidates were compared, and how many were left when there were too many.
     """
-    compared, offset = 0, 1
+    seen, compared, offset = 0, 0, 1
     places = _agreeing_with_next(keys)
     while len(places):
-        if compared + len(places) > _COMPARISONS_PER_ENTRY * len(keys):
+        if seen + len(places) > _COMPARISONS_PER_ENTRY * len(keys):
             return compared, _num_left(keys, places)
         for start in range(0, len(places), _ROWS_AT_ONCE):
             some = places[start : start + _ROWS_AT_ONCE]
             left, right = keys.take(some), keys.take(some + offset)
             may_meet = (left & right & _KIND) == 0
-            clusters.add(*_close(_row(left[may_meet]), _row(right[may_meet]), entries, clusters.labels, max_distance))
-        compared += len(places)
+            left, right = _row(left[may_meet]), _row(right[may_meet])
+            clusters.add(*_close(left, right, entries, clusters.labels, max_distance))
+            compared += len(left)
+        seen += len(places)
         clusters.merge(least=len(keys) // _ENTRIES_PER_EARLY_MERGE)
         offset += 1
         places = places[: np.searchsorted(places, len(keys) - offset)]

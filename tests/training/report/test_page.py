@@ -67,7 +67,8 @@ def test_the_funnel_on_the_page_adds_up(trained):
 
 def test_the_page_says_how_near_duplicates_were_looked_for(built):
     assert (
-        "by 110 tables of 23 sampled bits, which finds 99.6 % of the pairs at the largest distance" in _read(built).text
+        "by 110 tables of 23 sampled bits, which finds 99.60 % of the pairs at the largest distance"
+        in _read(built).text
     )
 
 
