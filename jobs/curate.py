@@ -76,6 +76,9 @@ def curate(context: JobContext) -> None:
 
 def _decide(context: JobContext, spark: SparkSession) -> DataFrame:
     settings = context.settings
+    # Before the first of several rounds has trained a model there is nobody to ask.
+    is_blind = settings.curate.rounds > 1 and "score" not in context.parents
+    rules = settings.curate.without_embeddings() if is_blind else settings.curate
 
     def said(table: str, schema: pa.Schema) -> DataFrame | None:
         folder = context.parents.get("score")
@@ -85,7 +88,7 @@ def _decide(context: JobContext, spark: SparkSession) -> DataFrame:
     return decide(
         read_everywhere(spark, context, "ingest", RECORDS),
         read_everywhere(spark, context, "pairs", PAIRS),
-        settings.curate,
+        rules,
         settings.dedup,
         seed=settings.seed,
         scratch=context.folder / _SCRATCH,

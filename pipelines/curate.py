@@ -68,6 +68,11 @@ class CurateSettings(CleanSettings):
     # decided on, as embed, score, curate.identities and curate.semantic say.
     rounds: int = Field(default=1, ge=1, le=9)
 
+    def without_embeddings(self) -> "CurateSettings":
+        """The same, asking nothing of embeddings."""
+        nothing = {"leak": LeakSettings(), "semantic": SemanticSettings(), "identities": IdentitySettings()}
+        return self.model_copy(update=nothing)
+
 
 def decide(
     measurements: DataFrame,
