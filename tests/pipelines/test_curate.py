@@ -58,7 +58,7 @@ def _records(spark: SparkSession, source: Path, out: Path) -> DataFrame:
 
 def _decide(records: DataFrame, settings: CurateSettings = SETTINGS, *, seed: int = 0) -> DataFrame:
     pairs = near_pairs(comparable(records, DEDUP), DEDUP, Path(mkdtemp()))
-    return decide(records.drop(IMAGE), pairs.rows, settings, DEDUP, seed=seed)
+    return decide(records.drop(IMAGE), pairs.rows, settings, DEDUP, seed=seed, scratch=Path(mkdtemp()))
 
 
 @pytest.fixture(scope="module")
