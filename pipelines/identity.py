@@ -43,7 +43,7 @@ def merge_proposals(merges: DataFrame | None, settings: IdentitySettings) -> Dat
         UserError: no cosines are known.
     """
     known = needed(merges, f"curate.identities.merge_cosine={settings.merge_cosine}")
-    return known.where(F.col(COSINE) >= settings.merge_cosine)
+    return known.where(F.col(COSINE) >= F.lit(settings.merge_cosine))
 
 
 def merged_names(merges: DataFrame | None, settings: IdentitySettings, *, scratch: Path) -> DataFrame | None:

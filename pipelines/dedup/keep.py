@@ -47,10 +47,11 @@ class Prints:
             hamming(self.flipped[rows], others.hash[to]),
             hamming(self.hash[rows], others.flipped[to]),
         )
-        return np.minimum.reduce(ways).astype(np.int64)
+        nearest: IntArray = np.minimum.reduce(ways).astype(np.int64)
+        return nearest
 
     def have_equal_pixels(self, rows: IntArray, others: "Prints", to: IntArray) -> BoolArray:
-        """(K,)"""
+        """(K,): their pixels are known and the same."""
         equal: BoolArray = (self.pixels[rows] == others.pixels[to]) & (self.pixels[rows] >= 0)
         return equal
 
