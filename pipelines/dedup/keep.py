@@ -51,7 +51,7 @@ class Prints:
         return nearest
 
     def have_equal_pixels(self, rows: IntArray, others: "Prints", to: IntArray) -> BoolArray:
-        """(K,)"""
+        """(K,): their pixels are known and the same."""
         equal: BoolArray = (self.pixels[rows] == others.pixels[to]) & (self.pixels[rows] >= 0)
         return equal
 

@@ -1,4 +1,4 @@
-"""The pictures about which there is something to decide: what they are compared by, and with whom they hang together."""
+"""The pictures about which there is something to decide: what they are compared by, with whom they hang together."""
 
 from functools import reduce
 from pathlib import Path

@@ -91,7 +91,7 @@ class Rules:
     """What makes two pictures one, and which name stays."""
 
     max_distance: int  # bits
-    conflicts: ConflictSettings = ConflictSettings()
+    conflicts: ConflictSettings
     leak_cosine: float | None = None
     semantic_cosine: float | None = None
 
