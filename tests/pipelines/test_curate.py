@@ -5,6 +5,7 @@ import zlib
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from tempfile import mkdtemp
 from typing import Any
 
 import cv2
@@ -15,7 +16,6 @@ import pytest
 from pyspark.sql import DataFrame, SparkSession
 
 from pipelines.curate import CurateSettings, decide, not_kept
-from pipelines.dedup.bands import plan_bands
 from pipelines.dedup.near import DedupSettings, comparable, near_pairs
 from pipelines.ingest import ingest, survey
 from pipelines.parquet import in_files, write_files
@@ -57,9 +57,8 @@ def _records(spark: SparkSession, source: Path, out: Path) -> DataFrame:
 
 
 def _decide(records: DataFrame, settings: CurateSettings = SETTINGS, *, seed: int = 0) -> DataFrame:
-    images = comparable(records, DEDUP)
-    pairs = near_pairs(images, plan_bands(images.count(), max_distance=DEDUP.max_distance), DEDUP)
-    return decide(records.drop(IMAGE), pairs, settings, DEDUP, seed=seed)
+    pairs = near_pairs(comparable(records, DEDUP), DEDUP, Path(mkdtemp()))
+    return decide(records.drop(IMAGE), pairs.rows, settings, DEDUP, seed=seed, scratch=Path(mkdtemp()))
 
 
 @pytest.fixture(scope="module")
