@@ -195,9 +195,9 @@ def _look_through(keys: U64, entries: Entries, clusters: _Clusters, max_distance
             return compared, _num_left(keys, places)
         for start in range(0, len(places), _ROWS_AT_ONCE):
             some = places[start : start + _ROWS_AT_ONCE]
-            left, right = keys.take(some), keys.take(some + offset)
-            may_meet = (left & right & _KIND) == 0
-            left, right = _row(left[may_meet]), _row(right[may_meet])
+            ones, others = keys.take(some), keys.take(some + offset)
+            may_meet = (ones & others & _KIND) == 0
+            left, right = _row(ones[may_meet]), _row(others[may_meet])
             clusters.add(*_close(left, right, entries, clusters.labels, max_distance))
             compared += len(left)
         seen += len(places)
