@@ -256,9 +256,12 @@ def _artefact(run: Path, stage: str) -> Path:
 
 def _unpack(archive: Path, folder: Path) -> list[tuple[str, str]]:
     """Path and person of every picture, in order of the names."""
-    if not folder.is_dir():
-        with tarfile.open(archive) as members:
-            members.extractall(folder, filter="data")
+    with tarfile.open(archive) as members:
+        for member in members:
+            path = folder / Path(member.name).parent.name / Path(member.name).name
+            if member.isfile() and path.suffix == ".jpg" and not path.is_file():
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_bytes(members.extractfile(member).read())
     return [(str(path.absolute()), path.parent.name) for path in sorted(folder.rglob("*.jpg"))]
 
 
