@@ -233,11 +233,22 @@ def _one_by_one(rows: list[Row], *, min_images: int) -> dict[str, tuple[object, 
     for row in rows:
         if outcomes[row["source"]] == ("kept", None) and sizes[row["identity"]] < min_images:
             outcomes[row["source"]] = ("rejected", "few_images")
-    for row in rows:
-        # Of one picture under two names neither row stands behind the other.
-        if outcomes[row["source"]][0] == "conflict" and groups[row["source"]][1] == row["image_id"]:
-            groups[row["source"]] = (row["image_id"], None, None)
+    _let_first_rows_stand(copies, reasons, outcomes, groups)
     return {source: (*outcomes[source], *groups[source]) for source in outcomes}
+
+
+def _let_first_rows_stand(
+    copies: dict[str, list[Row]],
+    reasons: dict[str, str | None],
+    outcomes: dict[str, tuple[str, str | None]],
+    groups: dict[str, tuple[object, object, object]],
+) -> None:
+    for name, lying in copies.items():
+        # Of one picture under two names the first row of neither stands behind the other.
+        firsts = {row["identity"]: row["source"] for row in reversed(lying) if reasons[row["source"]] is None}
+        for source in firsts.values():
+            if outcomes[source][0] == "conflict" and groups[source][1] == name:
+                groups[source] = (name, None, None)
 
 
 def _groups(copies: dict[str, list[Row]], reasons: dict[str, str | None]) -> dict[str, tuple[object, object, object]]:
