@@ -244,7 +244,7 @@ def _train(work: Path, name: str, rows: list[tuple[str, str]], options: argparse
         "curate.split.val_fraction=0.02",
         *overrides,
     ]
-    command = [sys.executable, "-c", "from jobs.cli import main; main()", "run", *told]
+    command = [sys.executable, "-c", "import sys; from jobs.cli import main; sys.exit(main())", "run", *told]
     subprocess.run(command, check=True, stdout=sys.stderr)
     return work / "runs" / name
 
