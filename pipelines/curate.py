@@ -122,7 +122,8 @@ def decide(
         leaks=leaks,
         links=semantic_links(neighbours, settings.semantic),
     )
-    marked = _mark(rows, _groups(copies, resolve_groups(members, _rules(settings, dedup))))
+    verdicts = None if members is None else resolve_groups(members, _rules(settings, dedup))
+    marked = _mark(rows, _groups(copies, verdicts))
     return _label(marked, settings, seed)
 
 
@@ -163,8 +164,10 @@ def _two_named(copies: DataFrame) -> DataFrame:
     return copies.groupBy(IMAGE_ID).count().where(F.col("count") > 1).select(IMAGE_ID)
 
 
-def _groups(copies: DataFrame, verdicts: DataFrame) -> DataFrame:
+def _groups(copies: DataFrame, verdicts: DataFrame | None) -> DataFrame:
     """What is known of every picture that lies in two places or is alike to another, under each of its names."""
+    if verdicts is None:
+        verdicts = copies.sparkSession.createDataFrame(VERDICTS.empty_table())
     told = F.struct(*(name for name in VERDICTS.names if name not in _PICTURE))
     return small(copies.join(verdicts.select(*_PICTURE, told.alias("verdict")), on=_PICTURE, how="full"))
 

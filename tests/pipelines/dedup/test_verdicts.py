@@ -12,6 +12,8 @@ from pipelines.dedup.elect import NOT_TRUSTED, ConflictSettings
 from pipelines.dedup.verdicts import MEMBERS, Rules, verdicts
 
 Member = dict[str, Any]
+Key = tuple[str, str]  # image, name
+Outcome = tuple[str, str | None, str | None]  # status, reason, keeper
 MAX_DISTANCE = 31
 DROP, MAJORITY = ConflictSettings(), ConflictSettings(policy="majority")
 TRUSTED = ConflictSettings(policy="trusted", trusted=("/checked",))
@@ -232,9 +234,7 @@ def _linked(one: Member, other: Member) -> bool:
     return any(link["image_id"] == b["image_id"] for a, b in ends for link in a["links"] or ())
 
 
-def _one_by_one(
-    members: list[Member], conflicts: ConflictSettings
-) -> dict[tuple[str, str], tuple[str, str | None, str | None]]:
+def _one_by_one(members: list[Member], conflicts: ConflictSettings) -> dict[Key, Outcome]:
     """(image, name) -> status, reason, keeper, the slow way."""
     found = {}
     for component in sorted({member["component"] for member in members}):
@@ -243,42 +243,22 @@ def _one_by_one(
     return found
 
 
-def _component(
-    members: list[Member], conflicts: ConflictSettings
-) -> dict[tuple[str, str], tuple[str, str | None, str | None]]:
-    def quality(member: Member) -> tuple[Any, ...]:
-        return (-member["num_pixels"], -member["num_bytes"], -member["blur"], member["image_id"])
-
-    references = sorted((member for member in members if member["is_reference"]), key=quality)
+def _component(members: list[Member], conflicts: ConflictSettings) -> dict[Key, Outcome]:
+    references = sorted((member for member in members if member["is_reference"]), key=_quality)
     ballots = {(m["image_id"], m["name"]): m for m in members if not m["is_reference"]}
     pictures = {image: member for (image, _), member in ballots.items()}
-    found, behind = {}, {}
+    found: dict[Key, Outcome] = {}
     for key, member in ballots.items():
         leaks = [other for other in references if _alike(member, other)]
         if leaks or member["leak_to"]:
             nearest = min(leaks, key=lambda other: _distance(member, other))["image_id"] if leaks else member["leak_to"]
             found[key] = ("rejected", "leak", nearest)
     standing = {key for key in ballots if key not in found}
-    keeper: dict[str, str] = {}
-    while pool := sorted({image for image, _ in standing} - set(keeper), key=lambda image: quality(pictures[image])):
-        best = pool[0]
-        group = [
-            i for i in pool if i == best or _alike(pictures[best], pictures[i]) or _linked(pictures[best], pictures[i])
-        ]
-        voting = [key for key in standing if key[0] in group]
-        if len({name for _, name in voting}) == 1:
-            keeper |= dict.fromkeys(group, best)
-            continue
-        winner = _winner([(name, ballots[image, name]) for image, name in voting], conflicts.policy)
-        winning = [image for image in group if (image, winner) in voting]
-        for key in voting:
-            if key[1] != winner:
-                standing.remove(key)
-                behind[key] = winning[0] if winning else best
+    keeper, behind = _keepers(standing, ballots, pictures, conflicts)
     last = {image: to for (image, _), to in behind.items()}
     for image, name in behind:
         to = behind[image, name]
-        while (further := keeper.get(to) or _last_stand(last, behind, to, image)) != to:
+        while (further := keeper.get(to, last.get(to, to))) != to:
             to = further
         is_nobodys = to == image and to not in keeper
         found[image, name] = ("conflict", "two_identities", None if is_nobodys else to)
@@ -292,8 +272,29 @@ def _component(
     return found
 
 
-def _last_stand(last: dict[str, str], behind: dict[tuple[str, str], str], image: str, _: str) -> str:
-    return last.get(image, image)
+def _quality(member: Member) -> tuple[Any, ...]:
+    return (-member["num_pixels"], -member["num_bytes"], -member["blur"], member["image_id"])
+
+
+def _keepers(
+    standing: set[Key], ballots: dict[Key, Member], pictures: dict[str, Member], conflicts: ConflictSettings
+) -> tuple[dict[str, str], dict[Key, str]]:
+    """Image -> its keeper; whoever lost its name, which leaves `standing` -> to whom."""
+    keeper: dict[str, str] = {}
+    behind: dict[Key, str] = {}
+    while pool := sorted({image for image, _ in standing} - set(keeper), key=lambda image: _quality(pictures[image])):
+        best = pictures[pool[0]]
+        group = [i for i in pool if i == pool[0] or _alike(best, pictures[i]) or _linked(best, pictures[i])]
+        voting = [key for key in standing if key[0] in group]
+        if len({name for _, name in voting}) == 1:
+            keeper |= dict.fromkeys(group, pool[0])
+            continue
+        winner = _winner([(name, ballots[image, name]) for image, name in voting], conflicts.policy)
+        winning = [image for image in group if (image, winner) in voting]
+        lost = [key for key in voting if key[1] != winner]
+        standing.difference_update(lost)
+        behind |= dict.fromkeys(lost, winning[0] if winning else pool[0])
+    return keeper, behind
 
 
 def _winner(voting: list[tuple[str, Member]], policy: str) -> str | None:

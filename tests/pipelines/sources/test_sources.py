@@ -95,9 +95,12 @@ def milled(spark: SparkSession, settings: SourceSettings, home: Path, *, curate:
     if not curate:
         return Outcome(facts, [], [])
     records = spark.read.parquet(*map(str, paths))
-    pairs = near_pairs(comparable(records, DEDUP), DEDUP, home / "scratch")
+    images = comparable(records, DEDUP)
+    pairs = near_pairs(images, plan_bands(images.count(), max_distance=DEDUP.max_distance), DEDUP)
     decided = in_files(
-        decide(records, pairs.rows, CURATE, DEDUP, seed=5), num_rows=len(facts), key=("image_id", "source")
+        decide(records, pairs, CURATE, DEDUP, seed=5, scratch=home / "scratch"),
+        num_rows=len(facts),
+        key=("image_id", "source"),
     )
     written = write_files(decided, home / "d", schema=DECISIONS, rows_per_group=10_000)
     decisions = [home / "d" / file.path for file in written]
