@@ -31,7 +31,7 @@ class Cost:
 # curate, and the demo for the others.
 COSTS = {
     "ingest": Cost(0.32e-3, 5.6e-3),
-    "pairs": Cost(0.3e-3),
+    "pairs": Cost(0.06e-3),
     "curate": Cost(0.1e-3),
     "shard": Cost(1e-3),
     "train": Cost(40e-3),
