@@ -117,6 +117,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--growth", type=int, default=0, help="also measure so many times as many hashes")
     parser.add_argument("--peers", type=Path, help="a Python with faiss-cpu and numpy")
+    parser.add_argument("--index", nargs="*", default=_INDICES, help="which of faiss's indices to choose from")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
         print(json.dumps(measure(Path(scratch), options)))
@@ -128,7 +129,7 @@ def measure(scratch: Path, options: argparse.Namespace) -> dict[str, Any]:
     draw(20_000, scratch / "few")
     search(spark, scratch / "few", scratch)  # starts the JVM and its workers, which all the runs share
     result: dict[str, Any] = {"hashes": len(drawn.plain), "cores": CORES}
-    peers = choose_index(options.peers, drawn, scratch) if options.peers else None
+    peers = choose_index(options, drawn, scratch) if options.peers else None
     ours, theirs = [], []
     for number in range(options.rounds):
         seconds, pairs, facts = search(spark, scratch / "hashes", scratch)
@@ -295,13 +296,13 @@ def nearest(drawn: Drawn, left: NDArray[np.int64], right: NDArray[np.int64]) -> 
 _POPCOUNT = np.array([number.bit_count() for number in range(1 << 16)], dtype=np.uint8)
 
 
-def choose_index(python: Path, drawn: Drawn, scratch: Path) -> list[Any]:
+def choose_index(options: argparse.Namespace, drawn: Drawn, scratch: Path) -> list[Any]:
     """The fastest of faiss's indices that finds enough, as [name, seconds, recall at distance 31]."""
     # Without the hot buckets, whose pairs it would write out one by one.
     np.save(scratch / "plain.npy", drawn.plain[: drawn.num_random].view(np.uint8))
     np.save(scratch / "flipped.npy", drawn.flipped[: drawn.num_random].view(np.uint8))
     np.save(scratch / "planted.npy", drawn.planted[drawn.planted[:, 2] == DISTANCES - 1][:, [0, 1, 3]])
-    tried = [faiss(python, scratch, [name], share=50 * FAISS_SHARE)[0] for name in _INDICES]
+    tried = [faiss(options.peers, scratch, [name], share=50 * FAISS_SHARE)[0] for name in options.index]
     for name, seconds, recall in tried:
         print(f"{name}: {seconds:.0f} s, {recall:.3f} found at distance 31", flush=True)
     return min((one for one in tried if one[2] >= FAISS_RECALL), key=lambda one: one[1])
