@@ -12,6 +12,7 @@ import argparse
 import csv
 import hashlib
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -75,8 +76,7 @@ def main() -> None:
 
 
 def _faults(vectors: NDArray[np.float32], truth: Names) -> Figures:
-    spark = SparkSession.builder.master("local[1]").config("spark.ui.enabled", "false").getOrCreate()
-    spark.sparkContext.setLogLevel("ERROR")
+    spark = session()
     figures: Figures = {"pictures": len(truth), "people": len(set(truth))}
     for share in (0.05, 0.2, 0.4):
         found = []
@@ -98,6 +98,18 @@ def _faults(vectors: NDArray[np.float32], truth: Names) -> Figures:
     figures["merged"] = _tell("ten pairs of people as one each, the second found by margin", found)
     spark.stop()
     return figures
+
+
+def session() -> SparkSession:
+    os.environ["PYSPARK_PYTHON"] = sys.executable
+    builder = SparkSession.builder.master("local[1]").appName("identities")
+    told = {"ui.enabled": "false", "ui.showConsoleProgress": "false", "sql.shuffle.partitions": "1"}
+    told |= {"python.daemon.module": "pipelines.spark_daemon", "sql.adaptive.enabled": "false"}
+    for key, value in told.items():
+        builder = builder.config(f"spark.{key}", value)
+    spark = builder.getOrCreate()
+    spark.sparkContext.setLogLevel("ERROR")
+    return spark
 
 
 def flipped(truth: Names, share: float, seed: int) -> Names:
