@@ -5,7 +5,6 @@ import zlib
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from tempfile import mkdtemp
 from typing import Any
 
 import cv2
@@ -91,7 +90,7 @@ def to_decisions(scratch: Path) -> Decide:
     ) -> DataFrame:
         if pairs is None:
             images = comparable(records if references is None else records.unionByName(references), DEDUP)
-            pairs = near_pairs(images, plan_bands(images.count(), max_distance=DEDUP.max_distance), DEDUP)
+            pairs = near_pairs(images, DEDUP, scratch / "pairs").rows
         known = {"references": references, **embeddings}
         return decide(records.drop(IMAGE), pairs, settings, DEDUP, seed=seed, scratch=scratch, **known)
 
@@ -282,7 +281,6 @@ def _one_by_one(rows: list[Row], *, min_images: int) -> dict[str, tuple[object, 
     for row in rows:
         if outcomes[row["source"]] == ("kept", None) and sizes[row["identity"]] < min_images:
             outcomes[row["source"]] = ("rejected", "few_images")
-    _let_first_rows_stand(copies, reasons, outcomes, groups)
     return {source: (*outcomes[source], *groups[source]) for source in outcomes}
 
 
@@ -476,7 +474,7 @@ def test_what_asks_for_embeddings_that_are_not_there_is_refused(
 
 @pytest.mark.parametrize("policy", ["drop", "majority"])
 def test_a_spanning_tree_of_the_pairs_decides_as_all_of_them_do_on_any_partitions(
-    spark: SparkSession, to_decisions: Decide, policy: str
+    spark: SparkSession, to_decisions: Decide, policy: str, tmp_path: Path
 ) -> None:
     rng = np.random.default_rng(3)
     rows = []
@@ -487,8 +485,7 @@ def test_a_spanning_tree_of_the_pairs_decides_as_all_of_them_do_on_any_partition
             drawn | {"brightness": float(rng.choice([5, 120], p=[0.2, 0.8])), "width": int(rng.integers(48, 52))}
         )
     table = _table(spark, rows)
-    images = comparable(table, DEDUP)
-    found = near_pairs(images, plan_bands(150, max_distance=DEDUP.max_distance), DEDUP).collect()
+    found = near_pairs(comparable(table, DEDUP), DEDUP, tmp_path).rows.collect()
     graph = nx.Graph([(row["left"], row["right"]) for row in found])
     trees = [nx.random_spanning_tree(graph.subgraph(part), seed=1) for part in nx.connected_components(graph)]
     few = [tuple(sorted(edge)) for tree in trees for edge in tree.edges]
@@ -509,7 +506,6 @@ def test_a_spanning_tree_of_the_pairs_decides_as_all_of_them_do_on_any_partition
 
 
 def _pairs(spark: SparkSession, schema: pa.Schema, *pairs: tuple[str, str, float]) -> DataFrame:
-    rows = [(*sorted(pair[:2]), pair[2]) for pair in pairs]
-    return spark.createDataFrame(
-        pa.Table.from_pylist([dict(zip(schema.names, row, strict=True)) for row in rows], schema)
-    )
+    """Rows of two names and a number; what else the schema has is null."""
+    rows = [dict(zip(schema.names, (*sorted(pair[:2]), pair[2]), strict=False)) for pair in pairs]
+    return spark.createDataFrame(pa.Table.from_pylist(rows, schema))

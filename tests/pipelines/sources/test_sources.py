@@ -95,10 +95,9 @@ def milled(spark: SparkSession, settings: SourceSettings, home: Path, *, curate:
     if not curate:
         return Outcome(facts, [], [])
     records = spark.read.parquet(*map(str, paths))
-    images = comparable(records, DEDUP)
-    pairs = near_pairs(images, plan_bands(images.count(), max_distance=DEDUP.max_distance), DEDUP)
+    pairs = near_pairs(comparable(records, DEDUP), DEDUP, home / "pairs")
     decided = in_files(
-        decide(records, pairs, CURATE, DEDUP, seed=5, scratch=home / "scratch"),
+        decide(records, pairs.rows, CURATE, DEDUP, seed=5, scratch=home / "scratch"),
         num_rows=len(facts),
         key=("image_id", "source"),
     )
