@@ -107,7 +107,7 @@ def _write(rows: DataFrame, context: JobContext, schema: pa.Schema, *, num_rows:
 def _proposals(context: JobContext, spark: SparkSession) -> list[str]:
     """A line on identities that may be one person and are left two."""
     settings = context.settings.curate.identities
-    if settings.merge_cosine is None or settings.merge == "apply" or "score" not in context.parents:
+    if settings.merge_prominence is None or settings.merge == "apply" or "score" not in context.parents:
         return []
     merges = read_artefact(spark, context.parents["score"], MERGES, table=MERGE_ROWS)
     count = merge_proposals(merges, settings).count()

@@ -9,7 +9,6 @@ from pyspark.sql import functions as F
 
 from pipelines.dedup.components import COMPONENT, components
 from pipelines.records import (
-    COSINE,
     IDENTITY,
     IMAGE_ID,
     LIMIT,
@@ -18,6 +17,7 @@ from pipelines.records import (
     OTHER_COSINE,
     OTHER_IDENTITY,
     OWN_COSINE,
+    PROMINENCE,
     REASON,
     VALUE,
 )
@@ -28,11 +28,17 @@ MARGIN = "margin"
 
 
 class IdentitySettings(Settings):
-    """What is made of the cosines between pictures and the centres of identities; null asks nothing of them."""
+    """What is made of the embeddings of pictures and identities; null asks nothing of them.
+
+    The defaults go by embeddings where there are some; any other value needs them.
+    """
 
     min_own_cosine: float | None = Field(default=None, ge=-1, le=1)  # of a picture to the centre of its identity
-    min_margin: float | None = Field(default=None, ge=-2, le=2)  # by which that is above the one to the next identity
-    merge_cosine: float | None = Field(default=None, ge=-1, le=1)  # from here on two centres may be one person's
+    # By which that is above the one to the next identity. Where a weak model judges, right names are below 0 too.
+    min_margin: float | None = Field(default=-0.3, ge=-2, le=2)
+    # From which on two identities may be one person: how far their cosine stands out, in standard deviations, among
+    # those to the identities around them.
+    merge_prominence: float | None = Field(default=3.0, ge=0)
     merge: Literal["propose", "apply"] = "propose"  # only count them, or take their identities for one
 
 
@@ -40,10 +46,10 @@ def merge_proposals(merges: DataFrame | None, settings: IdentitySettings) -> Dat
     """The pairs of `records.MERGES` that may be one person.
 
     Raises:
-        UserError: no cosines are known.
+        UserError: nothing is known of them.
     """
-    known = needed(merges, f"curate.identities.merge_cosine={settings.merge_cosine}")
-    return known.where(F.col(COSINE) >= F.lit(settings.merge_cosine))
+    known = needed(merges, f"curate.identities.merge={settings.merge}")
+    return known.where(F.col(PROMINENCE) >= F.lit(settings.merge_prominence))
 
 
 def merged_names(merges: DataFrame | None, settings: IdentitySettings, *, scratch: Path) -> DataFrame | None:
@@ -51,7 +57,7 @@ def merged_names(merges: DataFrame | None, settings: IdentitySettings, *, scratc
 
     None where nothing is to be merged.
     """
-    if settings.merge != "apply" or settings.merge_cosine is None:
+    if settings.merge != "apply" or settings.merge_prominence is None:
         return None
     tied = components(merge_proposals(merges, settings), scratch=scratch)
     return tied.select(F.col(IMAGE_ID).alias(IDENTITY), F.col(COMPONENT).alias(MERGED_INTO))
@@ -81,13 +87,14 @@ def outliers(fits: DataFrame | None, names: DataFrame | None, settings: Identity
         image_id, identity, and by what: measurement, value, limit. None where nothing is asked.
 
     Raises:
-        UserError: no cosines are known.
+        UserError: cosines are asked for that are not known.
     """
-    asked = {f"min_{OWN_COSINE}": settings.min_own_cosine, f"min_{MARGIN}": settings.min_margin}
-    told = [f"curate.identities.{name}={limit}" for name, limit in asked.items() if limit is not None]
-    if not told:
+    asked = {name: getattr(settings, name) for name in (f"min_{OWN_COSINE}", f"min_{MARGIN}")}
+    usual = IdentitySettings()
+    told = {name: limit for name, limit in asked.items() if limit is not None}
+    if not told or (fits is None and all(limit == getattr(usual, name) for name, limit in told.items())):
         return None
-    known = needed(fits, " and ".join(told))
+    known = needed(fits, " and ".join(f"curate.identities.{name}={limit}" for name, limit in told.items()))
     own = F.col(OWN_COSINE).cast("double")
     margin = own - F.col(OTHER_COSINE).cast("double")
     if names is not None:

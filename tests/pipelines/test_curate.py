@@ -426,10 +426,10 @@ def test_embeddings_part_people_and_join_them(spark: SparkSession, to_decisions:
         "fits": spark.createDataFrame(
             pa.Table.from_pylist([dict(zip(FITS.names, fit, strict=True)) for fit in fits], FITS)
         ),
-        "merges": _pairs(spark, MERGES, ("ann", "anne", 0.8), ("anna", "anne", 0.75), ("ann", "bob", 0.3)),
+        "merges": _merges(spark, ("ann", "anne", 4.1), ("anna", "anne", 2.6), ("ann", "bob", 1.3)),
         "neighbours": _pairs(spark, NEIGHBOURS, (ids["/5"], ids["/6"], 0.97)),
     }
-    identities = {"min_own_cosine": 0.3, "merge_cosine": 0.7, "merge": "apply"}
+    identities = {"min_own_cosine": 0.3, "merge_prominence": 2.5, "merge": "apply"}
     settings = _settings(identities=identities, semantic={"min_cosine": 0.95})
     decided = to_decisions(_table(spark, rows), settings, **tables).persist()
     outcomes = _outcomes(decided)
@@ -506,6 +506,12 @@ def test_a_spanning_tree_of_the_pairs_decides_as_all_of_them_do_on_any_partition
 
 
 def _pairs(spark: SparkSession, schema: pa.Schema, *pairs: tuple[str, str, float]) -> DataFrame:
-    """Rows of two names and a number; what else the schema has is null."""
-    rows = [dict(zip(schema.names, (*sorted(pair[:2]), pair[2]), strict=False)) for pair in pairs]
-    return spark.createDataFrame(pa.Table.from_pylist(rows, schema))
+    rows = [(*sorted(pair[:2]), pair[2]) for pair in pairs]
+    return spark.createDataFrame(
+        pa.Table.from_pylist([dict(zip(schema.names, row, strict=True)) for row in rows], schema)
+    )
+
+
+def _merges(spark: SparkSession, *told: tuple[str, str, float]) -> DataFrame:
+    rows = [dict(zip(MERGES.names, (left, right, 0.5, prominence), strict=True)) for left, right, prominence in told]
+    return spark.createDataFrame(pa.Table.from_pylist(rows, MERGES))

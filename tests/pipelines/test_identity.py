@@ -17,13 +17,13 @@ from pipelines.settings import UserError
 
 pytestmark = pytest.mark.spark
 
-APPLY = IdentitySettings(merge_cosine=0.7, merge="apply")
+APPLY = IdentitySettings(min_margin=None, merge_prominence=0.7, merge="apply")
 
 
 @pytest.fixture(scope="module")
 def merges(spark: SparkSession) -> DataFrame:
     close = [("ann", "anna", 0.9), ("anna", "zoe", 0.7), ("bob", "rob", 0.69), ("eve", "eva", 0.8)]
-    return spark.createDataFrame(close, "left string, right string, cosine double")
+    return spark.createDataFrame(close, "left string, right string, prominence double")
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +53,7 @@ def test_names_that_are_tied_are_merged_into_the_smallest(merges: DataFrame, tmp
 
 
 def test_what_is_proposed_merges_nothing(merges: DataFrame, tmp_path: Path) -> None:
-    assert not _merged(merges, IdentitySettings(merge_cosine=0.7), tmp_path)
+    assert not _merged(merges, IdentitySettings(merge_prominence=0.7), tmp_path)
 
 
 def test_a_row_is_taken_for_its_merged_identity_or_else_its_own(
@@ -82,7 +82,7 @@ def test_a_row_is_taken_for_its_merged_identity_or_else_its_own(
 def test_an_outlier_is_below_the_least_cosine_or_margin(
     fits: DataFrame, settings: dict[str, float], expected: dict[str, tuple[str, float, float]]
 ) -> None:
-    found = outliers(fits, None, IdentitySettings(**settings))
+    found = outliers(fits, None, IdentitySettings.model_validate({"min_margin": None} | settings))
     assert found is not None
     rows = {row["image_id"]: (row["measurement"], row["value"], row["limit"]) for row in found.collect()}
     assert rows == {name: (told[0], pytest.approx(told[1]), told[2]) for name, told in expected.items()}
@@ -109,15 +109,17 @@ def test_only_fit_rows_of_that_identity_become_outliers(spark: SparkSession, fit
     ]
 
 
-@pytest.mark.parametrize(
-    "settings", [{"min_margin": 0.1}, {"min_own_cosine": 0.1}, {"merge_cosine": 0.7, "merge": "apply"}], ids=str
-)
+@pytest.mark.parametrize("settings", [{"min_margin": 0.1}, {"min_own_cosine": 0.1}, {"merge": "apply"}], ids=str)
 def test_cosines_that_are_asked_for_and_unknown_are_the_users_mistake(
     settings: dict[str, object], tmp_path: Path
 ) -> None:
     asked = IdentitySettings.model_validate(settings)
-    with pytest.raises(UserError, match=r"curate.identities.\w+=0\.\d needs embeddings"):
+    with pytest.raises(UserError, match=r"curate.identities.\w+=(0\.\d|apply).* needs embeddings"):
         outliers(None, merged_names(None, asked, scratch=tmp_path), asked)
+
+
+def test_the_defaults_ask_nothing_where_there_are_no_embeddings() -> None:
+    assert outliers(None, None, IdentitySettings()) is None
 
 
 def test_a_name_is_large_from_the_minimum_on(spark: SparkSession) -> None:

@@ -160,12 +160,13 @@ def evaluate(tmp_path):
 
 @pytest.fixture
 def score(tmp_path):
-    """Write what embeddings say: merges as (left, right, cosine), fits as (image_id, identity, own_cosine)."""
+    """Write what embeddings say: merges as (left, right, prominence), fits as (image_id, identity, own_cosine)."""
 
     def write(merges, fits):
         named = {
             "merges/00000.parquet": as_table(
-                records.MERGES, [dict(zip(("left", "right", "cosine"), row, strict=True)) for row in merges]
+                records.MERGES,
+                [dict(zip(("left", "right", "prominence"), row, strict=True)) | {"cosine": 0.5} for row in merges],
             ),
             "fits/00000.parquet": as_table(
                 records.FITS, [dict(zip(("image_id", "identity", "own_cosine"), row, strict=True)) for row in fits]
