@@ -4,6 +4,7 @@ import hashlib
 import zlib
 from collections import Counter
 from collections.abc import Callable, Sequence
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -301,20 +302,16 @@ def _groups(copies: dict[str, list[Row]]) -> dict[str, tuple[object, object, obj
 def _keepers(fit: dict[str, Row]) -> dict[str, tuple[str, int]]:
     """Image -> its keeper and the distance to it, of all that are compared with all."""
 
-    def distance(one: Row, other: Row) -> int:
-        ways = (("hash", "hash"), ("hash_flipped", "hash"), ("hash", "hash_flipped"))
-        return min((int.from_bytes(one[a]) ^ int.from_bytes(other[b])).bit_count() for a, b in ways)
-
     waiting, found = set(fit), {}
     while waiting:
         family, new = set(), {waiting.pop()}
         while new:
             family |= new
-            near = {one for one in waiting for old in new if distance(fit[one], fit[old]) <= DEDUP.max_distance}
+            near = {one for one in waiting for old in new if _distance(fit[one], fit[old]) <= DEDUP.max_distance}
             waiting, new = waiting - near, near
         while family:
             best = min(family, key=lambda one: (-fit[one]["width"], one))
-            apart = {one: distance(fit[best], fit[one]) for one in family - {best}}
+            apart = {one: _distance(fit[best], fit[one]) for one in family - {best}}
             found |= {one: (best, bits) for one, bits in apart.items() if bits <= DEDUP.max_distance}
             family = {one for one, bits in apart.items() if bits > DEDUP.max_distance}
     return found
@@ -503,6 +500,47 @@ def test_a_spanning_tree_of_the_pairs_decides_as_all_of_them_do_on_any_partition
     statuses = Counter(row[DECISIONS.names.index("status")] for row in decided[0])
     assert sum(statuses.values()) == len(rows)
     assert len(statuses) == 4
+
+
+@pytest.mark.parametrize(("seed", "policy"), [(0, "drop"), (1, "majority"), (2, "majority")])
+def test_no_identity_and_no_group_lies_on_two_sides_of_the_split(
+    spark: SparkSession, to_decisions: Decide, seed: int, policy: str
+) -> None:
+    rng = np.random.default_rng(seed)
+    rows = []
+    for picture in range(240):
+        flips = rng.choice(60, rng.integers(0, 22), replace=False)
+        person = picture // 12 if rng.random() < 0.9 else rng.integers(20)
+        row = _row(picture // 4, f"/{picture}", f"p{person:02}", flips=flips)
+        rows.append(row | {"width": 48 + int(row["image_id"], 16) % 4})  # equal bytes are equally wide
+    settings = CurateSettings(
+        split=SplitSettings(val_fraction=0.4),
+        min_images_per_identity=1,
+        conflicts={"policy": policy},
+        identities={"merge": "apply"},
+    )
+    merges = _merges(spark, ("p00", "p01", 4.0), ("p01", "p07", 3.5), ("p11", "p12", 3.5), ("p02", "p03", 2.0))
+    decided = to_decisions(_table(spark, rows), settings, seed=seed, merges=merges).collect()
+    assert len(decided) == len(rows)
+    kept = [row for row in decided if row["status"] == "kept"]
+    names = {row["source"]: row["merged_into"] or row["identity"] for row in kept}
+    sides = {(names[row["source"]], row["split"], row["label"]) for row in kept}
+    assert {split for _, split, _ in sides} == {"train", "val"}
+    assert len({name for name, _, _ in sides}) == len(sides), "a name has one side and one label"
+    assert {name for name in names.values() if name in ("p00", "p01", "p07", "p11", "p12")} <= {"p00", "p11"}
+    by_image = {row["image_id"]: row for row in rows}
+    pairs = combinations((by_image[row["image_id"]] for row in kept), 2)
+    apart = [_distance(one, other) for one, other in pairs]
+    assert min(apart) > DEDUP.max_distance, "of pictures that are alike one is kept, so none lies on the other side"
+    of_group = {row["group_id"]: row["split"] for row in kept}
+    keepers = {row["keeper_id"]: row["group_id"] for row in decided if row["status"] == "duplicate"}
+    assert keepers
+    assert all(keeper == group and group in of_group for keeper, group in keepers.items())
+
+
+def _distance(one: Row, other: Row) -> int:
+    ways = (("hash", "hash"), ("hash_flipped", "hash"), ("hash", "hash_flipped"))
+    return min((int.from_bytes(one[a]) ^ int.from_bytes(other[b])).bit_count() for a, b in ways)
 
 
 def _pairs(spark: SparkSession, schema: pa.Schema, *pairs: tuple[str, str, float]) -> DataFrame:
