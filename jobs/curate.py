@@ -7,6 +7,7 @@ import pyarrow as pa
 from pyspark.sql import DataFrame, SparkSession
 
 from jobs.entry import JobContext, run_job
+from jobs.rounds import without_embeddings
 from jobs.spark_work import read_artefact, read_everywhere, read_files, spark_session
 from pipelines import manifest
 from pipelines.curate import decide, not_kept
@@ -75,10 +76,7 @@ def curate(context: JobContext) -> None:
 
 
 def _decide(context: JobContext, spark: SparkSession) -> DataFrame:
-    settings = context.settings
-    # Before the first of several rounds has trained a model there is nobody to ask.
-    is_blind = settings.curate.rounds > 1 and "score" not in context.parents
-    rules = settings.curate.without_embeddings() if is_blind else settings.curate
+    settings = without_embeddings(context.settings, context.parents)
 
     def said(table: str, schema: pa.Schema) -> DataFrame | None:
         folder = context.parents.get("score")
@@ -88,7 +86,7 @@ def _decide(context: JobContext, spark: SparkSession) -> DataFrame:
     return decide(
         read_everywhere(spark, context, "ingest", RECORDS),
         read_everywhere(spark, context, "pairs", PAIRS),
-        rules,
+        settings.curate,
         settings.dedup,
         seed=settings.seed,
         scratch=context.folder / _SCRATCH,

@@ -9,40 +9,22 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from jobs.listing import describe_embedder, describe_pairs, describe_references, describe_source, reference_sources
+from jobs.listing import describe_embedder, describe_pairs, describe_references, describe_source
+from jobs.rounds import (
+    Narrowed,
+    Wanted,
+    in_every_round,
+    in_first_round,
+    in_later_rounds,
+    with_embeddings,
+    with_references,
+    without_embeddings,
+)
 from jobs.settings import Delivery, RunSettings
 from pipelines.manifest import fingerprint, is_done
 from pipelines.sources import SourceListing
 
 REPORT_NAME = "report.html"
-
-# Whether a stage is part of a round, which are counted from 1.
-Wanted = Callable[[RunSettings, int], bool]
-
-
-def in_first_round(settings: RunSettings, round_number: int) -> bool:
-    """Once, whatever follows."""
-    return round_number == 1
-
-
-def in_every_round(settings: RunSettings, round_number: int) -> bool:
-    """Again after every model."""
-    return True
-
-
-def in_later_rounds(settings: RunSettings, round_number: int) -> bool:
-    """Where there is a model of the round before."""
-    return round_number > 1
-
-
-def with_references(settings: RunSettings, round_number: int) -> bool:
-    """Where there are pictures that must not be trained on."""
-    return round_number == 1 and bool(reference_sources(settings))
-
-
-def with_embeddings(settings: RunSettings, round_number: int) -> bool:
-    """Where there is a model to look at the pictures: the one that the settings name, then that of the last round."""
-    return round_number > 1 or settings.sections["embed"].get("model") is not None
 
 
 @dataclass(frozen=True)
@@ -62,6 +44,7 @@ class Stage:
     wanted: Wanted = in_first_round
     earlier: tuple[str, ...] = ()  # the roles whose artefacts of earlier deliveries it reads as well
     lineage: Mapping[str, str] = field(default_factory=dict)  # role -> name of each parent, as `river` finds them
+    narrowed: Narrowed | None = None  # to the settings that count for it
 
     @property
     def role(self) -> str:
@@ -148,6 +131,7 @@ STAGES: tuple[Stage, ...] = (
         spares=("curate.rounds", "dedup.max_hashes_per_task", "dedup.min_recall"),
         wanted=in_every_round,
         earlier=("ingest", "pairs"),
+        narrowed=without_embeddings,
     ),
     Stage(
         "shard",
@@ -278,6 +262,7 @@ def artefact_folder(settings: RunSettings, stage: Stage, mark: str) -> Path:
 
 def settings_read(settings: RunSettings, stage: Stage) -> dict[str, Any]:
     """The part of the settings that decides what a stage makes."""
+    settings = stage.narrowed(settings, stage.lineage) if stage.narrowed else settings
     own = settings.model_dump(mode="json", include=set(stage.reads))
     read = {name: own[name] if name in own else settings.sections[name] for name in stage.reads}
     return {name: _without(value, name, stage.spares) for name, value in read.items()}

@@ -8,6 +8,7 @@ import pytest
 from jobs.place import PlaceSettings
 from jobs.settings import OWNERS, Delivery, RunSettings
 from jobs.stages import STAGES, plan, river
+from pipelines.curate import CurateSettings
 from pipelines.settings import UserError
 
 
@@ -80,9 +81,13 @@ def test_a_later_round_reads_the_nearest_artefact_of_every_role(real_settings: R
     assert stages["report"]["train"] == "train-3"
 
 
-def test_one_more_round_redoes_nothing_of_those_before(real_settings: RunSettings) -> None:
-    once, twice = prints(real_settings), prints(changed(real_settings, "curate", rounds=2))
-    assert [name for name in once if twice[name] != once[name]] == ["report"]
+def test_a_second_round_and_what_it_asks_redo_nothing_of_the_first(real_settings: RunSettings) -> None:
+    one = changed(real_settings, "curate", **CurateSettings().model_dump(mode="json"))
+    two = changed(one, "curate", rounds=2)
+    identities = {**two.sections["curate"]["identities"], "min_margin": 0.1}
+    asked = changed(two, "curate", identities=identities)
+    assert [name for name, mark in prints(one).items() if prints(two)[name] != mark] == ["report"]
+    assert [name for name in redone(two, asked) if name != "report"] == ["curate-2", "shard-2", "train-2", "evaluate-2"]
 
 
 def test_the_pictures_of_an_evaluation_are_kept_out_unless_that_is_refused(

@@ -1,0 +1,47 @@
+"""Which stages flow in which round, and which settings count there: a round trains a model that the next one asks."""
+
+from collections.abc import Callable, Collection
+
+from jobs.listing import reference_sources
+from jobs.settings import RunSettings
+
+# Whether a stage is part of a round, which are counted from 1.
+Wanted = Callable[[RunSettings, int], bool]
+# The settings as far as they count for a stage with parents of these roles.
+Narrowed = Callable[[RunSettings, Collection[str]], RunSettings]
+
+
+def in_first_round(settings: RunSettings, round_number: int) -> bool:
+    """Once, whatever follows."""
+    return round_number == 1
+
+
+def in_every_round(settings: RunSettings, round_number: int) -> bool:
+    """Again after every model."""
+    return True
+
+
+def in_later_rounds(settings: RunSettings, round_number: int) -> bool:
+    """Where there is a model of the round before."""
+    return round_number > 1
+
+
+def with_references(settings: RunSettings, round_number: int) -> bool:
+    """Where there are pictures that must not be trained on."""
+    return round_number == 1 and bool(reference_sources(settings))
+
+
+def with_embeddings(settings: RunSettings, round_number: int) -> bool:
+    """Where there is a model to look at the pictures: the one that the settings name, then that of the last round."""
+    return round_number > 1 or settings.sections["embed"].get("model") is not None
+
+
+def without_embeddings(settings: RunSettings, parents: Collection[str]) -> RunSettings:
+    """What counts before the first of several rounds has trained a model: nothing can be asked of one.
+
+    So another threshold of the second round redoes nothing of the first, nor does asking for a second round at all.
+    """
+    if "score" in parents or settings.sections["curate"].get("rounds", 1) == 1:
+        return settings
+    blind = settings.curate.without_embeddings().model_dump(mode="json")
+    return settings.model_copy(update={"sections": {**settings.sections, "curate": blind}})
