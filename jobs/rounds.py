@@ -43,5 +43,4 @@ def without_embeddings(settings: RunSettings, parents: Collection[str]) -> RunSe
     """
     if "score" in parents or settings.sections["curate"].get("rounds", 1) == 1:
         return settings
-    blind = settings.curate.without_embeddings().model_dump(mode="json")
-    return settings.model_copy(update={"sections": {**settings.sections, "curate": blind}})
+    return settings.with_section("curate", settings.curate.without_embeddings())

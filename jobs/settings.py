@@ -93,6 +93,12 @@ class RunSettings(Settings):
         """Where the output of a stage goes; its progress and its fault lie beside it."""
         return self.folder / "logs" / f"{stage}.log"
 
+    def with_section(self, name: str, section: Settings) -> "RunSettings":
+        """The same with another section."""
+        copy = self.model_copy(update={"sections": {**self.sections, name: section.model_dump(mode="json")}})
+        copy.__dict__.pop(name, None)  # what was read of the old one, which the copy would go on showing
+        return copy
+
     @cached_property
     def source(self) -> "SourceSettings":
         return cast("SourceSettings", self._section("source"))
