@@ -12,16 +12,17 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from pipelines.dedup.search import U64, Table, bit_order, distances, table_of
+from pipelines.dedup.hamming import distances
+from pipelines.dedup.search import U64, Table, bit_order, table_of
 from pipelines.records import HASH_BITS
 from pipelines.settings import Settings
 
 SAMPLE_HASHES = 2000  # tell how far apart pictures of this set are: bits of real hashes correlate
 
-# Core-seconds, measured at a million hashes; only their proportions matter.
+# Core-seconds, measured at ten million hashes, which no cache holds; only their proportions matter.
 _SORT = 40e-9  # one entry of one table
 _FILTER = 20e-9  # an old entry of one table, most of which no new one meets
-_COMPARE = 70e-9  # two entries of a bucket
+_COMPARE = 150e-9  # two entries of a bucket, wherever they lie
 _COMPARE_ALL = 40e-9  # two entries that lie in order
 _SHUFFLE = 5e-6  # an entry to the block of one group
 _GROUP = 0.1

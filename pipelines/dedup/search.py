@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
+from pipelines.dedup.hamming import differing
 from pipelines.records import HASH_BITS
 
 WORDS = HASH_BITS // 64  # a hash as unsigned integers, in the machine's byte order
@@ -25,10 +26,12 @@ FLIPPED, OLD = np.uint8(1), np.uint8(2)  # bits of a kind: two entries are compa
 _KIND = np.uint64(3)
 
 _ROWS_AT_ONCE = 1 << 14  # what numpy passes over several times stays in the processor's second cache
-_COMPARISONS_PER_ENTRY = 16  # of one table at most: buckets of many thousands are not compared to the end
-# Labels are renewed when one in so many entries found a partner: after a table, and within one.
+# What the bits of a table do not tell apart is left to other tables: beyond two neighbours of each entry, no bucket of
+# more entries is looked through, and no more comparisons are made.
+_MOST_IN_BUCKET = 512
+_COMPARISONS_PER_ENTRY = 16
+# Labels are renewed when one in so many entries found a partner in a table.
 _ENTRIES_PER_MERGE = 1024
-_ENTRIES_PER_EARLY_MERGE = 64
 MAX_ENTRIES = 1 << 30  # of one search: a row, two bits of its kind and half a key share 64 bits
 _LOW = np.uint64(0xFFFF_FFFF)
 _HIGH = np.uint64(0xFFFF_FFFF_0000_0000)
@@ -90,11 +93,6 @@ def search(entries: Entries, tables: Sequence[Table], *, max_distance: int) -> F
         compared, skipped = compared + looked_at, skipped + left_out
         clusters.merge(least=len(entries.words) // _ENTRIES_PER_MERGE)
     return Found(clusters.pairs(), compared, skipped)
-
-
-def distances(left: U64, right: U64) -> NDArray[np.int64]:
-    """Bits that differ, (N, 4) against (N, 4)."""
-    return _differing(left[:, :2], right[:, :2]) + _differing(left[:, 2:], right[:, 2:])
 
 
 class _Clusters:
@@ -186,13 +184,13 @@ def _look_through(keys: U64, entries: Entries, clusters: _Clusters, max_distance
     """Compare every entry with the next one of its bucket, then with the one after that, and so on.
 
     Returns:
-        How many candidates were compared, and how many were left when there were too many.
+        How many candidates were compared, and how many were left in buckets that hold too many.
     """
-    seen, compared, offset = 0, 0, 1
+    seen, compared, skipped, offset = 0, 0, 0, 1
     places = _agreeing_with_next(keys)
     while len(places):
         if seen + len(places) > _COMPARISONS_PER_ENTRY * len(keys):
-            return compared, _num_left(keys, places)
+            return compared, skipped + _num_left(_bucket_sizes(keys, places))
         for start in range(0, len(places), _ROWS_AT_ONCE):
             some = places[start : start + _ROWS_AT_ONCE]
             ones, others = keys.take(some), keys.take(some + offset)
@@ -201,13 +199,42 @@ def _look_through(keys: U64, entries: Entries, clusters: _Clusters, max_distance
             clusters.add(*_close(left, right, entries, clusters.labels, max_distance))
             compared += len(left)
         seen += len(places)
-        clusters.merge(least=len(keys) // _ENTRIES_PER_EARLY_MERGE)
         offset += 1
         places = places[: np.searchsorted(places, len(keys) - offset)]
         places = places[(keys[places] ^ keys[places + offset]) <= _LOW]
-        if offset == 2:
-            places = _of_mixed_buckets(keys, places, clusters.labels)
-    return compared, 0
+        if offset == 2 and len(places):
+            places, skipped = _worth_looking_through(keys, places, clusters)
+    return compared, skipped
+
+
+def _worth_looking_through(keys: U64, places: Indices, clusters: _Clusters) -> tuple[Indices, int]:
+    """Without the buckets whose entries all hang together already, and without those that hold too many.
+
+    Args:
+        places: all from which two steps do not leave the bucket.
+
+    Returns:
+        The places that are left, and how many candidates the others would have made that hold too many.
+    """
+    sizes = _bucket_sizes(keys, places)
+    if _num_left(sizes) > len(keys):
+        clusters.merge(least=1)  # takes less time than that
+    first, second, third = (clusters.labels.take(_row(keys.take(places + step))) for step in range(3))
+    is_mixed = np.logical_or.reduceat((first != second) | (first != third), np.cumsum(sizes) - sizes)
+    is_overfull = sizes > _MOST_IN_BUCKET
+    worth: Indices = places[np.repeat(is_mixed & ~is_overfull, sizes)]
+    return worth, _num_left(sizes[is_mixed & is_overfull])
+
+
+def _bucket_sizes(keys: U64, places: Indices) -> Indices:
+    """How many of the places lie in each bucket, in their order."""
+    starts = np.flatnonzero(np.r_[True, (keys[places[1:]] ^ keys[places[:-1]]) > _LOW])
+    return np.diff(np.r_[starts, len(places)])
+
+
+def _num_left(sizes: Indices) -> int:
+    """How many candidates buckets hold from here on: of n places in one, n now, n - 1 with the next step, ..."""
+    return int((sizes * (sizes + 1) // 2).sum())
 
 
 def _agreeing_with_next(keys: U64) -> Indices:
@@ -217,27 +244,6 @@ def _agreeing_with_next(keys: U64) -> Indices:
         some = keys[start : start + _ROWS_AT_ONCE + 1]
         found.append(np.flatnonzero((some[1:] ^ some[:-1]) <= _LOW) + start)
     return np.concatenate(found) if found else np.empty(0, dtype=np.int64)
-
-
-def _of_mixed_buckets(keys: U64, places: Indices, labels: NDArray[np.int32]) -> Indices:
-    """Without the buckets whose entries all hang together already.
-
-    Args:
-        places: all from which two steps do not leave the bucket.
-    """
-    if not len(places):
-        return places
-    first, second, third = (labels.take(_row(keys.take(places + step))) for step in range(3))
-    starts = np.flatnonzero(np.r_[True, (keys[places[1:]] ^ keys[places[:-1]]) > _LOW])
-    is_mixed = np.logical_or.reduceat((first != second) | (first != third), starts)
-    mixed: Indices = places[np.repeat(is_mixed, np.diff(np.r_[starts, len(places)]))]
-    return mixed
-
-
-def _num_left(keys: U64, places: Indices) -> int:
-    """How many candidates the buckets hold from here on: of n places in one, n now, n - 1 with the next step, ..."""
-    _, counts = np.unique(keys[places] & _HIGH, return_counts=True)
-    return int((counts * (counts + 1) // 2).sum())
 
 
 def _row(keys: U64) -> Indices:
@@ -251,9 +257,9 @@ def _close(
     """Of candidate rows those that are within the distance and do not hang together yet."""
     words, others = entries.words.take(left, axis=0), entries.words.take(right, axis=0)
     # Half of the bits tells unrelated hashes apart.
-    nearer = _differing(words[:, :2], others[:, :2])
+    nearer = differing(words[:, :2], others[:, :2])
     maybe = np.flatnonzero(nearer <= max_distance)
-    further = nearer[maybe] + _differing(words[maybe, 2:], others[maybe, 2:])
+    further = nearer[maybe] + differing(words[maybe, 2:], others[maybe, 2:])
     near = maybe[further <= max_distance]
     left, right = left[near], right[near]
     is_new = labels[left] != labels[right]
@@ -268,28 +274,3 @@ def _compare_all(entries: Entries, clusters: _Clusters, max_distance: int) -> in
         clusters.add(*_close(np.full(len(others), row), others, entries, clusters.labels, max_distance))
         compared += len(others)
     return compared
-
-
-def _differing(left: U64, right: U64) -> NDArray[np.int64]:
-    """Bits that differ in two words, (N, 2) against (N, 2): counted in all fields of a word at once."""
-    fields = [_nibble_counts(left[:, word] ^ right[:, word]) for word in range(2)]
-    total = fields[0] + fields[1]  # at most 8 to each field of 4 bits
-    high = total >> np.uint64(4)
-    high &= np.uint64(0x0F0F_0F0F_0F0F_0F0F)
-    total &= np.uint64(0x0F0F_0F0F_0F0F_0F0F)
-    total += high
-    total *= np.uint64(0x0101_0101_0101_0101)
-    total >>= np.uint64(56)
-    return total.view(np.int64)
-
-
-def _nibble_counts(words: U64) -> U64:
-    """Per 4 bits how many are set; the words are overwritten."""
-    halves = words >> np.uint64(1)
-    halves &= np.uint64(0x5555_5555_5555_5555)
-    words -= halves
-    pairs = words >> np.uint64(2)
-    pairs &= np.uint64(0x3333_3333_3333_3333)
-    words &= np.uint64(0x3333_3333_3333_3333)
-    words += pairs
-    return words

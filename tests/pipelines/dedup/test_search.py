@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from pipelines.dedup.hashes import arrange, kinds_of
-from pipelines.dedup.search import Entries, Table, bit_order, distances, search, table_of
+from pipelines.dedup.search import Entries, Table, bit_order, search, table_of
 
 Bits = NDArray[np.uint8]
 EVERYTHING = table_of([])
@@ -119,7 +119,7 @@ def test_overfull_buckets_of_hashes_that_are_not_close_are_cut_short_and_counted
     found = search(entries_of(plain, flipped), tables, max_distance=31)
     assert len(found.pairs) == 0
     assert found.num_compared + found.num_skipped >= 4000 * 3999 // 2
-    assert found.num_compared <= 16 * 8000
+    assert found.num_compared <= 2 * 4000
 
 
 def test_pairs_of_two_old_pictures_are_not_found_and_all_others_are() -> None:
@@ -147,9 +147,3 @@ def test_nothing_and_one_picture_have_no_pairs(count: int) -> None:
     none = np.zeros((count, 256), dtype=np.uint8)
     for tables in ([EVERYTHING], disjoint_tables(16, groups=1)):
         assert search(entries_of(none, none), tables, max_distance=31).pairs.shape == (0, 2)
-
-
-def test_distances_are_the_numbers_of_differing_bits() -> None:
-    bits = np.random.default_rng(8).integers(0, 2, (2, 500, 256), dtype=np.uint8)
-    bits[1, 0] = 1 - bits[0, 0]
-    assert distances(*map(to_words, bits)).tolist() == (bits[0] != bits[1]).sum(axis=1).tolist()
