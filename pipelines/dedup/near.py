@@ -31,6 +31,16 @@ class NearPairs:
     num_compared: int
     num_skipped: int  # candidates in overfull buckets, at most
 
+    def told(self) -> str:
+        """The plan and what came of it, in half a line."""
+        if not self.plan.bits:
+            return "each compared with each"
+        tables, bits = self.plan.tables * self.plan.groups, self.plan.bits + self.plan.prefix_bits
+        return (
+            f"{tables} tables of {bits} bits, expected recall {self.plan.recall:.4f}, candidates expected "
+            f"{self.plan.candidates:,.0f}, compared {self.num_compared:,}, passed over {self.num_skipped:,}"
+        )
+
     def facts(self) -> dict[str, float]:
         """What the manifest says of the search."""
         return {

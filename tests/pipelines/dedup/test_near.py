@@ -1,6 +1,7 @@
 """pipelines/dedup/near, hashes and tasks: the pairs are those that comparing everything finds, however it is done."""
 
 import hashlib
+import re
 from pathlib import Path
 
 import numpy as np
@@ -58,6 +59,7 @@ def test_few_pictures_are_compared_in_full(spark: SparkSession, tmp_path: Path) 
     pairs = near_pairs(images, DedupSettings(max_distance=31), tmp_path)
     assert {tuple(row) for row in pairs.rows.collect()} == exhaustive(plain, flipped, 31)
     assert pairs.rows.count() == 64
+    assert pairs.told() == "each compared with each"
     assert pairs.facts() == {
         "distinct_hashes": 299,  # one is planted at no distance
         "table_bits": 0,
@@ -73,7 +75,8 @@ def test_many_pictures_are_searched_by_tables(spark: SparkSession, tmp_path: Pat
     plain, flipped = planted(9000)
     pairs = near_pairs(as_images(spark, plain, flipped), DedupSettings(min_recall=0.9999), tmp_path)
     assert {tuple(row) for row in pairs.rows.collect()} == exhaustive(plain, flipped, 31)
-    assert pairs.facts()["table_bits"] > 0
+    tables = r"\d+ tables of \d+ bits, expected recall (0\.9999|1\.0000), candidates expected [\d,]+, compared [\d,]+, "
+    assert re.match(tables, pairs.told())
 
 
 def test_blocks_of_more_pictures_than_a_task_holds_find_the_same(spark: SparkSession, tmp_path: Path) -> None:
