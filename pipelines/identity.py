@@ -38,7 +38,7 @@ class IdentitySettings(Settings):
     min_margin: float | None = Field(default=-0.3, ge=-2, le=2)
     # From which on two identities may be one person: how far their cosine stands out, in standard deviations, among
     # those to the identities around them.
-    merge_prominence: float | None = Field(default=3.0, ge=0)
+    merge_prominence: float | None = Field(default=3.25, ge=0)
     merge: Literal["propose", "apply"] = "propose"  # only count them, or take their identities for one
 
 
