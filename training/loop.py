@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from tqdm import tqdm
 
 from pipelines.settings import UserError
@@ -42,7 +42,8 @@ def train(parts: Parts, recipe: RecipeSettings, folder: Path, *, seed: int, hook
         while run.num_batches < total:
             text = run.update(batches)
             if run.is_epoch_end() or run.step % (recipe.checkpoint_every_steps or sys.maxsize) == 0:
-                average_running_statistics(parts.backbone, parts.comm)
+                for module in (parts.backbone, parts.objective):
+                    average_running_statistics(module, parts.comm)
                 if run.is_epoch_end():
                     run.validate(hooks.validate)
                 run.save()
@@ -148,11 +149,10 @@ def loss_function(parts: Parts, precision: Precision) -> Callable[[Batch], Tenso
     """From a batch of bytes to its mean loss, on the device of the backbone."""
     device = next(parts.backbone.parameters()).device
 
-    def compute_loss(batch: Batch) -> Tensor:
-        images = normalise(batch.images.to(device, non_blocking=True))
+    def embed(net: nn.Module, images: Tensor) -> Tensor:
+        normalised = normalise(images.to(device, non_blocking=True))
         with autocast(precision, device):
-            features = parts.backbone(images)
-        loss: Tensor = parts.objective(features, batch.labels.to(device, non_blocking=True))
-        return loss
+            features: Tensor = net(normalised)
+        return features
 
-    return compute_loss
+    return lambda batch: parts.objective.compute(batch, parts.backbone, embed)

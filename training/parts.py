@@ -8,6 +8,7 @@ from torch import nn
 
 from training.comm import Comm
 from training.feed import Batch
+from training.objectives import Objective
 from training.strategies import Strategy
 
 
@@ -25,7 +26,7 @@ class Parts:
 
     feed: FeedLike
     backbone: nn.Module  # normalised images (B, 3, H, W) -> features (B, D)
-    objective: nn.Module  # features (B, D), labels (B,) -> mean loss
+    objective: Objective  # features (B, D), labels (B,) -> mean loss
     strategy: Strategy
     learning_rate: Callable[[int], float]  # batches seen so far -> the rate of the next update
     comm: Comm

@@ -4,7 +4,7 @@ Read in this order: `order` (which rows, pure), `reader` (row groups through pet
 picture), `batch` (rows to batches), `prefetch` (ahead of the consumer), `feed` (all of it together).
 """
 
-from training.feed.batch import Batch
+from training.feed.batch import Batch, DualBatch
 from training.feed.feed import Feed, FeedSettings
 
-__all__ = ["Batch", "Feed", "FeedSettings"]
+__all__ = ["Batch", "DualBatch", "Feed", "FeedSettings"]

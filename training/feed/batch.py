@@ -38,6 +38,22 @@ class Batch:
     image_ids: list[str]
 
 
+@dataclass(frozen=True)
+class DualBatch:
+    """Two pictures of each identity drawn, and pictures drawn from all of them: what F2C takes (arXiv 2105.10375)."""
+
+    first: torch.Tensor  # uint8 (B, 3, H, W), RGB: one picture of each identity
+    second: torch.Tensor  # uint8 (B, 3, H, W): another, or the same where there is but one
+    identities: torch.Tensor  # int64 (B,): their labels
+    instances: torch.Tensor  # uint8 (I, 3, H, W)
+    instance_labels: torch.Tensor  # int64 (I,)
+
+    @property
+    def labels(self) -> torch.Tensor:
+        """Of all pictures (2B + I,)."""
+        return torch.cat([self.identities, self.identities, self.instance_labels])
+
+
 class Painter:
     """Paints rows into their places of a block; the same picture for the same row whatever the thread."""
 
