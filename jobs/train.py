@@ -17,7 +17,7 @@ from training.feed import Feed
 from training.loop import train
 from training.model_file import ModelCard, write_model
 from training.models import build_backbone
-from training.objectives import build_objective
+from training.objectives import Surroundings, build_objective
 from training.optim import build_optimiser
 from training.parts import Hooks, Parts
 from training.precision import needs_loss_scaling
@@ -44,8 +44,11 @@ def _train(context: JobContext, comm: Comm) -> None:
     # Channels last is how the feed lays pictures down, which fixes the layout in which the convolutions run.
     backbone = build_backbone(settings.model).to(device)
     objective = build_objective(
-        settings.objective, num_classes=num_classes, embedding_dim=settings.model.embedding_dim
-    ).to(device)
+        settings.objective,
+        Surroundings(backbone, comm, device, settings.recipe.optimiser, settings.seed),
+        num_classes=num_classes,
+        embedding_dim=settings.model.embedding_dim,
+    )
     feed = Feed(
         dataset,
         "train",
@@ -62,6 +65,7 @@ def _train(context: JobContext, comm: Comm) -> None:
         comm,
         clip_norm=settings.recipe.optimiser.clip_norm,
         has_loss_scaling=needs_loss_scaling(settings.recipe.precision, device),
+        local_updates=objective.local_updates,
     )
     parts = Parts(feed, backbone, objective, strategy, _schedule(context, feed.steps_per_epoch), comm)
     hooks = Hooks(progress=context.progress, validate=_validation(context, backbone, comm))

@@ -7,6 +7,7 @@ from pipelines.settings import UserError
 from training import checkpoint
 from training.checkpoint import Contents, Position
 from training.parts import Parts
+from training.row_shards import load_rows
 
 _LOG = logging.getLogger(__name__)
 

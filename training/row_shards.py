@@ -4,6 +4,7 @@ A file is plain safetensors with equally many rows of every table; its metadata 
 """
 
 import contextlib
+import fnmatch
 import json
 import os
 from collections.abc import Iterator
@@ -36,6 +37,11 @@ class RowShard:
         return len(next(iter(self.tables.values())))
 
 
+def is_row_file(name: str) -> bool:
+    """Whether a file of this name holds rows."""
+    return fnmatch.fnmatch(name, PATTERN)
+
+
 def write_rows(folder: Path, shard: RowShard, *, rank: int, size: int) -> Path:
     """Write the rows of one rank into a file of its own, and return its path."""
     path = folder / f"rows-{rank:05d}-of-{size:05d}.safetensors"
@@ -61,7 +67,9 @@ def load_rows(folder: Path, into: RowShard) -> None:
             for name, table in into.tables.items():
                 part = piece.read(name, low, high)
                 if part.shape[1:] != table.shape[1:]:
-                    raise ValueError(f"{name} has rows of {list(part.shape[1:])} there and {list(table.shape[1:])} here")
+                    raise ValueError(
+                        f"{name} has rows of {list(part.shape[1:])} there and {list(table.shape[1:])} here"
+                    )
                 table[low - into.first : high - into.first].copy_(part)
             num_found += high - low
     if num_found != len(into):

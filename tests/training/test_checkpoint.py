@@ -25,10 +25,11 @@ def contents(step):
 
 
 def test_what_was_saved_comes_back_on_every_rank(tmp_path):
-    save(tmp_path, position(5), contents(5), keep=1)
+    save(tmp_path, position(5), contents(5), LocalComm(), keep=1)
     for found in run_threads(3, lambda comm: restore(tmp_path if comm.rank == 0 else tmp_path / "nowhere", comm)):
         assert found is not None
-        there, loaded = found
+        there, loaded, path = found
+        assert path.name == "checkpoint-5"
         assert there == position(5)
         for name in ("weight", "shared", "count"):
             assert torch.equal(loaded.model[name], contents(5).model[name])
@@ -42,7 +43,7 @@ def test_a_folder_without_checkpoints_gives_none_on_every_rank(tmp_path):
 
 def test_only_the_newest_are_kept_and_steps_are_numbers_not_words(tmp_path):
     for step in (2, 9, 10, 100):
-        save(tmp_path, position(step), contents(step), keep=2)
+        save(tmp_path, position(step), contents(step), LocalComm(), keep=2)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["checkpoint-10", "checkpoint-100"]
     assert latest(tmp_path) == tmp_path / "checkpoint-100"
 
@@ -61,7 +62,7 @@ def flip_one_bit(path):
 @pytest.mark.parametrize("name", [MODEL_NAME, OPTIMISER_NAME, STATE_NAME])
 def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(tmp_path, damage, name):
     for step in (1, 2):
-        save(tmp_path, position(step), contents(step), keep=2)
+        save(tmp_path, position(step), contents(step), LocalComm(), keep=2)
     damage(tmp_path / "checkpoint-2" / name)
     found = restore(tmp_path, LocalComm())
     # One flipped bit in state.json may leave it readable; it then still tells the truth about the other files.
@@ -71,12 +72,12 @@ def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(tmp_path, damage
 
 
 def test_a_damaged_or_half_written_leftover_makes_room_for_the_new(tmp_path):
-    save(tmp_path, position(2), contents(2), keep=2)
+    save(tmp_path, position(2), contents(2), LocalComm(), keep=2)
     truncate(tmp_path / "checkpoint-2" / MODEL_NAME)
     shutil.copytree(tmp_path / "checkpoint-2", tmp_path / "checkpoint-7")
     (tmp_path / ".checkpoint-3.99").mkdir()
-    save(tmp_path, position(1), contents(1), keep=2)
-    save(tmp_path, position(2), contents(2), keep=2)
+    save(tmp_path, position(1), contents(1), LocalComm(), keep=2)
+    save(tmp_path, position(2), contents(2), LocalComm(), keep=2)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["checkpoint-1", "checkpoint-2"]
     assert latest(tmp_path) == tmp_path / "checkpoint-2"
 
@@ -87,7 +88,7 @@ def test_a_pickle_in_place_of_the_optimiser_is_not_run(tmp_path):
             return (tmp_path.joinpath("exploded").touch, ())
 
     bomb = Contents(model={}, objective={}, optimiser={"bomb": Bomb()})
-    save(tmp_path, position(1), bomb, keep=1)
+    save(tmp_path, position(1), bomb, LocalComm(), keep=1)
     with pytest.raises(Exception, match=r"[Ww]eights.only"):
         restore(tmp_path, LocalComm())
     assert not (tmp_path / "exploded").exists()

@@ -15,6 +15,7 @@ from training.feed import Batch
 from training.loop import step_seed, train
 from training.metrics import METRICS_NAME
 from training.models import normalise
+from training.objectives import Objective
 from training.optim import OptimiserSettings, build_optimiser
 from training.parts import Hooks, Parts
 from training.recipe import RecipeSettings
@@ -59,7 +60,7 @@ class Double(nn.Module):
         return images.double()
 
 
-class CrossEntropy(nn.Module):
+class CrossEntropy(Objective):
     """A stand-in for an objective, whose loss a test can spoil by a factor."""
 
     def __init__(self):

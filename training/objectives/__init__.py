@@ -2,7 +2,8 @@
 
 Read ``objective`` (the interface), ``margin`` and ``adaface`` (cosines to logits), ``logits`` and ``softmax`` (all
 centres on every rank). Then, for identities by the million, one of two ways: ``partial_fc`` (centres that the ranks
-share out: ``sharded_centres``, ``sampling``, ``distributed_softmax``), or ``f2c`` (no centres: ``class_pool``, ``lru``).
+share out: ``sharded_centres``, ``sampling``, ``distributed_softmax``), or ``f2c`` (no centres, a pool of recent
+features: ``class_pool``, ``lru``).
 """
 
 from training.objectives.build import Surroundings, build_objective

@@ -87,7 +87,8 @@ def _build_logits(settings: ObjectiveSettings, *, gather: Callable[[Tensor], Ten
         return Logits(None)
     margin: Margin
     if settings.name == "adaface":
-        assert settings.margin is not None and settings.scale is not None
+        assert settings.margin is not None
+        assert settings.scale is not None
         margin = AdaFace(settings.adaface, margin=settings.margin, scale=settings.scale, gather=gather)
     else:
         margin = _fixed_margin(settings, settings.name)

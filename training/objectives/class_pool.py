@@ -20,10 +20,10 @@ class Written:
 
     again: Tensor  # (R,) slots whose identity was there before, or comes twice in the batch: row 1 of these is theirs
     assignment: Assignment
-    turns_before_N: IntArray
-    rows_W: Tensor
-    slots_W: Tensor
-    features_before_WD: Tensor
+    turns_before: IntArray
+    rows: Tensor
+    slots: Tensor
+    features_before: Tensor
 
 
 class ClassPool(nn.Module):
@@ -47,7 +47,7 @@ class ClassPool(nn.Module):
         indexed write that names a place twice would leave it to chance on a GPU, and the ranks would part.
         """
         assignment = self._lru.assign(ids_N)
-        slots_N, is_known_N = assignment.slots_N, assignment.is_known_N
+        slots_N, is_known_N = assignment.slots, assignment.is_known
         nth_N = _nth_occurrence(slots_N)
         rows_N = (np.where(is_known_N, self._turn_Q[slots_N], 0) + nth_N) % 2
         turns_before_N = self._turn_Q[slots_N]
@@ -58,10 +58,10 @@ class ClassPool(nn.Module):
         written = Written(
             again=torch.from_numpy(np.unique(slots_N[is_known_N | (nth_N > 0)])).to(device),
             assignment=assignment,
-            turns_before_N=turns_before_N,
-            rows_W=rows_W,
-            slots_W=slots_W,
-            features_before_WD=self.features_2QD[rows_W, slots_W],
+            turns_before=turns_before_N,
+            rows=rows_W,
+            slots=slots_W,
+            features_before=self.features_2QD[rows_W, slots_W],
         )
         fresh_WD = features_ND[torch.from_numpy(last_W).to(features_ND.device)]
         self.features_2QD[rows_W, slots_W] = fresh_WD.to(self.features_2QD)
@@ -70,8 +70,8 @@ class ClassPool(nn.Module):
     @torch.no_grad()
     def undo(self, written: Written) -> None:
         """Make the last ``write`` undone, to the bit."""
-        self.features_2QD[written.rows_W, written.slots_W] = written.features_before_WD
-        self._turn_Q[written.assignment.slots_N] = written.turns_before_N
+        self.features_2QD[written.rows, written.slots] = written.features_before
+        self._turn_Q[written.assignment.slots] = written.turns_before
         self._lru.rollback(written.assignment)
 
     def slots(self, ids_B: IntArray) -> IntArray:

@@ -60,7 +60,8 @@ class _ShardedCrossEntropy(torch.autograd.Function):
         total_N, true_N = comm.allreduce(parts_2N, name="head.total_and_true")
         share_NR.div_(total_N.unsqueeze(1))
         ctx.save_for_backward(share_NR.scatter_add_(1, index_N1, -is_here_N1.to(share_NR.dtype)))
-        return (total_N.log() + largest_N - true_N).mean()
+        loss: Tensor = (total_N.log() + largest_N - true_N).mean()
+        return loss
 
     @staticmethod
     @once_differentiable

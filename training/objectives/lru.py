@@ -20,10 +20,10 @@ NOWHERE = -1
 class Assignment:
     """What one batch did."""
 
-    slots_N: IntArray  # of each identity of the batch
-    is_known_N: BoolArray  # it had this slot before the batch
-    ids_before_N: IntArray  # who had the slot, and when it was used: what ``rollback`` puts back
-    used_before_N: IntArray
+    slots: IntArray  # of each identity of the batch
+    is_known: BoolArray  # it had this slot before the batch
+    ids_before: IntArray  # who had the slot, and when it was used: what ``rollback`` puts back
+    used_before: IntArray
     clock_before: int
 
 
@@ -59,7 +59,7 @@ class LruSlots:
 
     def rollback(self, done: Assignment) -> None:
         """Undo an assignment; the newest first, where there are several."""
-        self._put(done.slots_N, done.ids_before_N, done.used_before_N)
+        self._put(done.slots, done.ids_before, done.used_before)
         self._clock = done.clock_before
 
     def view(self, ids_B: IntArray) -> IntArray:

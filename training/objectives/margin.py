@@ -35,9 +35,7 @@ def arcface(cosine_BC: Tensor, labels_B: Tensor, *, margin: float, scale: float)
     return _at_target(cosine_BC, labels_B, turn) * scale
 
 
-def combined(
-    cosine_BC: Tensor, labels_B: Tensor, *, margins: tuple[float, float, float], scale: float
-) -> Tensor:
+def combined(cosine_BC: Tensor, labels_B: Tensor, *, margins: tuple[float, float, float], scale: float) -> Tensor:
     """``s (cos(m1 theta + m2) - m3)`` for the true class (arXiv 1801.07698, equation 4), ``m2`` in radians.
 
     (1, m, 0) is ArcFace, (1, 0, m) CosFace, (m, 0, 0) SphereFace. Not as in the paper: the guard of ``arcface``.

@@ -41,7 +41,9 @@ class PartialFC(Objective):
         features_ND = gather_features(features_BD, self._comm, self.centres.weight_RD.dtype)
         labels_N = self._comm.allgather(labels_B, name="head.labels")
         key = (self._seed, self._num_draws, self._comm.rank)
-        centres_SD, rows_N = self.centres.take(labels_N, num_sample=self._num_sample if self.training else None, key=key)
+        centres_SD, rows_N = self.centres.take(
+            labels_N, num_sample=self._num_sample if self.training else None, key=key
+        )
         self._num_draws += self.training
         return sharded_cross_entropy(self.logits(features_ND, centres_SD, rows_N), rows_N, self._comm)
 

@@ -22,7 +22,10 @@ _MARGINS: dict[str, str | None] = {
     "adaface": "margin",
     "class_pool": "margin",
 }
-_EXAMPLES = {"margin": "margin and a scale, such as 0.5 and 64", "margins": "margins and scale, such as [1, 0.3, 0.2], 64"}
+_EXAMPLES = {
+    "margin": "margin and a scale, such as 0.5 and 64",
+    "margins": "margins and scale, such as [1, 0.3, 0.2], 64",
+}
 
 
 class ObjectiveSettings(Settings):

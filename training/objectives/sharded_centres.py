@@ -33,7 +33,14 @@ class ShardedCentres:
     """
 
     def __init__(
-        self, classes: range, num_classes: int, embedding_dim: int, *, seed: int, sgd: OptimiserSettings, bank: torch.device
+        self,
+        classes: range,
+        num_classes: int,
+        embedding_dim: int,
+        *,
+        seed: int,
+        sgd: OptimiserSettings,
+        bank: torch.device,
     ) -> None:
         self.classes = classes
         self._num_classes = num_classes
@@ -75,7 +82,8 @@ class ShardedCentres:
     def squared_norm(self) -> Tensor:
         if self._leaf_SD is None or self._leaf_SD.grad is None:
             return torch.zeros((), dtype=torch.float64)
-        return torch.linalg.vector_norm(self._leaf_SD.grad).double().square()
+        norm: Tensor = torch.linalg.vector_norm(self._leaf_SD.grad)
+        return norm.double().square()
 
     def step(self, learning_rate: float, gradient_factor: float) -> None:
         if self._leaf_SD is not None and self._leaf_SD.grad is not None:

@@ -45,4 +45,6 @@ def build_strategy(
         parameters, comm, bucket_bytes=int(settings.bucket_mib * 2**20), is_halved=settings.wire == "fp16"
     )
     scaler = torch.amp.GradScaler(parameters[0].device.type, enabled=has_loss_scaling)
-    return AllReduce(modules, optimiser, comm, buckets=buckets, clip_norm=clip_norm, scaler=scaler, local_updates=local_updates)
+    return AllReduce(
+        modules, optimiser, comm, buckets=buckets, clip_norm=clip_norm, scaler=scaler, local_updates=local_updates
+    )
