@@ -30,7 +30,7 @@ POSITION = Position(step=3, epoch=0, step_in_epoch=3, seed=3, global_batch_size=
 
 @pytest.mark.parametrize("size", [1, 2, 3, 4])
 @pytest.mark.parametrize("name", ["softmax", "arcface", "cosface", "combined", "adaface"])
-@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-12), (torch.float32, 1e-5)])
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-12), (torch.float32, 1e-6)])
 def test_any_number_of_ranks_is_one_process_with_all_centres(size, name, dtype, tolerance):
     settings = check.settings_of(name, sharded=True)
     run_threads(size, lambda comm: check.law(comm, settings, dtype, tolerance))
@@ -101,7 +101,6 @@ def test_a_bank_on_the_host_trains_to_the_same_bits():
         head = check.sharded(
             LocalComm(), check.settings_of("cosface", sharded=True, sample_rate=0.5, bank=bank), torch.float32
         )
-        check.train(LocalComm(), head, nn.Linear(check.DIM, check.DIM), steps=range(0), dtype=torch.float32)
         for step in range(3):
             features, labels = check.batch_of(step, torch.float32)
             head(features, labels).backward()
@@ -148,21 +147,19 @@ def test_what_four_ranks_saved_any_number_reads_to_the_bit_and_goes_on(tmp_path,
 def test_a_resumed_run_draws_the_samples_that_it_would_have_drawn():
     settings = check.settings_of("cosface", sharded=True, sample_rate=0.3)
 
-    def draws(head, steps):
+    def draws(head, count):
         drawn = []
-        for step in steps:
+        for _ in range(count):
             head(*check.batch_of(0, torch.float32))
             drawn.append(head.centres._index_S.tolist())
         return drawn
 
-    labels_few = check.settings_of("cosface", sharded=True, sample_rate=1.0)
-    assert labels_few.sample_rate == 1.0
-    straight = draws(check.sharded(LocalComm(), settings, torch.float32), range(4))
+    straight = draws(check.sharded(LocalComm(), settings, torch.float32), 4)
     broken = check.sharded(LocalComm(), settings, torch.float32)
-    draws(broken, range(2))
+    draws(broken, 2)
     resumed = check.sharded(LocalComm(), settings, torch.float32)
     resumed.load_state_dict(broken.state_dict())
-    assert draws(resumed, range(2)) == straight[2:]
+    assert draws(resumed, 2) == straight[2:]
 
 
 def test_an_infinite_gradient_of_one_ranks_centres_stops_all_ranks():
@@ -171,7 +168,6 @@ def test_an_infinite_gradient_of_one_ranks_centres_stops_all_ranks():
     def work(comm):
         head = check.sharded(comm, settings, torch.float32)
         net = nn.Linear(check.DIM, check.DIM)
-        before = head.centres.weight_RD.clone(), net.weight.detach().clone()
         strategy = build_strategy(
             StrategySettings(), [net, head], torch.optim.SGD(net.parameters(), lr=0.1), comm,
             clip_norm=None, has_loss_scaling=False, local_updates=head.local_updates,
