@@ -88,7 +88,9 @@ class F2C(Objective):
         features_BD = probe(probes[0])
         with torch.no_grad():
             self.gallery.train(self.training)
-            written = self._write(functional.normalize(embed(self.gallery, gallery[0]).float()), gallery[1])
+            written = self._write(
+                functional.normalize(embed(self.gallery, gallery[0]).to(self.pool.features_2QD.dtype)), gallery[1]
+            )
         loss = self._loss(features_BD, self.pool.slots(probes[1].numpy()), written.again)
         if not stays:
             self.pool.undo(written)

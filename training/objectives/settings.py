@@ -22,9 +22,11 @@ _MARGINS: dict[str, str | None] = {
     "adaface": "margin",
     "class_pool": "margin",
 }
+
+
 _EXAMPLES = {
-    "margin": "margin and a scale, such as 0.5 and 64",
-    "margins": "margins and scale, such as [1, 0.3, 0.2], 64",
+    "margin": "a margin and a scale, such as 0.5 and 64",
+    "margins": "margins and a scale, such as [1, 0.3, 0.2] and 64",
 }
 
 
@@ -50,7 +52,7 @@ class ObjectiveSettings(Settings):
                 remedy = "leave it null, or choose " + ("combined" if name == "margins" else "arcface or cosface")
                 raise ValueError(f"the {self.name} objective has no {name}: {remedy}")
         if any(getattr(self, name) is None for name in needed):
-            raise ValueError(f"the {self.name} objective needs a {_EXAMPLES[needed[0]]}")
+            raise ValueError(f"the {self.name} objective needs {_EXAMPLES[needed[0]]}")
         return self
 
     @model_validator(mode="after")
