@@ -20,13 +20,12 @@ from pipelines.manifest import code_version, write_atomically
 from pipelines.settings import Settings, UserError
 
 if TYPE_CHECKING:
-    from pipelines.embed import EmbedSettings
-    from pipelines.score import ScoreSettings
-
     from pipelines.curate import CurateSettings
     from pipelines.dedup.near import DedupSettings
+    from pipelines.embed import EmbedSettings
     from pipelines.faces import FaceSettings
     from pipelines.pixels import PixelSettings
+    from pipelines.score import ScoreSettings
     from pipelines.shard import ShardSettings
     from pipelines.sources import IngestSettings, ReferenceSettings, SourceSettings
     from training.evaluate import EvaluateSettings

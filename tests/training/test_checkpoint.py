@@ -1,13 +1,16 @@
 """Checkpoints are whole or passed over, and every rank gets the same."""
 
 import shutil
+from dataclasses import replace
 
 import pytest
 import torch
 
+from pipelines.settings import UserError
 from training.checkpoint import MODEL_NAME, OPTIMISER_NAME, STATE_NAME, Contents, Position, latest, restore, save
 from training.comm.local import LocalComm
 from training.comm.threads import run_threads
+from training.row_shards import RowShard
 
 
 def position(step):
@@ -92,3 +95,27 @@ def test_a_pickle_in_place_of_the_optimiser_is_not_run(tmp_path):
     with pytest.raises(Exception, match=r"[Ww]eights.only"):
         restore(tmp_path, LocalComm())
     assert not (tmp_path / "exploded").exists()
+
+
+@pytest.mark.parametrize("damage", [truncate, flip_one_bit, lambda path: path.unlink()])
+def test_a_checkpoint_with_one_ranks_rows_damaged_is_passed_over(tmp_path, damage):
+    def work(comm):
+        for step in (1, 2):
+            rows = RowShard(3 * comm.rank, 6, {"weight": torch.full((3, 2), float(comm.rank))})
+            save(tmp_path, position(step), replace(contents(step), rows=rows), comm, keep=2)
+            comm.barrier()
+
+    run_threads(2, work)
+    assert latest(tmp_path) == tmp_path / "checkpoint-2"
+    damage(tmp_path / "checkpoint-2" / "rows-00001-of-00002.safetensors")
+    assert latest(tmp_path) == tmp_path / "checkpoint-1"
+
+
+def test_a_rank_that_does_not_see_the_folder_says_so(tmp_path):
+    def work(comm):
+        rows = RowShard(comm.rank, 2, {"weight": torch.zeros(1, 2)})
+        folder = tmp_path if comm.rank == 0 else tmp_path / "elsewhere"
+        save(folder, position(1), replace(contents(1), rows=rows), comm, keep=1)
+
+    with pytest.raises(UserError, match="rank 1 does not see .*elsewhere"):
+        run_threads(2, work)
