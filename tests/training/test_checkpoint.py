@@ -117,5 +117,5 @@ def test_a_rank_that_does_not_see_the_folder_says_so(tmp_path):
         folder = tmp_path if comm.rank == 0 else tmp_path / "elsewhere"
         save(folder, position(1), replace(contents(1), rows=rows), comm, keep=1)
 
-    with pytest.raises(UserError, match="rank 1 does not see .*elsewhere"):
+    with pytest.raises(UserError, match=r"rank 1 does not see .*elsewhere"):
         run_threads(2, work)

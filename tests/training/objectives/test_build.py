@@ -18,7 +18,7 @@ def test_centres_that_adamw_should_update_cannot_be_shared_out(build):
 
 def test_fewer_identities_than_ranks_cannot_be_shared_out(build):
     def work(comm):
-        with pytest.raises(UserError, match="2 identities for 3 ranks; set objective.sharded=false"):
+        with pytest.raises(UserError, match=r"2 identities for 3 ranks; set objective.sharded=false"):
             build(SHARDED, num_classes=2, embedding_dim=2, comm=comm)
 
     run_threads(3, work)
