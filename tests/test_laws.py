@@ -11,13 +11,14 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 ORDER = ("pipelines", "training", "jobs")
 SOURCES = [path for package in ORDER for path in sorted((ROOT / package).rglob("*.py"))]
-# What training may take from pipelines: the contracts, and how bytes become pixels.
+# What training may take from pipelines: the contracts, how bytes become pixels, and the format that both rooms read.
 MEETING_PLACES = {
     "pipelines",
     "pipelines.settings",
     "pipelines.records",
     "pipelines.manifest",
     "pipelines.pixels",
+    "pipelines.pack_file",
 }
 OWNERS = {
     "horovod": {"training/comm/horovod.py"},

@@ -2,10 +2,10 @@
 
 from collections.abc import Iterator
 
+from pipelines.pack_file import read_pack
 from pipelines.settings import UserError
 from pipelines.sources import storage
 from pipelines.sources.entry import INSIDE, Break, Container, Portion, PortionCutter, RawImage, held
-from pipelines.sources.pack_file import read_pack
 from pipelines.sources.settings import SourceSettings
 
 SUFFIXES = (".bin",)

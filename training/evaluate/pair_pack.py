@@ -1,11 +1,11 @@
-"""Pairs in a verification pack, as InsightFace ships LFW, CFP-FP and AgeDB-30: see `pipelines.sources.pack_file`."""
+"""Pairs in a verification pack, as InsightFace ships LFW, CFP-FP and AgeDB-30: see `pipelines.pack_file`."""
 
 from pathlib import Path
 
 import numpy as np
 
+from pipelines.pack_file import read_pack
 from pipelines.settings import UserError
-from pipelines.sources.pack_file import read_pack
 from training.evaluate.pairs import PairSet, contiguous_folds, held
 
 

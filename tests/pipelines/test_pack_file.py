@@ -6,8 +6,8 @@ import pickle
 import numpy as np
 import pytest
 
+from pipelines.pack_file import read_pack
 from pipelines.settings import UserError
-from pipelines.sources.pack_file import read_pack
 
 IMAGES = [bytes([place]) * 5 + b"\xff\xd8\0" for place in range(8)]
 VERDICTS = [True, False, True, False]
