@@ -32,7 +32,7 @@ class Cost:
 COSTS = {
     "ingest": Cost(0.32e-3, 5.6e-3),
     "reference": Cost(0.32e-3, 5.6e-3),
-    "pairs": Cost(0.3e-3),
+    "pairs": Cost(0.06e-3),
     "export": Cost(1e-6),
     "embed": Cost(5e-3, 5.6e-3),
     "score": Cost(0.2e-3),

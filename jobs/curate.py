@@ -1,20 +1,36 @@
 """The job that decides what becomes of every record."""
 
+import shutil
 import sys
 
+import pyarrow as pa
+from pyspark.sql import DataFrame, SparkSession
+
 from jobs.entry import JobContext, run_job
-from jobs.spark_work import read_artefact, read_files, spark_session
+from jobs.spark_work import read_artefact, read_everywhere, read_files, spark_session
 from pipelines import manifest
 from pipelines.curate import decide, not_kept
+from pipelines.identity import merge_proposals
+from pipelines.leak import exclusions
+from pipelines.manifest import File
 from pipelines.parquet import in_files, remove_unlisted, write_files
 from pipelines.records import (
     DECISIONS,
+    EXCLUDED_ROWS,
+    EXCLUSIONS,
+    FIT_ROWS,
+    FITS,
     IMAGE_ID,
     KEPT,
+    MERGE_ROWS,
+    MERGES,
+    NEIGHBOUR_ROWS,
+    NEIGHBOURS,
     PAIRS,
     RECORDS,
     REJECTED_ROWS,
     REJECTIONS,
+    ROWS,
     SOURCE,
     STATUSES,
 )
@@ -23,27 +39,29 @@ from pipelines.settings import UserError
 
 _ROWS_PER_GROUP = 65536
 _KEY = (IMAGE_ID, SOURCE)
+_SCRATCH = ".scratch"
 
 
 def curate(context: JobContext) -> None:
-    """Write one decision per record, and for each that is not kept what it was refused by."""
-    settings = context.settings
-    records_folder = context.parents["ingest"]
-    num_records = manifest.read(records_folder).counts["rows"]
+    """Write one decision per record, for each that is not kept what it was refused by, and the list of leaks."""
+    folders = [context.parents["ingest"], *(delivery["ingest"] for delivery in context.earlier)]
+    num_records = sum(manifest.read(folder).counts["rows"] for folder in folders)
     manifest.clear(context.folder)
     with spark_session(context, rows_per_batch=NUMBERS_PER_BATCH) as spark:
-        measurements = read_artefact(spark, records_folder, RECORDS)
-        pairs = read_artefact(spark, context.parents["pairs"], PAIRS)
-        decisions = decide(measurements, pairs, settings.curate, settings.dedup, seed=settings.seed)
-        decided = in_files(decisions, num_rows=num_records, key=_KEY)
-        rows = write_files(decided, context.folder, schema=DECISIONS, rows_per_group=_ROWS_PER_GROUP)
+        decisions = _decide(context, spark)
+        rows = _write(decisions, context, DECISIONS, num_rows=num_records)
         written = read_files(spark, context.folder, rows)
         outcomes = [tuple(row) for row in written.groupBy("status", "reason").count().collect()]
         counts = {status: sum(n for name, _, n in outcomes if name == status) for status in STATUSES}
         num_left_out = num_records - counts[KEPT]
-        left_out = in_files(not_kept(decisions), num_rows=num_left_out, key=_KEY, folder=REJECTED_ROWS)
-        rejected = write_files(left_out, context.folder, schema=REJECTIONS, rows_per_group=_ROWS_PER_GROUP)
-    remove_unlisted(context.folder, [*rows, *rejected])
+        rejected = _write(not_kept(decisions), context, REJECTIONS, num_rows=num_left_out, table=REJECTED_ROWS)
+        excluded: list[File] = []
+        if "reference" in context.parents:
+            excluded = _write(exclusions(decisions), context, EXCLUSIONS, num_rows=num_left_out, table=EXCLUDED_ROWS)
+        notes = _proposals(context, spark)
+    shutil.rmtree(context.folder / _SCRATCH, ignore_errors=True)
+    files = [*rows, *rejected, *excluded]
+    remove_unlisted(context.folder, files)
     # Law: nothing is dropped silently. Checked on what was written, before the manifest says that it is whole.
     assert sum(counts.values()) == num_records, f"{num_records} records became {counts}"
     num_rejected = sum(file.rows for file in rejected)
@@ -52,8 +70,48 @@ def curate(context: JobContext) -> None:
         worst = ", ".join(f"{count:,} {reason}" for _, reason, count in sorted(outcomes, key=lambda o: -o[2])[:4])
         raise UserError(f"not one of {num_records:,} images is kept ({worst}); widen the ranges under curate")
     reasons = {f"{status}:{reason}": count for status, reason, count in sorted(outcomes, key=str) if reason}
-    context.finish(counts={"rows": num_records, **counts, **reasons}, files=[*rows, *rejected])
+    context.finish(counts={"rows": num_records, **counts, **reasons}, files=files, facts={"notes": notes})
     context.progress(1, 1, ", ".join(f"{counts[status]:,} {status}" for status in STATUSES))
+
+
+def _decide(context: JobContext, spark: SparkSession) -> DataFrame:
+    settings = context.settings
+    # Before the first of several rounds has trained a model there is nobody to ask.
+    is_blind = settings.curate.rounds > 1 and "score" not in context.parents
+    rules = settings.curate.without_embeddings() if is_blind else settings.curate
+
+    def said(table: str, schema: pa.Schema) -> DataFrame | None:
+        folder = context.parents.get("score")
+        return None if folder is None else read_artefact(spark, folder, schema, table=table)
+
+    reference = context.parents.get("reference")
+    return decide(
+        read_everywhere(spark, context, "ingest", RECORDS),
+        read_everywhere(spark, context, "pairs", PAIRS),
+        rules,
+        settings.dedup,
+        seed=settings.seed,
+        scratch=context.folder / _SCRATCH,
+        references=None if reference is None else read_artefact(spark, reference, RECORDS),
+        fits=said(FIT_ROWS, FITS),
+        merges=said(MERGE_ROWS, MERGES),
+        neighbours=said(NEIGHBOUR_ROWS, NEIGHBOURS),
+    )
+
+
+def _write(rows: DataFrame, context: JobContext, schema: pa.Schema, *, num_rows: int, table: str = ROWS) -> list[File]:
+    in_order = in_files(rows, num_rows=num_rows, key=_KEY, folder=table)
+    return write_files(in_order, context.folder, schema=schema, rows_per_group=_ROWS_PER_GROUP)
+
+
+def _proposals(context: JobContext, spark: SparkSession) -> list[str]:
+    """A line on identities that may be one person and are left two."""
+    settings = context.settings.curate.identities
+    if settings.merge_prominence is None or settings.merge == "apply" or "score" not in context.parents:
+        return []
+    merges = read_artefact(spark, context.parents["score"], MERGES, table=MERGE_ROWS)
+    count = merge_proposals(merges, settings).count()
+    return [f"{count:,} pairs of identities may be one person; curate.identities.merge=apply joins them"]
 
 
 if __name__ == "__main__":

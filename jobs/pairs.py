@@ -1,46 +1,55 @@
 """The job that finds the pictures that look alike; a changed threshold of cleaning does not do it again."""
 
+import functools
+import shutil
 import sys
+
+from pyspark.sql import DataFrame, SparkSession
 
 from jobs.entry import JobContext, run_job
 from jobs.spark_work import read_artefact, spark_session
 from pipelines import manifest
-from pipelines.dedup.bands import BandPlan, plan_bands
 from pipelines.dedup.near import comparable, near_pairs
 from pipelines.parquet import in_files, remove_unlisted, write_files
-from pipelines.records import LEFT, PAIRS, RECORDS, RIGHT
+from pipelines.records import IMAGE_ID, LEFT, PAIRS, RECORDS, RIGHT
 from pipelines.session import NUMBERS_PER_BATCH
 
 _ROWS_PER_GROUP = 65536
+_SCRATCH = "scratch"
 
 
 def find_pairs(context: JobContext) -> None:
-    """Write every verified pair of near-duplicates among the decoded pictures."""
+    """Write enough verified pairs of near-duplicates among the decoded pictures to join all that hang together."""
     settings = context.settings.dedup
     manifest.clear(context.folder)
     with spark_session(context, rows_per_batch=NUMBERS_PER_BATCH) as spark:
-        images = comparable(read_artefact(spark, context.parents["ingest"], RECORDS), settings).persist()
-        num_images = images.count()
-        plan = plan_bands(num_images, max_distance=settings.max_distance)
-        context.log.info("near-duplicates: %s", plan)
+        pairs = near_pairs(_images(context, spark), settings, context.folder / _SCRATCH)
+        context.log.info("near-duplicates: %s", pairs.facts())
         # So many pictures, not pairs, tell the number of files: to count the pairs first would be to find them twice.
-        pairs = in_files(near_pairs(images, plan, settings), num_rows=num_images, key=(LEFT, RIGHT))
-        files = write_files(pairs, context.folder, schema=PAIRS, rows_per_group=_ROWS_PER_GROUP)
+        rows = in_files(pairs.rows, num_rows=pairs.num_hashes, key=(LEFT, RIGHT))
+        files = write_files(rows, context.folder, schema=PAIRS, rows_per_group=_ROWS_PER_GROUP)
+    shutil.rmtree(context.folder / _SCRATCH)
     remove_unlisted(context.folder, files)
     num_pairs = sum(file.rows for file in files)
     context.finish(
-        counts={"rows": num_pairs, "images": num_images}, files=files, facts={"near_duplicates": _describe(plan)}
+        counts={"rows": num_pairs, "images": pairs.num_images}, files=files, facts={"near_duplicates": pairs.facts()}
     )
-    context.progress(1, 1, f"{num_pairs:,} pairs among {num_images:,} images")
+    context.progress(1, 1, f"{num_pairs:,} pairs among {pairs.num_images:,} images")
 
 
-def _describe(plan: BandPlan) -> dict[str, float]:
-    return {
-        "band_bits": plan.bits,
-        "bands": plan.bands,
-        "expected_recall": round(plan.recall, 6),
-        "expected_candidates": round(plan.candidates),
-    }
+def _images(context: JobContext, spark: SparkSession) -> DataFrame:
+    """What is compared: the new pictures and the references with everything, earlier deliveries with these alone."""
+    settings = context.settings.dedup
+    new = [context.parents[role] for role in ("ingest", "reference") if role in context.parents]
+    tables = [comparable(read_artefact(spark, folder, RECORDS), settings) for folder in new]
+    images = functools.reduce(DataFrame.unionByName, tables)
+    if not context.earlier:
+        return images
+    folders = [delivery["ingest"] for delivery in context.earlier]
+    earlier = [comparable(read_artefact(spark, folder, RECORDS), settings, is_old=True) for folder in folders]
+    old = functools.reduce(DataFrame.unionByName, earlier)
+    # What came before, byte for byte, has its pairs already.
+    return images.join(old.select(IMAGE_ID), on=IMAGE_ID, how="left_anti").unionByName(old)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from jobs.entry import JobContext, run_job
 from jobs.spark_work import read_artefact, read_everywhere, spark_session
 from pipelines import manifest
 from pipelines.parquet import remove_unlisted, write_files, write_table
-from pipelines.records import DATASET, DECISIONS, IDENTITY, KEPT, LABEL, LABELS, RECORDS, SPLIT
+from pipelines.records import DATASET, DECISIONS, IDENTITY, KEPT, LABEL, LABELS, MERGED_INTO, RECORDS, SPLIT
 from pipelines.shard import count_alignment, index_labels, place_rows, shard
 
 
@@ -45,7 +45,7 @@ def write_dataset(context: JobContext) -> None:
 def _label_table(decisions: DataFrame, placed: DataFrame) -> pa.Table:
     counted = (
         decisions.where(F.col("status") == KEPT)
-        .groupBy(SPLIT, LABEL, IDENTITY)
+        .groupBy(SPLIT, LABEL, F.coalesce(MERGED_INTO, IDENTITY).alias(IDENTITY))
         .agg(F.count(F.lit(1)).alias("num_images"))
         .join(index_labels(placed), on=[SPLIT, LABEL], how="inner")
         .orderBy(SPLIT, LABEL)

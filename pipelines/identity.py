@@ -1,26 +1,149 @@
-"""What the identities of a duplicate group say: one picture under two names is a conflict, and nobody keeps it."""
+"""What embeddings say of the names: who is two people, which pictures are of somebody else; and who has too few."""
 
-from pyspark.sql import DataFrame
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from pipelines.records import GROUP_ID, IDENTITY
+from pipelines.dedup.components import COMPONENT, components
+from pipelines.records import (
+    IDENTITY,
+    IMAGE_ID,
+    LIMIT,
+    MEASUREMENT,
+    MERGED_INTO,
+    OTHER_COSINE,
+    OTHER_IDENTITY,
+    OWN_COSINE,
+    PROMINENCE,
+    REASON,
+    VALUE,
+)
+from pipelines.settings import Settings, UserError
+
+NAME = "name"  # the identity that a row is taken for
+MARGIN = "margin"
 
 
-def conflicting_groups(rows: DataFrame) -> DataFrame:
-    """The `group_id`s whose rows name more than one identity.
+class IdentitySettings(Settings):
+    """What is made of the embeddings of pictures and identities; null asks nothing of them.
 
-    One person under two labels costs a face model more than the loss of the picture, and which name is right cannot
-    be told from the bytes; so the whole group goes.
+    The defaults go by embeddings where there are some; any other value needs them.
     """
-    return (
-        rows.where(F.col(GROUP_ID).isNotNull())
-        .groupBy(GROUP_ID)
-        .agg(F.countDistinct(IDENTITY).alias("_names"))
-        .where(F.col("_names") > 1)
-        .select(GROUP_ID)
+
+    min_own_cosine: float | None = Field(default=None, ge=-1, le=1)  # of a picture to the centre of its identity
+    # By which that is above the one to the next identity. Where a weak model judges, right names are below 0 too.
+    min_margin: float | None = Field(default=-0.3, ge=-2, le=2)
+    # From which on two identities may be one person: how far their cosine stands out, in standard deviations, among
+    # those to the identities around them.
+    merge_prominence: float | None = Field(default=3.0, ge=0)
+    merge: Literal["propose", "apply"] = "propose"  # only count them, or take their identities for one
+
+
+def merge_proposals(merges: DataFrame | None, settings: IdentitySettings) -> DataFrame:
+    """The pairs of `records.MERGES` that may be one person.
+
+    Raises:
+        UserError: nothing is known of them.
+    """
+    known = needed(merges, f"curate.identities.merge={settings.merge}")
+    return known.where(F.col(PROMINENCE) >= F.lit(settings.merge_prominence))
+
+
+def merged_names(merges: DataFrame | None, settings: IdentitySettings, *, scratch: Path) -> DataFrame | None:
+    """What identities are taken for that are merged: `identity`, `merged_into`, the smallest name of all that are tied.
+
+    None where nothing is to be merged.
+    """
+    if settings.merge != "apply" or settings.merge_prominence is None:
+        return None
+    tied = components(merge_proposals(merges, settings), scratch=scratch)
+    return tied.select(F.col(IMAGE_ID).alias(IDENTITY), F.col(COMPONENT).alias(MERGED_INTO))
+
+
+def name_rows(rows: DataFrame, names: DataFrame | None) -> DataFrame:
+    """Add `merged_into`, and `name`, which the row is taken for.
+
+    Args:
+        names: as `merged_names` makes it.
+    """
+    if names is None:
+        merged = rows.withColumn(MERGED_INTO, F.lit(None).cast("string"))
+    else:
+        merged = rows.join(names, on=IDENTITY, how="left")
+    return merged.withColumn(NAME, F.coalesce(MERGED_INTO, IDENTITY))
+
+
+def outliers(fits: DataFrame | None, names: DataFrame | None, settings: IdentitySettings) -> DataFrame | None:
+    """Pictures that are far from the centre of their identity, or not nearer to it than to that of another.
+
+    Args:
+        fits: `records.FITS`.
+        names: as `merged_names` makes it; between two identities that are taken for one there is no margin.
+
+    Returns:
+        image_id, identity, and by what: measurement, value, limit. None where nothing is asked.
+
+    Raises:
+        UserError: cosines are asked for that are not known.
+    """
+    asked = {name: getattr(settings, name) for name in (f"min_{OWN_COSINE}", f"min_{MARGIN}")}
+    usual = IdentitySettings()
+    told = {name: limit for name, limit in asked.items() if limit is not None}
+    if not told or (fits is None and all(limit == getattr(usual, name) for name, limit in told.items())):
+        return None
+    known = needed(fits, " and ".join(f"curate.identities.{name}={limit}" for name, limit in told.items()))
+    own = F.col(OWN_COSINE).cast("double")
+    margin = own - F.col(OTHER_COSINE).cast("double")
+    if names is not None:
+        known = name_rows(known, names)
+        others = names.select(F.col(IDENTITY).alias(OTHER_IDENTITY), F.col(MERGED_INTO).alias("other_name"))
+        known = known.join(others, on=OTHER_IDENTITY, how="left")
+        margin = F.when(F.col(NAME) != F.coalesce("other_name", OTHER_IDENTITY), margin)
+    found = F.coalesce(_below(settings.min_own_cosine, OWN_COSINE, own), _below(settings.min_margin, MARGIN, margin))
+    far = known.select(IMAGE_ID, IDENTITY, found.alias("found")).where(F.col("found").isNotNull())
+    return far.select(IMAGE_ID, IDENTITY, "found.*")
+
+
+def reject_outliers(rows: DataFrame, far: DataFrame | None) -> DataFrame:
+    """Add the reason `outlier` to rows that have none, and what it goes by.
+
+    Args:
+        far: as `outliers` makes it.
+    """
+    if far is None:
+        return rows
+    found = far.select(
+        IMAGE_ID, IDENTITY, F.struct(F.lit("outlier").alias(REASON), *(MEASUREMENT, VALUE, LIMIT)).alias("far")
     )
+    joined = rows.join(found, on=[IMAGE_ID, IDENTITY], how="left")
+    is_fit = F.col(REASON).isNull()
+    columns = (REASON, MEASUREMENT, VALUE, LIMIT)
+    told = {name: F.when(is_fit, F.col(f"far.{name}")).otherwise(F.col(name)) for name in columns}
+    return joined.withColumns(told).drop("far")
 
 
 def large_identities(rows: DataFrame, *, min_images: int) -> DataFrame:
-    """The identities that have at least `min_images` of these rows."""
-    return rows.groupBy(IDENTITY).count().where(F.col("count") >= min_images).select(IDENTITY)
+    """The names that at least `min_images` of these rows are taken for."""
+    return rows.groupBy(NAME).count().where(F.col("count") >= min_images).select(NAME)
+
+
+def needed(table: DataFrame | None, setting: str) -> DataFrame:
+    """The table that a setting asks for.
+
+    Raises:
+        UserError: there is none.
+    """
+    if table is None:
+        raise UserError(f"{setting} needs embeddings, and this run makes none; make them or set it to null")
+    return table
+
+
+def _below(limit: float | None, measurement: str, value: Column) -> Column:
+    """What is found where a value is below its limit; null where it is not, or unknown."""
+    found = F.struct(
+        F.lit(measurement).alias(MEASUREMENT), value.alias(VALUE), F.lit(limit).cast("double").alias(LIMIT)
+    )
+    return F.when(value < F.lit(limit), found)

@@ -24,14 +24,16 @@ _REPORT_SCHEMA = "entry string"
 _ROWS_PER_FILE = 1_000_000
 
 
-def in_files(rows: DataFrame, *, num_rows: int, key: Sequence[str], folder: str = ROWS) -> DataFrame:
+def in_files(
+    rows: DataFrame, *, num_rows: int, key: Sequence[str], folder: str = ROWS, rows_per_file: int = _ROWS_PER_FILE
+) -> DataFrame:
     """Add `file`, and put the rows into the order in which they are stored: both follow from the key alone.
 
     Args:
         num_rows: about how many there are; tells the number of files.
         key: the columns that tell rows apart; the first begins with eight hex digits, such as an `image_id`.
     """
-    num_files = max(1, -(-num_rows // _ROWS_PER_FILE))
+    num_files = max(1, -(-num_rows // rows_per_file))
     leading = F.conv(F.substring(key[0], 1, 8), 16, 10).cast("long")
     file = F.concat(F.lit(f"{folder}/"), F.lpad((leading % num_files).cast("string"), 6, "0"))
     return rows.withColumn(FILE, file).repartition(num_files, FILE).sortWithinPartitions(FILE, *key)

@@ -29,6 +29,7 @@ HASH = "hash"
 HASH_FLIPPED = "hash_flipped"
 EMBEDDING = "embedding"
 COSINE = "cosine"
+PROMINENCE = "prominence"
 OWN_COSINE = "own_cosine"
 OTHER_IDENTITY = "other_identity"
 OTHER_COSINE = "other_cosine"
@@ -48,9 +49,11 @@ STATUSES = (KEPT, REJECTED, DUPLICATE, CONFLICT)
 
 SPLITS = ("train", "val", "test")
 
-# The folders of an artefact's tables: its main one, and beside the decisions that of what is not kept.
+# The folders of an artefact's tables: its main one, and beside the decisions those of what is not kept
+# and, where there is an evaluation set to keep apart, of what lies in that too.
 ROWS = "rows"
 REJECTED_ROWS = "rejected"
+EXCLUDED_ROWS = "exclusions"
 # Those of what embeddings say.
 FIT_ROWS = "fits"
 MERGE_ROWS = "merges"
@@ -121,8 +124,16 @@ FITS = pa.schema(
     ]
 )
 
-# Identities whose centres are close: they may be one person.
-MERGES = pa.schema([(LEFT, pa.string()), (RIGHT, pa.string()), (COSINE, pa.float32())])  # left < right
+# Identities whose centres are close: they may be one person. Left < right.
+MERGES = pa.schema(
+    [
+        (LEFT, pa.string()),
+        (RIGHT, pa.string()),
+        (COSINE, pa.float32()),  # of the whitened centres
+        # How far that stands out among the cosines of either to its 20 nearest, in standard deviations: at most 4.4
+        (PROMINENCE, pa.float32()),
+    ]
+)
 
 # Pictures whose embeddings are close: left < right by image_id, those of a reference among them.
 NEIGHBOURS = pa.schema([(LEFT, pa.string()), (RIGHT, pa.string()), (COSINE, pa.float32())])
@@ -159,6 +170,17 @@ REJECTIONS = pa.schema(
         (LIMIT, pa.float64()),  # that the value was held against; the keeper's for a duplicate
         (KEEPER_ID, pa.string()),
         (DISTANCE, pa.int32()),
+    ]
+)
+
+# One row per row of REJECTIONS that shows what a picture of the evaluation set shows.
+EXCLUSIONS = pa.schema(
+    [
+        (IMAGE_ID, pa.string()),
+        (SOURCE, pa.string()),
+        (KEEPER_ID, pa.string()),  # image_id of that picture
+        (DISTANCE, pa.int32()),  # Hamming distance to it, bits; null where only its embedding is close
+        (VALUE, pa.float64()),  # the cosine to it where that decided, else null
     ]
 )
 

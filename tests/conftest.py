@@ -2,10 +2,13 @@
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
+from onnx import TensorProto, helper, numpy_helper
 from pyspark.sql import SparkSession
 
 # One thread for torch, as each rank has: the tests share two cores, and the CPU convolutions of torch 2.13 were seen to
@@ -22,6 +25,25 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no real images at {folder}; set RINGMILL_SHARED_DATA")
     return folder
+
+
+@pytest.fixture(scope="session")
+def write_onnx() -> Callable[..., Path]:
+    """Write an ONNX model: flatten the picture, and multiply it by `weights` (3 S S, D)."""
+
+    def write(path: Path, weights: np.ndarray, shape: tuple[Any, ...], dtype: int = TensorProto.FLOAT) -> Path:
+        graph = helper.make_graph(
+            [helper.make_node("Flatten", ["x"], ["f"]), helper.make_node("MatMul", ["f", "w"], ["y"])],
+            "linear",
+            [helper.make_tensor_value_info("x", dtype, shape)],
+            [helper.make_tensor_value_info("y", dtype, ("N", weights.shape[1]))],
+            [numpy_helper.from_array(weights, "w")],
+        )
+        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+        path.write_bytes(model.SerializeToString())
+        return path
+
+    return write
 
 
 @pytest.fixture(scope="session")

@@ -1,8 +1,10 @@
 """The whole river with real subprocesses: planted truth, nothing done twice, and kills that change nothing."""
 
 import csv
+import hashlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -42,12 +44,17 @@ class River:
     sample: Path
     home: Path
 
-    def command(self, *settings: str) -> list[str]:
-        paths = (f"source.path={self.sample / 'images'}", f"store={self.home / 'store'}", f"runs={self.home / 'runs'}")
-        return [*RINGMILL, "run", "name=r", *SIZES, *paths, *settings]
+    def command(self, *settings: str, name: str = "r", images: str = "images") -> list[str]:
+        paths = (f"source.path={self.sample / images}", f"store={self.home / 'store'}", f"runs={self.home / 'runs'}")
+        return [*RINGMILL, "run", f"name={name}", *SIZES, *paths, *settings]
 
-    def run(self, *settings: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(self.command(*settings), capture_output=True, text=True, check=False, cwd=ROOT)
+    def run(self, *settings: str, **where: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(self.command(*settings, **where), capture_output=True, text=True, check=False, cwd=ROOT)
+
+    def made(self, stage: str, *, name: str = "r") -> Path:
+        """The folder of what a stage of a run made."""
+        stages = json.loads((self.home / "runs" / name / "run.json").read_text())["stages"]
+        return Path(stages[stage]["folder"])
 
     def manifests(self) -> dict[str, str]:
         """Kind -> the text of its only manifest."""
@@ -78,12 +85,7 @@ def river(sample: Path, tmp_path_factory: pytest.TempPathFactory) -> River:
 
 
 def _decisions(river: River) -> dict[str, dict[str, object]]:
-    rows = [
-        row
-        for path in (river.home / "store/decisions").glob("*/rows/*.parquet")
-        for row in pq.read_table(path).to_pylist()
-    ]
-    return {row["source"].removeprefix(f"{river.sample}/images/"): row for row in rows}
+    return {str(row["source"]).removeprefix(f"{river.sample}/images/"): row for row in _table(river.made("curate"))}
 
 
 def test_every_planted_fault_is_found_as_what_it_is(river: River) -> None:
@@ -171,6 +173,62 @@ def test_kills_at_every_stage_change_nothing(river: River, sample: Path, tmp_pat
     assert ended.returncode == 0, ended.stdout + ended.stderr
     assert hit.manifests() == river.manifests()
     assert hit.losses() == river.losses()
+
+
+@pytest.mark.slow
+def test_a_second_round_drops_what_the_model_of_the_first_finds_strange(sample: Path, tmp_path: Path) -> None:
+    river = River(sample, tmp_path)
+    told = ("curate.rounds=2", "curate.identities.min_margin=0")
+    ended = river.run(*told)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    first, second = (_table(river.made(stage)) for stage in ("curate", "curate-2"))
+    assert {row["source"] for row in first} == {row["source"] for row in second}
+    assert any(row["reason"] == "outlier" for row in second)
+    assert not any(row["reason"] == "outlier" for row in first)
+    kept = [{row["source"] for row in rows if row["status"] == "kept"} for rows in (first, second)]
+    assert len(kept[1]) < len(kept[0])
+    assert _counts(river.made("shard")) != _counts(river.made("shard-2"))
+    assert '<section id="rounds">' in (tmp_path / "runs/r/report.html").read_text()
+    again = river.run(*told)
+    assert again.returncode == 0, again.stderr
+    assert again.stdout.count("cached") == len(list((tmp_path / "store").glob("*/*/manifest.json")))
+
+
+@pytest.mark.slow
+def test_deliveries_and_a_reference_decide_as_one_run_over_everything(sample: Path, tmp_path: Path) -> None:
+    """Every second picture comes later; some of both deliveries are in a set that nothing may be learnt from."""
+    truth = list(csv.DictReader((sample / "truth.csv").open()))
+    for number, row in enumerate(truth):
+        copy = tmp_path / "faces" / "ab"[number % 2] / row["path"]
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(sample / "images" / row["path"], copy)
+    held_out = [sample / "images" / row["path"] for row in truth if row["expected"] == "kept"][:8]
+    (tmp_path / "held out").mkdir()
+    for number, path in enumerate(held_out):
+        shutil.copy(path, tmp_path / "held out" / f"{number}.jpg")
+    river = River(tmp_path / "faces", tmp_path)
+    shared = (
+        f"reference.sources=[{{kind: folder, path: '{tmp_path / 'held out'}'}}]",
+        "source.identity_pattern=([^/]+)/[^/]+$",
+    )
+    for name, images, *settings in (("first", "a"), ("both", "b", "extends=first"), ("at once", "")):
+        ended = river.run(*shared, *settings, name=name, images=images)
+        assert ended.returncode == 0, ended.stdout + ended.stderr
+    decided = [{row["source"]: row for row in _table(river.made("curate", name=name))} for name in ("both", "at once")]
+    assert len(decided[0]) == len(truth)
+    assert decided[0] == decided[1]
+    leaks = {row["image_id"] for row in decided[0].values() if row["reason"] == "leak"}
+    assert leaks >= {hashlib.sha256(path.read_bytes()).hexdigest() for path in held_out}
+    assert _counts(river.made("shard", name="both")) == _counts(river.made("shard", name="at once"))
+
+
+def _counts(folder: Path) -> dict[str, int]:
+    counts: dict[str, int] = json.loads((folder / "manifest.json").read_text())["counts"]
+    return counts
+
+
+def _table(folder: Path) -> list[dict[str, object]]:
+    return [row for path in folder.glob("rows/*.parquet") for row in pq.read_table(path).to_pylist()]
 
 
 def _run_and_kill(

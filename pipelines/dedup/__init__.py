@@ -1,2 +1,3 @@
-"""The same picture more than once. Read in order: bands (which hashes to compare), near (verified pairs), groups
-(components, and who stands behind whom)."""
+"""The same picture more than once. Read in order: exact (equal pixels, equal hashes), search (close hashes,
+without Spark), plan (how to search), hashes and tasks (the same in Spark), near (the pairs), groups (components, and
+who stands behind whom)."""

@@ -1,96 +1,94 @@
-"""Pairs of near-duplicates: candidates from hash bands, each verified by its true Hamming distance before it counts."""
+"""Pairs of near-duplicates: equal hashes are joined first, then the distinct ones are searched and named."""
 
+import shutil
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-from pydantic import Field
-from pyspark.sql import Column, DataFrame
+from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from pipelines.dedup.bands import BandPlan
-from pipelines.records import DECODE_OK, DISTANCE, HASH, HASH_FLIPPED, IMAGE_ID, LEFT, RIGHT
-from pipelines.settings import Settings
+from pipelines.dedup.exact import IS_OLD, first_of_equal, star_pairs
+from pipelines.dedup.hashes import HashFiles, measure_sample, name_pairs, write_hashes
+from pipelines.dedup.plan import DedupSettings as DedupSettings  # curation looks for it here
+from pipelines.dedup.plan import SearchPlan, plan_search
+from pipelines.dedup.tasks import search_blocks, search_groups
+from pipelines.records import DECODE_OK, HASH, HASH_FLIPPED, IMAGE_ID, PIXEL_DIGEST
 
-_WORDS = tuple(f"word{index}" for index in range(4))  # a 256-bit hash as four 64-bit integers
-_BUCKETS_SCHEMA = ", ".join(
-    ["image_id string", "is_flipped boolean", "band int", "bucket bigint", *(f"{word} bigint" for word in _WORDS)]
-)
-
-
-class DedupSettings(Settings):
-    """When two pictures are the same one."""
-
-    # 31 of 256 bits is PDQ's threshold; 16 is the strict preset. The bound is where chance meetings begin.
-    max_distance: int = Field(default=31, ge=0, le=48)
-    # Flat pictures all look alike to the hash; below this they are only compared by their bytes.
-    min_hash_quality: float = Field(default=50.0, ge=0, le=100)
+_PAIRS_SCHEMA = "left string, right string, distance int"
 
 
-def comparable(records: DataFrame, settings: DedupSettings) -> DataFrame:
-    """The pictures whose hashes say something: distinct `image_id` with `hash` and `hash_flipped`."""
-    is_good = (F.col("decode") == DECODE_OK) & (F.col("hash_quality") >= settings.min_hash_quality)
-    # Equal bytes have equal hashes, so whole rows are distinct where their ids are.
-    return records.where(is_good).select(IMAGE_ID, HASH, HASH_FLIPPED).distinct()
+@dataclass(frozen=True)
+class NearPairs:
+    """The pairs, and how they were looked for."""
+
+    rows: DataFrame  # records.PAIRS, each pair once; reads the scratch folder
+    num_images: int  # decoded
+    num_hashes: int  # distinct ones
+    plan: SearchPlan
+    num_compared: int
+    num_skipped: int  # candidates in overfull buckets, at most
+
+    def facts(self) -> dict[str, float]:
+        """What the manifest says of the search."""
+        return {
+            "distinct_hashes": self.num_hashes,
+            "table_bits": self.plan.bits + self.plan.prefix_bits,
+            "tables": self.plan.tables * self.plan.groups,
+            "expected_recall": round(self.plan.recall, 6),
+            "expected_candidates": round(self.plan.candidates),
+            "compared_candidates": self.num_compared,
+            "skipped_candidates": self.num_skipped,
+        }
 
 
-def near_pairs(images: DataFrame, plan: BandPlan, settings: DedupSettings) -> DataFrame:
-    """Verified pairs of near-duplicates, the mirror image of either included.
+def comparable(records: DataFrame, settings: DedupSettings, *, is_old: bool = False) -> DataFrame:
+    """The decoded pictures as they are compared; tables of several deliveries can be put together by `union`.
 
     Args:
-        images: distinct `image_id` with `hash` and `hash_flipped`, of good quality only.
+        is_old: an earlier delivery, within which no pairs are looked for.
 
     Returns:
-        `records.PAIRS`, left < right, every pair once.
+        `image_id, pixel_digest, hash, hash_flipped, is_old`, the hashes null where they say too little.
     """
-    buckets = images.select(IMAGE_ID, HASH, HASH_FLIPPED).mapInArrow(_bucketer(plan), _BUCKETS_SCHEMA)
-    left = buckets.where(~F.col("is_flipped")).alias("left")
-    right = buckets.alias("right")
-    meets = (
-        (F.col("left.band") == F.col("right.band"))
-        & (F.col("left.bucket") == F.col("right.bucket"))
-        # Plain pairs are met from both sides, so one side is enough; a mirrored pair may meet from one side only.
-        & F.when(F.col("right.is_flipped"), F.col("left.image_id") != F.col("right.image_id")).otherwise(
-            F.col("left.image_id") < F.col("right.image_id")
-        )
-        & (_distance() <= settings.max_distance)
-    )
-    candidates = left.join(right, on=meets, how="inner").select(
-        F.least("left.image_id", "right.image_id").alias(LEFT),
-        F.greatest("left.image_id", "right.image_id").alias(RIGHT),
-        _distance().alias(DISTANCE),
-    )
-    return candidates.groupBy(LEFT, RIGHT).agg(F.min(DISTANCE).alias(DISTANCE))
+    says_much = F.col("hash_quality") >= settings.min_hash_quality
+    hashes = [F.when(says_much, F.col(name)).alias(name) for name in (HASH, HASH_FLIPPED)]
+    decoded = records.where(F.col("decode") == DECODE_OK)
+    return decoded.select(IMAGE_ID, PIXEL_DIGEST, *hashes, F.lit(is_old).alias(IS_OLD))
 
 
-def _distance() -> Column:
-    words = [F.bit_count(F.col(f"left.{word}").bitwiseXOR(F.col(f"right.{word}"))) for word in _WORDS]
-    return words[0] + words[1] + words[2] + words[3]
+def near_pairs(images: DataFrame, settings: DedupSettings, scratch: Path) -> NearPairs:
+    """Search, and return pairs that are yet to be named.
+
+    Args:
+        images: as `comparable` makes them; equal rows count once.
+        scratch: a folder of one's own that every executor can write to; to be removed when the pairs are written.
+    """
+    shutil.rmtree(scratch, ignore_errors=True)
+    spark = images.sparkSession
+    distinct = first_of_equal(images, HASH).drop(PIXEL_DIGEST)
+    num_images = images.count()
+    hashes = write_hashes(distinct, scratch / "hashes", num_rows=num_images)
+    sample = measure_sample(hashes)
+    plan = plan_search(sample, settings)
+    found = (search_blocks if plan.prefix_bits else search_groups)(spark, hashes, plan, settings.max_distance)
+    found.write.parquet(str(scratch / "found"))
+    found = spark.read.parquet(str(scratch / "found"))
+    told = found.agg(F.sum("compared"), F.sum("skipped")).collect()[0]
+    # Tasks find the same pairs; to one place they come once, and are named there.
+    together = found.where(F.col("left").isNotNull()).select("left", "right").repartition("left")
+    near = together.mapInArrow(_namer(hashes), _PAIRS_SCHEMA)
+    exact = star_pairs(images, HASH).union(star_pairs(images, PIXEL_DIGEST)).distinct()
+    # Equal pixels have equal hashes, and of these one is searched: no pair is both.
+    return NearPairs(near.union(exact), num_images, hashes.num_hashes, plan, told[0] or 0, told[1] or 0)
 
 
-def _bucketer(plan: BandPlan) -> Callable[[Iterable[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
-    def bucket(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        for batch in batches:
-            for column, is_flipped in ((HASH, False), (HASH_FLIPPED, True)):
-                yield _bucket_rows(batch.column(IMAGE_ID), batch.column(column), plan, is_flipped=is_flipped)
+def _namer(hashes: HashFiles) -> Callable[[Iterable[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
+    def name(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        pairs = [np.stack([column.to_numpy() for column in batch.columns], axis=1) for batch in batches]
+        if pairs:
+            yield from name_pairs(hashes, np.unique(np.concatenate(pairs), axis=0))
 
-    return bucket
-
-
-def _bucket_rows(image_ids: pa.Array, hashes: pa.Array, plan: BandPlan, *, is_flipped: bool) -> pa.RecordBatch:
-    """One row per hash and band."""
-    packed = np.frombuffer(b"".join(hashes.to_pylist()), dtype=np.uint8).reshape(len(hashes), -1)
-    # (hash, band, byte of the band) -> the band's value
-    parts = packed.reshape(len(hashes), plan.bands, plan.bits // 8).astype(np.int64)
-    values = sum(parts[:, :, place] << (8 * place) for place in range(plan.bits // 8))
-    words = packed.view("<i8")
-    rows = np.repeat(np.arange(len(hashes)), plan.bands)
-    return pa.RecordBatch.from_pydict(
-        {
-            "image_id": image_ids.take(pa.array(rows)),
-            "is_flipped": pa.array(np.full(len(rows), is_flipped)),
-            "band": pa.array(np.tile(np.arange(plan.bands, dtype=np.int32), len(hashes))),
-            "bucket": pa.array(np.asarray(values).reshape(-1)),
-            **{word: pa.array(words[rows, index]) for index, word in enumerate(_WORDS)},
-        }
-    )
+    return name

@@ -76,6 +76,8 @@ def run(tmp_path: Path) -> Run:
             "faces": {},
         }
         sections = {name: check_section(name, OWNERS[name], own).model_dump(mode="json") for name, own in given.items()}
+        # Of these only whether there is a stage of theirs is read.
+        sections |= {"reference": {}, "evaluate": {"path": None}, "embed": {"model": None}}
         settings = RunSettings(
             name="r",
             store=tmp_path / store,

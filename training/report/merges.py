@@ -1,6 +1,7 @@
-"""Identities that may be one person, side by side: the closest pairs, with the pictures that fit each of them best."""
+"""Identities that may be one person, side by side: the pairs that stand out most, and what fits each of them best."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -15,6 +16,7 @@ from pipelines.records import (
     LEFT,
     MERGE_ROWS,
     OWN_COSINE,
+    PROMINENCE,
     RIGHT,
 )
 from training.report.artefact import Artefact, read_images
@@ -33,7 +35,8 @@ class Merge:
     left: str
     right: str
     cosine: float
-    is_applied: bool  # False: a proposal, both are still identities of their own
+    prominence: float  # by which that stands out, in standard deviations
+    is_applied: bool  # False: both are still identities of their own
     tiles: list[Tile]  # those of the left one, then those of the right one
 
 
@@ -46,11 +49,11 @@ class Merges:
 
 
 def closest_merges(records: Artefact, decisions: Artefact, scores: Artefact) -> Merges:
-    """The pairs of identities with the largest cosine; of equals those of the smallest names."""
-    order = [(COSINE, "descending"), (LEFT, "ascending"), (RIGHT, "ascending")]
+    """The pairs of identities whose cosine stands out most; of equals those of the smallest names."""
+    order = [(PROMINENCE, "descending"), (LEFT, "ascending"), (RIGHT, "ascending")]
     best: pa.Table | None = None
     num_pairs = 0
-    for piece in scores.scan([LEFT, RIGHT, COSINE], table=MERGE_ROWS):
+    for piece in scores.scan([LEFT, RIGHT, COSINE, PROMINENCE], table=MERGE_ROWS):
         num_pairs += len(piece)
         together = piece if best is None else pa.concat_tables([best, piece])
         best = together.take(pc.select_k_unstable(together, k=NUM_PAIRS, sort_keys=order))
@@ -66,11 +69,10 @@ def closest_merges(records: Artefact, decisions: Artefact, scores: Artefact) -> 
     return Merges(num_pairs, [_merge(pair, tiles, merged) for pair in pairs])
 
 
-def _merge(pair: dict[str, object], tiles: dict[str, list[Tile]], merged: dict[str, str]) -> Merge:
-    left, right, cosine = str(pair[LEFT]), str(pair[RIGHT]), pair[COSINE]
-    assert isinstance(cosine, float)
+def _merge(pair: dict[str, Any], tiles: dict[str, list[Tile]], merged: dict[str, str]) -> Merge:
+    left, right, cosine, prominence = (pair[name] for name in (LEFT, RIGHT, COSINE, PROMINENCE))
     is_applied = merged.get(left, left) == merged.get(right, right)
-    return Merge(left, right, cosine, is_applied, [*tiles[left], *tiles[right]])
+    return Merge(left, right, cosine, prominence, is_applied, [*tiles[left], *tiles[right]])
 
 
 def _best_of_each(scores: Artefact, identities: list[str]) -> dict[str, list[str]]:

@@ -14,7 +14,6 @@ import pytest
 from pyspark.sql import SparkSession
 
 from pipelines.curate import CurateSettings, decide
-from pipelines.dedup.bands import plan_bands
 from pipelines.dedup.near import DedupSettings, comparable, near_pairs
 from pipelines.ingest import ingest, survey
 from pipelines.parquet import in_files, write_files
@@ -96,9 +95,12 @@ def milled(spark: SparkSession, settings: SourceSettings, home: Path, *, curate:
     if not curate:
         return Outcome(facts, [], [])
     records = spark.read.parquet(*map(str, paths))
-    images = comparable(records, DEDUP)
-    pairs = near_pairs(images, plan_bands(images.count(), max_distance=DEDUP.max_distance), DEDUP)
-    decided = in_files(decide(records, pairs, CURATE, DEDUP, seed=5), num_rows=len(facts), key=("image_id", "source"))
+    pairs = near_pairs(comparable(records, DEDUP), DEDUP, home / "pairs")
+    decided = in_files(
+        decide(records, pairs.rows, CURATE, DEDUP, seed=5, scratch=home / "scratch"),
+        num_rows=len(facts),
+        key=("image_id", "source"),
+    )
     written = write_files(decided, home / "d", schema=DECISIONS, rows_per_group=10_000)
     decisions = [home / "d" / file.path for file in written]
     placed = place_rows(spark.read.parquet(*map(str, decisions)), ShardSettings(rows_per_file=4096), seed=5)

@@ -114,7 +114,7 @@ def write_run(root, rows):
     shards = {f"{split}/00000.parquet": as_table(records.DATASET, kept) for split, kept in in_split.items()}
     labels = [{"split": "train", "label": label, "identity": str(label), "num_images": 4} for label in range(2)]
     splits = {split: {"rows": len(kept), "classes": 2} for split, kept in in_split.items()}
-    search = {"band_bits": 16, "bands": 16, "expected_recall": 0.875, "expected_candidates": 12}
+    search = {"table_bits": 23, "tables": 110, "expected_recall": 0.996}
     artefacts = {
         "records": write_artefact(root, "records", {k: as_table(records.RECORDS, v) for k, v in parts.items()}),
         "pairs": write_artefact(root, "pairs", {}, facts={"near_duplicates": search}),
@@ -160,12 +160,13 @@ def evaluate(tmp_path):
 
 @pytest.fixture
 def score(tmp_path):
-    """Write what embeddings say: merges as (left, right, cosine), fits as (image_id, identity, own_cosine)."""
+    """Write what embeddings say: merges as (left, right, prominence), fits as (image_id, identity, own_cosine)."""
 
     def write(merges, fits):
         named = {
             "merges/00000.parquet": as_table(
-                records.MERGES, [dict(zip(("left", "right", "cosine"), row, strict=True)) for row in merges]
+                records.MERGES,
+                [dict(zip(("left", "right", "prominence"), row, strict=True)) | {"cosine": 0.5} for row in merges],
             ),
             "fits/00000.parquet": as_table(
                 records.FITS, [dict(zip(("image_id", "identity", "own_cosine"), row, strict=True)) for row in fits]

@@ -1,4 +1,4 @@
-"""The closest pairs of identities, with the pictures that the planted scores say fit best."""
+"""The most prominent pairs of identities, with the pictures that the planted scores say fit best."""
 
 from training.report.artefact import open_artefact
 from training.report.merges import NUM_PAIRS, PER_IDENTITY, closest_merges
@@ -14,7 +14,7 @@ def ids_of(built, identity):
     return [row["image_id"] for row in built.rows if row["identity"] == identity and row["decode"] == "ok"]
 
 
-def test_the_closest_pairs_come_first_and_all_are_counted(built, score):
+def test_the_most_prominent_pairs_come_first_and_all_are_counted(built, score):
     pairs = [(f"a{number:02}", f"b{number:02}", 0.5 + number / 100) for number in range(20)]
     found = closest(built, score(pairs, []))
     assert found.num_pairs == 20

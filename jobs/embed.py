@@ -1,0 +1,47 @@
+"""The job that asks a model about every picture: of the records, and of a reference where there is one."""
+
+import sys
+
+from jobs.entry import JobContext, run_job
+from jobs.spark_work import read_artefact, read_everywhere, spark_session
+from pipelines import manifest
+from pipelines.embed import count_pictures, embed
+from pipelines.embedder import Embedder, exported, read_embedder
+from pipelines.parquet import in_files, remove_unlisted, write_files
+from pipelines.records import EMBEDDINGS, IMAGE_ID, RECORDS
+
+_ROWS_PER_GROUP = 8192
+
+
+def embed_pictures(context: JobContext) -> None:
+    """Write the embedding of every distinct picture that can be decoded."""
+    settings = context.settings
+    embedder = _embedder(context)
+    manifest.clear(context.folder)
+    with spark_session(context) as spark:
+        records = read_everywhere(spark, context, "ingest", RECORDS)
+        if "reference" in context.parents:
+            records = records.unionByName(read_artefact(spark, context.parents["reference"], RECORDS))
+        num_pictures = count_pictures(records)
+        found = embed(records, embedder, settings.pixels, settings.shard.aligner(settings.pixels))
+        rows = in_files(found, num_rows=num_pictures, key=(IMAGE_ID,))
+        files = write_files(rows, context.folder, schema=EMBEDDINGS, rows_per_group=_ROWS_PER_GROUP)
+    remove_unlisted(context.folder, files)
+    num_embedded = sum(file.rows for file in files)
+    context.finish(
+        counts={"rows": num_embedded, "pictures": num_pictures, "undecodable": num_pictures - num_embedded},
+        files=files,
+    )
+    context.progress(1, 1, f"{num_embedded:,} pictures embedded, {num_pictures - num_embedded:,} cannot be decoded")
+
+
+def _embedder(context: JobContext) -> Embedder:
+    """The exported model where one was made for this, else that which the settings name."""
+    settings = context.settings.embed
+    if "export" in context.parents:
+        settings = exported(context.parents["export"], batch_size=settings.batch_size)
+    return read_embedder(settings)
+
+
+if __name__ == "__main__":
+    sys.exit(run_job("embed", embed_pictures))

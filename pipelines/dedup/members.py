@@ -1,0 +1,124 @@
+"""The pictures about which there is something to decide: what they are compared by, with whom they hang together."""
+
+from functools import reduce
+from pathlib import Path
+
+from pydantic import Field
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F
+
+from pipelines.dedup.components import COMPONENT, components
+from pipelines.dedup.elect import ConflictSettings
+from pipelines.dedup.near import DedupSettings
+from pipelines.dedup.verdicts import MEMBERS
+from pipelines.identity import NAME, needed
+from pipelines.records import (
+    COSINE,
+    DECODE_OK,
+    HASH,
+    HASH_FLIPPED,
+    IMAGE_ID,
+    LEFT,
+    PIXEL_DIGEST,
+    REASON,
+    RIGHT,
+    SOURCE,
+)
+from pipelines.settings import Settings
+from pipelines.small import small
+
+_COMPARED_BY = ("num_pixels", "num_bytes", "blur", HASH, HASH_FLIPPED, "is_telling", PIXEL_DIGEST)
+
+
+class SemanticSettings(Settings):
+    """When two pictures are the same one although their hashes differ: crops, turns, frames of one film."""
+
+    min_cosine: float | None = Field(default=None, ge=-1, le=1)  # between their embeddings; null asks nothing of them
+
+
+def semantic_links(neighbours: DataFrame | None, settings: SemanticSettings) -> DataFrame | None:
+    """The pairs of `records.NEIGHBOURS` that are one picture; None where nothing is asked.
+
+    Raises:
+        UserError: no neighbours are known.
+    """
+    if settings.min_cosine is None:
+        return None
+    known = needed(neighbours, f"curate.semantic.min_cosine={settings.min_cosine}")
+    return known.where(F.col(COSINE) >= settings.min_cosine)
+
+
+def find_members(
+    cleaned: DataFrame,
+    pairs: DataFrame,
+    two_named: DataFrame,
+    dedup: DedupSettings,
+    conflicts: ConflictSettings,
+    *,
+    scratch: Path,
+    references: DataFrame | None,
+    leaks: DataFrame | None,
+    links: DataFrame | None,
+) -> DataFrame | None:
+    """`verdicts.MEMBERS`: the fit pictures that hang together with others, have two names, or may be leaks.
+
+    None where there are none, which spares the executors a start of Python.
+
+    Args:
+        cleaned: every row with its measurements, `name` and `reason`.
+        pairs: `records.PAIRS`. Those of pictures that are not fit count too, since of many that hang together not
+            every pair is listed.
+        two_named: the `image_id`s of the fit pictures that lie under two names.
+        scratch: a folder for intermediate tables; see `components`.
+        references: the measurements of the pictures of the evaluation set, with whom `pairs` deals too.
+        leaks: as `leak.cosine_leaks` makes it.
+        links: as `semantic_links` makes it.
+    """
+    edges = pairs.select(LEFT, RIGHT)
+    tied = components(edges if links is None else edges.unionByName(links.select(LEFT, RIGHT)), scratch=scratch)
+    alone = [two_named, *(table for table in (references, leaks) if table is not None)]
+    places = _places(small(tied), [table.select(IMAGE_ID) for table in alone])
+    if places.isEmpty():
+        return None
+    fit = cleaned.where(F.col(REASON).isNull()).join(places, on=IMAGE_ID, how="inner")
+    # Equal bytes have equal measurements, so this groups by the picture and its name.
+    pictures = (
+        _compared(fit, dedup, COMPONENT, IMAGE_ID, NAME, SOURCE)
+        .groupBy(COMPONENT, IMAGE_ID, NAME, *_COMPARED_BY)
+        .agg(F.count(F.lit(1)).alias("num_rows"), F.min(conflicts.rank(F.col(SOURCE))).alias("rank"))
+    )
+    members = _with_links(_with_leaks(pictures, leaks), links).withColumn("is_reference", F.lit(False))
+    if references is None:
+        return members.select(*MEMBERS.names)
+    found = _compared(references.join(places, on=IMAGE_ID, how="inner"), dedup, COMPONENT, IMAGE_ID).distinct()
+    return members.unionByName(found.withColumn("is_reference", F.lit(True)), allowMissingColumns=True)
+
+
+def _places(tied: DataFrame, alone: list[DataFrame]) -> DataFrame:
+    """The component of every picture; one that is tied to none is its own."""
+    others = reduce(DataFrame.unionByName, alone).distinct().join(tied, on=IMAGE_ID, how="left_anti")
+    return small(tied.unionByName(others.withColumn(COMPONENT, F.col(IMAGE_ID))))
+
+
+def _compared(rows: DataFrame, settings: DedupSettings, *names: str) -> DataFrame:
+    num_pixels = F.col("width").cast("long") * F.col("height")
+    columns: dict[str, Column] = {"num_pixels": num_pixels, "is_telling": _is_telling(settings)}
+    return rows.select(*names, *(columns.get(name, F.col(name)).alias(name) for name in _COMPARED_BY))
+
+
+def _is_telling(settings: DedupSettings) -> Column:
+    is_telling = (F.col("decode") == DECODE_OK) & (F.col("hash_quality") >= settings.min_hash_quality)
+    return F.coalesce(is_telling, F.lit(False))
+
+
+def _with_leaks(pictures: DataFrame, leaks: DataFrame | None) -> DataFrame:
+    if leaks is None:
+        return pictures.withColumns({"leak_to": F.lit(None).cast("string"), COSINE: F.lit(None).cast("float")})
+    return pictures.join(leaks, on=IMAGE_ID, how="left")
+
+
+def _with_links(pictures: DataFrame, links: DataFrame | None) -> DataFrame:
+    if links is None:
+        return pictures.withColumn("links", F.lit(None).cast(f"array<struct<{IMAGE_ID}:string,{COSINE}:float>>"))
+    to = F.collect_list(F.struct(F.col(RIGHT).alias(IMAGE_ID), COSINE)).alias("links")
+    return pictures.join(links.groupBy(F.col(LEFT).alias(IMAGE_ID)).agg(to), on=IMAGE_ID, how="left")

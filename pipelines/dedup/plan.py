@@ -1,0 +1,141 @@
+"""How to look for close hashes: how many bits a table samples, how many tables, and what that finds and costs.
+
+Two hashes at distance d agree in k sampled bits with the chance C(256 - d, k) / C(256, k). The tables of one group
+sample disjoint bits, which misses less than tables that are independent; groups are independent of one another.
+"""
+
+from dataclasses import dataclass
+from functools import cache
+from math import ceil, comb, log, log2
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from pipelines.dedup.search import U64, Table, bit_order, distances, table_of
+from pipelines.records import HASH_BITS
+from pipelines.settings import Settings
+
+SAMPLE_HASHES = 2000  # tell how far apart pictures of this set are: bits of real hashes correlate
+
+# Core-seconds, measured at a million hashes; only their proportions matter.
+_SORT = 40e-9  # one entry of one table
+_FILTER = 20e-9  # an old entry of one table, most of which no new one meets
+_COMPARE = 70e-9  # two entries of a bucket
+_COMPARE_ALL = 40e-9  # two entries that lie in order
+_SHUFFLE = 5e-6  # an entry to the block of one group
+_GROUP = 0.1
+_PATIENCE = 3.0  # as long may it take to compare everything, which misses nothing
+
+
+class DedupSettings(Settings):
+    """When two pictures are the same one, and how thoroughly such are looked for."""
+
+    # 31 of 256 bits is PDQ's threshold; 16 is the strict preset. The bound is where chance meetings begin.
+    max_distance: int = Field(default=31, ge=0, le=48)
+    # Flat pictures all look alike to the hash; below this they are only compared by their pixels.
+    min_hash_quality: float = Field(default=50.0, ge=0, le=100)
+    # Expected share that is found of the pairs at exactly the largest distance; of closer pairs it is more.
+    min_recall: float = Field(default=0.995, ge=0.5, le=0.9999)
+    # Such a task takes about 120 bytes of memory per hash.
+    max_hashes_per_task: int = Field(default=20_000_000, ge=100, le=1 << 28)
+
+
+@dataclass(frozen=True)
+class SearchPlan:
+    """So many groups, each of so many tables, each of so many sampled bits."""
+
+    bits: int  # 0 = everything is compared with everything
+    tables: int  # of each group
+    groups: int
+    prefix_bits: int  # that all tables of a group share: a task searches the entries that agree in them
+    recall: float  # expected share found of the pairs at exactly the largest distance
+    candidates: float  # expected meetings of hashes that are further apart
+
+
+def plan_search(sample: "HashSample", settings: DedupSettings) -> SearchPlan:
+    """The plan that is expected to take the least time at the wanted recall."""
+    pairs = sample.num_pairs
+    num_hashes = sample.num_new + sample.num_old
+    overfull = num_hashes / settings.max_hashes_per_task
+    if overfull <= 1 and pairs * _COMPARE_ALL <= _PATIENCE:
+        return SearchPlan(bits=0, tables=1, groups=1, prefix_bits=0, recall=1.0, candidates=float(pairs))
+    # Blocks are not all of one size: on average they are half full.
+    prefix_bits = 0 if overfull <= 1 else ceil(log2(2 * overfull))
+    plans = []
+    for bits in range(6, 48):
+        chance = _agreement(bits + prefix_bits, sample, settings.max_distance)
+        for tables in range(1, (HASH_BITS - prefix_bits) // bits + 1):
+            found = group_recall(bits, tables, prefix_bits, settings.max_distance)
+            if found > 1e-6:
+                groups = max(1, ceil(log(1 - settings.min_recall) / log(1 - min(found, 1 - 1e-12))))
+                plan = SearchPlan(
+                    bits=bits,
+                    tables=tables,
+                    groups=groups,
+                    prefix_bits=prefix_bits,
+                    recall=1 - (1 - found) ** groups,
+                    candidates=groups * tables * pairs * chance,
+                )
+                plans.append((_seconds(plan, sample), bits, tables, plan))
+    return min(plans)[-1]
+
+
+@dataclass(frozen=True)
+class HashSample:
+    """How many distinct hashes there are, and how far apart some of them are."""
+
+    num_new: int
+    num_old: int
+    distances: NDArray[np.int64]  # (257,), pairs of the sample by their distance
+
+    @property
+    def num_pairs(self) -> float:
+        """Plain against plain once, and plain against the mirror image of either; never old against old."""
+        return 1.5 * self.num_new**2 + 3.0 * self.num_new * self.num_old
+
+
+def measure_distances(plain: U64, flipped: U64) -> NDArray[np.int64]:
+    """(257,) counts of the distances of plain hashes to the later plain ones and to the mirror images of others."""
+    counts = np.zeros(HASH_BITS + 1, dtype=np.int64)
+    for row in range(len(plain) - 1):
+        for others in (plain, flipped):
+            counts += np.bincount(distances(plain[row : row + 1], others[row + 1 :]), minlength=HASH_BITS + 1)
+    return counts
+
+
+def tables_of(plan: SearchPlan, group: int) -> tuple[list[int], list[Table]]:
+    """The positions of the bits that a group's tables share, and its tables."""
+    order = bit_order(f"group {group}")
+    prefix, rest = order[: plan.prefix_bits], order[plan.prefix_bits :]
+    return prefix, [table_of(rest[start * plan.bits : (start + 1) * plan.bits]) for start in range(plan.tables)]
+
+
+@cache
+def group_recall(bits: int, tables: int, prefix_bits: int, distance: int) -> float:
+    """The chance that hashes at a distance agree in the prefix and in at least one table of a group.
+
+    Inclusion and exclusion over the tables of B = 256 - prefix bits, by the ways to place the d differing bits:
+    sum over j >= 1 of (-1)^(j+1) C(tables, j) C(B - j bits, d) / C(256, d).
+    """
+    among = HASH_BITS - prefix_bits
+    # In whole numbers until the last step: the terms alternate and are far larger than their sum.
+    ways: int = sum(
+        (-1) ** (chosen + 1) * comb(tables, chosen) * comb(among - chosen * bits, distance)
+        for chosen in range(1, tables + 1)
+    )
+    return ways / comb(HASH_BITS, distance)
+
+
+def _agreement(bits: int, sample: HashSample, max_distance: int) -> float:
+    """The chance that two hashes of the set that are no near-duplicates agree in the bits of a table."""
+    far = sample.distances[max_distance + 1 :]
+    chances = [comb(HASH_BITS - d, bits) / comb(HASH_BITS, bits) for d in range(max_distance + 1, HASH_BITS + 1)]
+    return float(np.dot(far, np.array(chances))) / max(1, int(far.sum()))
+
+
+def _seconds(plan: SearchPlan, sample: HashSample) -> float:
+    entries = 2 * (sample.num_new * _SORT + sample.num_old * _FILTER) * plan.tables
+    if plan.prefix_bits:
+        entries += 2 * (sample.num_new + sample.num_old) * _SHUFFLE
+    return plan.groups * (entries + _GROUP) + plan.candidates * _COMPARE

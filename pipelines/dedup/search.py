@@ -1,0 +1,295 @@
+"""Find close 256-bit hashes by bit sampling: those that agree in the sampled bits of some table are compared.
+
+Indyk and Motwani, "Approximate nearest neighbors" (STOC 1998). A table is one sort of all entries by their sampled
+bits; candidates are neighbours in it, and each is verified by its true Hamming distance. Pictures already known to hang
+together are not compared again, so a cluster of many copies costs a chain of pairs and not their square.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import coo_matrix
+from scipy.sparse.csgraph import connected_components
+
+from pipelines.records import HASH_BITS
+
+WORDS = HASH_BITS // 64  # a hash as unsigned integers, in the machine's byte order
+
+U64 = NDArray[np.uint64]
+Indices = NDArray[np.int64]
+
+FLIPPED, OLD = np.uint8(1), np.uint8(2)  # bits of a kind: two entries are compared unless they share one
+_KIND = np.uint64(3)
+
+_ROWS_AT_ONCE = 1 << 14  # what numpy passes over several times stays in the processor's second cache
+_COMPARISONS_PER_ENTRY = 16  # of one table at most: buckets of many thousands are not compared to the end
+# Labels are renewed when one in so many entries found a partner: after a table, and within one.
+_ENTRIES_PER_MERGE = 1024
+_ENTRIES_PER_EARLY_MERGE = 64
+MAX_ENTRIES = 1 << 30  # of one search: a row, two bits of its kind and half a key share 64 bits
+_LOW = np.uint64(0xFFFF_FFFF)
+_HIGH = np.uint64(0xFFFF_FFFF_0000_0000)
+
+
+@dataclass(frozen=True)
+class Entries:
+    """What is compared: N hashes, plain or of the mirror image, those that are not old first."""
+
+    words: U64  # (N, 4)
+    pictures: NDArray[np.int64]  # (N,), the number of the picture that a hash is of
+    kinds: NDArray[np.uint8]  # (N,), FLIPPED and OLD
+    num_new: int  # so many of the first are not old
+
+
+@dataclass(frozen=True)
+class Table:
+    """The bits that one table samples."""
+
+    masks: U64  # (4,)
+    factors: U64  # (4,), odd
+
+
+@dataclass(frozen=True)
+class Found:
+    """Pairs of pictures within the distance: enough of them to join all that hang together."""
+
+    pairs: Indices  # (P, 2), numbers of pictures, the smaller one left, each pair once, sorted
+    num_compared: int  # candidates, verified or not
+    num_skipped: int  # candidates in overfull buckets that were not looked at, at most
+
+
+def bit_order(name: str) -> list[int]:
+    """The 256 positions in a pseudo-random order that follows from the name alone, on every machine."""
+    return sorted(range(HASH_BITS), key=lambda bit: sha256(f"{name}/{bit}".encode()).digest())
+
+
+def table_of(bits: Sequence[int]) -> Table:
+    """The table that samples these positions (bit 0 = the lowest of word 0)."""
+    masks = [sum(1 << (bit % 64) for bit in bits if bit // 64 == word) for word in range(WORDS)]
+    factors = [int.from_bytes(sha256(f"factor {word}".encode()).digest()[:8], "little") | 1 for word in range(WORDS)]
+    return Table(np.array(masks, dtype=np.uint64), np.array(factors, dtype=np.uint64))
+
+
+def search(entries: Entries, tables: Sequence[Table], *, max_distance: int) -> Found:
+    """The pairs that the tables find, one table after the other.
+
+    Args:
+        tables: at least one; a table without bits compares everything with everything, which needs no other.
+        max_distance: bits that the hashes of a pair may differ in.
+    """
+    clusters = _Clusters(entries)
+    compared, skipped = 0, 0
+    for table in tables:
+        if not table.masks.any():
+            compared += _compare_all(entries, clusters, max_distance)
+            continue
+        looked_at, left_out = _look_through(_sorted_keys(entries, table), entries, clusters, max_distance)
+        compared, skipped = compared + looked_at, skipped + left_out
+        clusters.merge(least=len(entries.words) // _ENTRIES_PER_MERGE)
+    return Found(clusters.pairs(), compared, skipped)
+
+
+def distances(left: U64, right: U64) -> NDArray[np.int64]:
+    """Bits that differ, (N, 4) against (N, 4)."""
+    return _differing(left[:, :2], right[:, :2]) + _differing(left[:, 2:], right[:, 2:])
+
+
+class _Clusters:
+    """The pairs found so far, and what hangs together by them."""
+
+    def __init__(self, entries: Entries) -> None:
+        self._pictures = entries.pictures
+        # Numbered without gaps; both hashes of a picture begin with one label, so it never meets itself.
+        self._count, self.labels = _numbered(entries.pictures)
+        self._found: list[Indices] = []
+        self._waiting: list[Indices] = []
+        self._num_waiting = 0
+
+    def add(self, left: Indices, right: Indices) -> None:
+        """Note pairs of entries."""
+        if len(left):
+            self._found.append(np.stack([self._pictures[left], self._pictures[right]], axis=1))
+            self._waiting.append(np.stack([self.labels[left], self.labels[right]], axis=1))
+            self._num_waiting += len(left)
+
+    def merge(self, *, least: int) -> None:
+        """Give one label to what hangs together by the new pairs, if there are so many of them."""
+        if self._num_waiting < max(1, least):
+            return
+        touched, ends = np.unique(np.concatenate(self._waiting), return_inverse=True)
+        ends = ends.reshape(-1, 2)
+        graph = coo_matrix((np.ones(len(ends), dtype=np.int8), (ends[:, 0], ends[:, 1])), shape=(len(touched),) * 2)
+        _, components = connected_components(graph, directed=False)
+        _, firsts = np.unique(components, return_index=True)
+        renamed = np.arange(self._count, dtype=np.int32)
+        renamed[touched] = touched[firsts[components]]
+        self.labels = renamed.take(self.labels)
+        self._waiting, self._num_waiting = [], 0
+
+    def pairs(self) -> Indices:
+        if not self._found:
+            return np.empty((0, 2), dtype=np.int64)
+        return np.unique(np.sort(np.concatenate(self._found), axis=1), axis=0)
+
+
+def _numbered(pictures: NDArray[np.int64]) -> tuple[int, NDArray[np.int32]]:
+    most = int(pictures.max(initial=-1)) + 1
+    if most <= len(pictures):
+        return most, pictures.astype(np.int32)
+    numbers, labels = np.unique(pictures, return_inverse=True)
+    return len(numbers), labels.astype(np.int32)
+
+
+def _sorted_keys(entries: Entries, table: Table) -> U64:
+    """Per entry a mix of its sampled bits in the high half, its row and its kind in the low half, sorted."""
+    keys = _keys(entries, table, 0, entries.num_new)
+    if entries.num_new < len(entries.words):
+        keys = np.concatenate([keys, *_old_keys(entries, table, keys)])
+    keys.sort()
+    return keys
+
+
+def _old_keys(entries: Entries, table: Table, new: U64) -> Iterator[U64]:
+    """The keys of old entries that some new entry may share: a small part of them where little is new."""
+    shift = np.uint64(64 - min(26, max(16, (16 * len(new)).bit_length())))
+    occurs = np.zeros(1 << (64 - int(shift)), dtype=bool)
+    occurs[new >> shift] = True
+    step = 16 * _ROWS_AT_ONCE
+    for start in range(entries.num_new, len(entries.words), step):
+        keys = _keys(entries, table, start, start + step)
+        yield keys[occurs.take((keys >> shift).view(np.int64))]
+
+
+def _keys(entries: Entries, table: Table, first: int, last: int) -> U64:
+    """The high half hashes the masked words by multiplication with odd numbers (Dietzfelbinger et al., 1997)."""
+    keys = np.empty(min(last, len(entries.words)) - first, dtype=np.uint64)
+    other = np.empty(_ROWS_AT_ONCE, dtype=np.uint64)
+    steps = np.arange(_ROWS_AT_ONCE, dtype=np.uint64) << np.uint64(2)
+    for start in range(0, len(keys), _ROWS_AT_ONCE):
+        key = keys[start : start + _ROWS_AT_ONCE]
+        term, rows = other[: len(key)], slice(first + start, first + start + len(key))
+        key[:] = 0
+        for word in np.flatnonzero(table.masks):
+            np.bitwise_and(entries.words[rows, word], table.masks[word], out=term)
+            term *= table.factors[word]
+            key += term
+        key &= _HIGH
+        key |= np.add(steps[: len(key)], np.uint64((first + start) << 2), out=term)
+        key |= entries.kinds[rows]
+    return keys
+
+
+def _look_through(keys: U64, entries: Entries, clusters: _Clusters, max_distance: int) -> tuple[int, int]:
+    """Compare every entry with the next one of its bucket, then with the one after that, and so on.
+
+    Returns:
+        How many candidates were compared, and how many were left when there were too many.
+    """
+    seen, compared, offset = 0, 0, 1
+    places = _agreeing_with_next(keys)
+    while len(places):
+        if seen + len(places) > _COMPARISONS_PER_ENTRY * len(keys):
+            return compared, _num_left(keys, places)
+        for start in range(0, len(places), _ROWS_AT_ONCE):
+            some = places[start : start + _ROWS_AT_ONCE]
+            ones, others = keys.take(some), keys.take(some + offset)
+            may_meet = (ones & others & _KIND) == 0
+            left, right = _row(ones[may_meet]), _row(others[may_meet])
+            clusters.add(*_close(left, right, entries, clusters.labels, max_distance))
+            compared += len(left)
+        seen += len(places)
+        clusters.merge(least=len(keys) // _ENTRIES_PER_EARLY_MERGE)
+        offset += 1
+        places = places[: np.searchsorted(places, len(keys) - offset)]
+        places = places[(keys[places] ^ keys[places + offset]) <= _LOW]
+        if offset == 2:
+            places = _of_mixed_buckets(keys, places, clusters.labels)
+    return compared, 0
+
+
+def _agreeing_with_next(keys: U64) -> Indices:
+    """The places whose bucket goes on behind them."""
+    found = []
+    for start in range(0, len(keys) - 1, _ROWS_AT_ONCE):
+        some = keys[start : start + _ROWS_AT_ONCE + 1]
+        found.append(np.flatnonzero((some[1:] ^ some[:-1]) <= _LOW) + start)
+    return np.concatenate(found) if found else np.empty(0, dtype=np.int64)
+
+
+def _of_mixed_buckets(keys: U64, places: Indices, labels: NDArray[np.int32]) -> Indices:
+    """Without the buckets whose entries all hang together already.
+
+    Args:
+        places: all from which two steps do not leave the bucket.
+    """
+    if not len(places):
+        return places
+    first, second, third = (labels.take(_row(keys.take(places + step))) for step in range(3))
+    starts = np.flatnonzero(np.r_[True, (keys[places[1:]] ^ keys[places[:-1]]) > _LOW])
+    is_mixed = np.logical_or.reduceat((first != second) | (first != third), starts)
+    mixed: Indices = places[np.repeat(is_mixed, np.diff(np.r_[starts, len(places)]))]
+    return mixed
+
+
+def _num_left(keys: U64, places: Indices) -> int:
+    """How many candidates the buckets hold from here on: of n places in one, n now, n - 1 with the next step, ..."""
+    _, counts = np.unique(keys[places] & _HIGH, return_counts=True)
+    return int((counts * (counts + 1) // 2).sum())
+
+
+def _row(keys: U64) -> Indices:
+    rows: Indices = ((keys & _LOW) >> np.uint64(2)).view(np.int64)
+    return rows
+
+
+def _close(
+    left: Indices, right: Indices, entries: Entries, labels: NDArray[np.int32], max_distance: int
+) -> tuple[Indices, Indices]:
+    """Of candidate rows those that are within the distance and do not hang together yet."""
+    words, others = entries.words.take(left, axis=0), entries.words.take(right, axis=0)
+    # Half of the bits tells unrelated hashes apart.
+    nearer = _differing(words[:, :2], others[:, :2])
+    maybe = np.flatnonzero(nearer <= max_distance)
+    further = nearer[maybe] + _differing(words[maybe, 2:], others[maybe, 2:])
+    near = maybe[further <= max_distance]
+    left, right = left[near], right[near]
+    is_new = labels[left] != labels[right]
+    return left[is_new], right[is_new]
+
+
+def _compare_all(entries: Entries, clusters: _Clusters, max_distance: int) -> int:
+    """Every pair within the distance, those of clusters included: for sets so small that it takes seconds."""
+    compared, rows = 0, np.arange(len(entries.words), dtype=np.int64)
+    for row in range(entries.num_new):
+        others = rows[row + 1 :][(entries.kinds[row + 1 :] & entries.kinds[row]) == 0]
+        clusters.add(*_close(np.full(len(others), row), others, entries, clusters.labels, max_distance))
+        compared += len(others)
+    return compared
+
+
+def _differing(left: U64, right: U64) -> NDArray[np.int64]:
+    """Bits that differ in two words, (N, 2) against (N, 2): counted in all fields of a word at once."""
+    fields = [_nibble_counts(left[:, word] ^ right[:, word]) for word in range(2)]
+    total = fields[0] + fields[1]  # at most 8 to each field of 4 bits
+    high = total >> np.uint64(4)
+    high &= np.uint64(0x0F0F_0F0F_0F0F_0F0F)
+    total &= np.uint64(0x0F0F_0F0F_0F0F_0F0F)
+    total += high
+    total *= np.uint64(0x0101_0101_0101_0101)
+    total >>= np.uint64(56)
+    return total.view(np.int64)
+
+
+def _nibble_counts(words: U64) -> U64:
+    """Per 4 bits how many are set; the words are overwritten."""
+    halves = words >> np.uint64(1)
+    halves &= np.uint64(0x5555_5555_5555_5555)
+    words -= halves
+    pairs = words >> np.uint64(2)
+    pairs &= np.uint64(0x3333_3333_3333_3333)
+    words &= np.uint64(0x3333_3333_3333_3333)
+    words += pairs
+    return words

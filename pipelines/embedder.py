@@ -1,0 +1,194 @@
+"""A picture's pixels to a vector that says whose face it is, by any ONNX model (pure, no Spark).
+
+A vector is the same to the bit whatever pictures were embedded before it or with it: the model runs on one thread, and
+always on batches of one size.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Literal
+
+import cv2
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+from pydantic import Field, ValidationError
+
+from pipelines.settings import Settings, UserError
+
+MODEL_NAME = "model.onnx"
+CARD_NAME = "embedder.json"
+
+_CHANNELS = 3
+_FEWEST_AT_ONCE = 2  # a single row goes through other arithmetic than rows do
+
+Rgb = NDArray[np.uint8]
+Vectors = NDArray[np.float32]
+
+
+class ShowSettings(Settings):
+    """How a picture is shown to a model: the card that lies beside an exported one."""
+
+    size_px: int | None = Field(default=None, ge=8, le=2048)  # side of the square; null = as the model itself says
+    crop: float = Field(default=1.0, gt=0, le=1)  # share of the sides that is kept, around the middle
+    fit: Literal["crop", "stretch"] = "crop"  # how a picture that is not square becomes square
+    mean: float = Field(default=127.5, ge=0, le=255)  # what is taken from each value, 0 to 255,
+    scale: float = Field(default=127.5, gt=0, le=65_535)  # and what the rest is divided by
+    channels: Literal["rgb", "bgr"] = "rgb"
+    mirror: bool = True  # add the vector of the mirror image, as the LFW protocol of ArcFace does
+
+
+class EmbedSettings(ShowSettings):
+    """What makes vectors of pictures."""
+
+    model: Path | None = None  # ONNX: one input N x 3 x S x S of floats, the first output N x D
+    batch_size: int = Field(default=32, ge=_FEWEST_AT_ONCE, le=4096)  # pictures at once, in each worker
+
+
+@dataclass(frozen=True)
+class Embedder:
+    """An ONNX model and how it is fed. It can be sent to other processes: each builds its session once."""
+
+    onnx: bytes = field(repr=False)
+    settings: EmbedSettings
+    size_px: int
+    batch_size: int  # of the settings, unless the model takes but one
+
+    def show(self, rgb: Rgb) -> Rgb:
+        """Cut and resize an upright picture (H, W, 3) to what the model sees, (S, S, 3)."""
+        return show(rgb, self.settings, self.size_px)
+
+    def embed(self, shown: Sequence[Rgb]) -> Vectors:
+        """Vectors of unit length, (N, D), of pictures (S, S, 3); zeros where a model gives zeros or no numbers."""
+        size = self.batch_size
+        parts = [self._embed_batch(np.stack(shown[start : start + size])) for start in range(0, len(shown), size)]
+        return np.concatenate(parts)
+
+    def _embed_batch(self, pictures: Rgb) -> Vectors:
+        settings, count = self.settings, len(pictures)
+        ordered = pictures if settings.channels == "rgb" else pictures[..., ::-1]
+        batch = np.zeros((self.batch_size, _CHANNELS, self.size_px, self.size_px), np.float32)
+        batch[:count] = (ordered.transpose(0, 3, 1, 2).astype(np.float32) - settings.mean) / settings.scale
+        session = _session(self.onnx)
+        vectors = _features(session, batch)
+        if settings.mirror:
+            vectors = vectors + _features(session, np.ascontiguousarray(batch[..., ::-1]))
+        return unit(vectors[:count])
+
+
+def read_embedder(settings: EmbedSettings) -> Embedder:
+    """Read a model and try it, so that a wrong one is told before the long work.
+
+    Raises:
+        UserError: there is no such file, or it is no model of pictures.
+    """
+    if settings.model is None:
+        raise UserError("embed.model is not given; name an ONNX model of faces, or export one that was trained here")
+    try:
+        onnx = settings.model.read_bytes()
+    except OSError as error:
+        raise UserError(f"embed.model={settings.model} cannot be read ({error.strerror}); name an ONNX file") from None
+    try:
+        session = _session(onnx)
+    except Exception as error:  # what onnxruntime raises has no common base of its own
+        raise UserError(f"embed.model={settings.model} is no ONNX model ({_line(error)}); name another") from None
+    size_px = _size_px(session, settings)
+    fixed = session.get_inputs()[0].shape[0]
+    embedder = Embedder(onnx, settings, size_px, fixed if isinstance(fixed, int) else settings.batch_size)
+    _try(embedder)
+    return embedder
+
+
+def exported(folder: Path, *, batch_size: int) -> EmbedSettings:
+    """The settings that embed with a model as `jobs.export` left it: its card says how pictures are shown.
+
+    Raises:
+        UserError: the card is missing or none of ours.
+    """
+    path = folder / CARD_NAME
+    try:
+        card = ShowSettings.model_validate_json(path.read_bytes())
+    except (OSError, ValidationError) as error:
+        raise UserError(
+            f"{path} says nothing about showing pictures ({_line(error)}); export the model again"
+        ) from None
+    return EmbedSettings(**card.model_dump(), model=folder / MODEL_NAME, batch_size=batch_size)
+
+
+def show(rgb: Rgb, settings: ShowSettings, size_px: int) -> Rgb:
+    """The middle of an upright picture (H, W, 3) as a square of `size_px`."""
+    height, width = rgb.shape[:2]
+    if settings.fit == "crop":
+        rgb = _middle(rgb, min(height, width), min(height, width))
+        height = width = len(rgb)
+    rgb = _middle(rgb, max(1, round(height * settings.crop)), max(1, round(width * settings.crop)))
+    if rgb.shape[:2] == (size_px, size_px):
+        return rgb
+    method = cv2.INTER_AREA if min(rgb.shape[:2]) > size_px else cv2.INTER_LINEAR
+    return cv2.resize(rgb, (size_px, size_px), interpolation=method)  # type: ignore[return-value]
+
+
+def unit(vectors: NDArray[Any]) -> Vectors:
+    """Rows (N, D) at unit length, as float32; a row that has no direction becomes zeros."""
+    wide = np.nan_to_num(vectors.astype(np.float64), nan=0.0, posinf=0.0, neginf=0.0)
+    lengths = np.linalg.norm(wide, axis=1, keepdims=True)
+    scaled: Vectors = (wide / np.where(lengths > 0, lengths, 1.0)).astype(np.float32)
+    return scaled
+
+
+def _middle(rgb: Rgb, height: int, width: int) -> Rgb:
+    top, left = (rgb.shape[0] - height) // 2, (rgb.shape[1] - width) // 2
+    return rgb[top : top + height, left : left + width]
+
+
+@lru_cache(maxsize=2)
+def _session(onnx: bytes) -> onnxruntime.InferenceSession:
+    options = onnxruntime.SessionOptions()
+    # Spark runs one worker per core.
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.log_severity_level = 4  # what is wrong is raised
+    return onnxruntime.InferenceSession(onnx, options, providers=["CPUExecutionProvider"])
+
+
+def _features(session: onnxruntime.InferenceSession, batch: Vectors) -> Vectors:
+    name = session.get_inputs()[0].name
+    features: Vectors = session.run([session.get_outputs()[0].name], {name: batch})[0]
+    return features
+
+
+def _size_px(session: onnxruntime.InferenceSession, settings: EmbedSettings) -> int:
+    """The side that the model asks for, or the settings where it leaves it open."""
+    inputs = session.get_inputs()
+    shape = inputs[0].shape if inputs else []
+    is_image = len(inputs) == 1 and len(shape) == 4 and inputs[0].type == "tensor(float)"
+    told = [f"{one.name} {one.type} {one.shape}" for one in inputs]
+    # A side that is open is told as a name, or as nothing.
+    if not is_image or (isinstance(shape[1], int) and shape[1] != _CHANNELS):
+        raise UserError(
+            f"embed.model={settings.model} takes {'; '.join(told)}, and one input of floats N x 3 x S x S is needed; "
+            "name a model of pictures in colour"
+        )
+    sides = {side for side in (*shape[2:], settings.size_px) if isinstance(side, int)}
+    if len(sides) != 1:
+        remedy = "set embed.size_px" if not sides else "let embed.size_px be null, or name a model of square pictures"
+        raise UserError(
+            f"embed.model={settings.model} takes {'; '.join(told)} and embed.size_px={settings.size_px}; {remedy}"
+        )
+    return sides.pop()
+
+
+def _try(embedder: Embedder) -> None:
+    model = embedder.settings.model
+    grey = np.full((embedder.size_px, embedder.size_px, _CHANNELS), 128, np.uint8)
+    try:
+        vectors = embedder.embed([grey])
+    except Exception as error:
+        raise UserError(f"embed.model={model} does not run on a batch ({_line(error)}); name another") from None
+    if vectors.ndim != 2 or vectors.shape[1] < 2:
+        raise UserError(f"embed.model={model} gives {vectors.shape} and not N x D; name a model that gives vectors")
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())[:200]

@@ -1,0 +1,42 @@
+"""Which vectors are worth comparing: those that share a cell (pure).
+
+The cells are those of spherical k-means (Dhillon and Modha, Machine Learning 42, 2001) on a sample; a vector lies in
+the cells of its few nearest means, since of two close ones the border may run between them. A small set is one cell,
+where every two vectors meet.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipelines.embedder import unit
+
+Vectors = NDArray[np.float32]
+
+_ROUNDS = 10
+SAMPLED_PER_CELL = 64
+
+
+def plan_cells(num_vectors: int, *, vectors_per_cell: int) -> int:
+    """How many cells so many vectors need."""
+    return max(1, -(-num_vectors // vectors_per_cell))
+
+
+def find_means(sample: Vectors, num_cells: int) -> Vectors:
+    """The means (C, D) of the cells, of unit length, from unit vectors (N, D) in an order that says nothing of them.
+
+    They start at the first vectors; a mean that nothing is near to stays where it is.
+    """
+    means = sample[:num_cells].copy()
+    for _ in range(_ROUNDS):
+        nearest = nearest_cells(sample, means, 1)[:, 0]
+        sums = np.zeros(means.shape, np.float64)
+        np.add.at(sums, nearest, sample)
+        moved = np.bincount(nearest, minlength=len(means)) > 0
+        means[moved] = unit(sums[moved])
+    return means
+
+
+def nearest_cells(vectors: Vectors, means: Vectors, count: int) -> NDArray[np.int64]:
+    """The `count` nearest means, (N, count), the nearest first; all of them where there are fewer."""
+    order = np.argsort(-(vectors @ means.T), axis=1, kind="stable")
+    return order[:, :count]

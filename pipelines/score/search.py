@@ -1,0 +1,89 @@
+"""The search inside one cell: every two vectors are compared, by blocks of a product of matrices (pure)."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Vectors = NDArray[np.float32]
+Indices = NDArray[np.int64]
+
+_BLOCK = 1024
+
+
+@dataclass(frozen=True)
+class Found:
+    """Pairs of rows of two tables of vectors, and their cosines."""
+
+    left: Indices
+    right: Indices
+    cosine: NDArray[np.float32]
+
+
+def close_pairs(vectors: Vectors, *, min_cosine: float, most: int) -> Found:
+    """The pairs left < right of unit vectors (N, D) with a cosine of at least `min_cosine`, in order.
+
+    Args:
+        most: of a vector that more are close to only so many of the closest count, so that the pairs do not grow with
+            the square of what is alike; a pair is found where it counts for either of the two.
+    """
+    parts = [_block_pairs(vectors, start, min_cosine, most) for start in range(0, len(vectors), _BLOCK)]
+    if not parts:
+        return Found(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.float32))
+    one, other = (np.concatenate([getattr(part, side) for part in parts]) for side in ("left", "right"))
+    cosines = np.concatenate([part.cosine for part in parts])
+    left, right = np.minimum(one, other), np.maximum(one, other)
+    _, first = np.unique(left * len(vectors) + right, return_index=True)
+    return Found(left[first], right[first], cosines[first])
+
+
+def nearest(vectors: Vectors, centres: Vectors, *, count: int) -> Found:
+    """For each of the unit vectors (N, D) the `count` nearest of the centres (M, D), or all of fewer."""
+    count = min(count, len(centres))
+    blocks = list(_products(vectors, centres)) if count else []
+    order = [np.argsort(-cosines, axis=1, kind="stable")[:, :count] for _, cosines in blocks]
+    best = [np.take_along_axis(cosines, first, axis=1) for (_, cosines), first in zip(blocks, order, strict=True)]
+    return Found(
+        np.repeat(np.arange(len(vectors)), count) if count else np.empty(0, np.int64),
+        np.concatenate(order).ravel() if order else np.empty(0, np.int64),
+        np.concatenate(best).ravel() if best else np.empty(0, np.float32),
+    )
+
+
+def prominence(vectors: Vectors, pairs: Found, *, cohort: int) -> NDArray[np.float32]:
+    """How far the cosine of each pair stands out, in standard deviations, (P,).
+
+    For either of the two, among its cosines to the `cohort` nearest of the others; the mean of both. This is the
+    adaptive symmetric normalisation of speaker verification (Matejka et al., Interspeech 2017): of two vectors in a
+    crowd that lies close anyway it asks more. It is at most sqrt(cohort - 1).
+    """
+    cohort = min(cohort, len(vectors) - 1)
+    if not len(pairs.left):
+        return np.empty(0, np.float32)
+    nearest_cosines = []
+    for start, cosines in _products(vectors, vectors):
+        rows = np.arange(len(cosines))
+        cosines[rows, rows + start] = -np.inf
+        nearest_cosines.append(-np.sort(np.partition(-cosines, cohort - 1, axis=1)[:, :cohort], axis=1))
+    crowd = np.concatenate(nearest_cosines).astype(np.float64)
+    mean, spread = crowd.mean(axis=1), np.maximum(crowd.std(axis=1), 1e-6)
+    sides = [(pairs.cosine - mean[side]) / spread[side] for side in (pairs.left, pairs.right)]
+    found: NDArray[np.float32] = (np.mean(sides, axis=0)).astype(np.float32)
+    return found
+
+
+def _block_pairs(vectors: Vectors, start: int, min_cosine: float, most: int) -> Found:
+    cosines = vectors[start : start + _BLOCK] @ vectors.T
+    rows = np.arange(len(cosines))
+    cosines[rows, rows + start] = -np.inf
+    floors = np.full(len(cosines), min_cosine, np.float32)
+    if most < len(vectors):
+        floors = np.maximum(floors, -np.partition(-cosines, most - 1, axis=1)[:, most - 1])
+    left, right = np.nonzero(cosines >= floors[:, None])
+    return Found(left + start, right, cosines[left, right])
+
+
+def _products(vectors: Vectors, others: Vectors) -> Iterator[tuple[int, Vectors]]:
+    for start in range(0, len(vectors), _BLOCK):
+        yield start, vectors[start : start + _BLOCK] @ others.T
