@@ -13,7 +13,7 @@ from pipelines import manifest
 from pipelines.settings import UserError
 from training.comm import Comm
 from training.evaluate import EvaluateSettings, evaluate
-from training.feed import Feed
+from training.feed import DualFeed, Feed
 from training.loop import train
 from training.model_file import ModelCard, write_model
 from training.models import build_backbone
@@ -37,7 +37,7 @@ def train_model(context: JobContext) -> None:
 
 
 def _train(context: JobContext, comm: Comm) -> None:
-    settings, dataset = context.settings, context.parents["shard"]
+    settings = context.settings
     num_classes = _num_classes(context)
     device = torch.device("cuda", comm.local_rank) if torch.cuda.is_available() else torch.device("cpu")
     torch.manual_seed(settings.seed)
@@ -49,15 +49,7 @@ def _train(context: JobContext, comm: Comm) -> None:
         num_classes=num_classes,
         embedding_dim=settings.model.embedding_dim,
     )
-    feed = Feed(
-        dataset,
-        "train",
-        settings.feed,
-        seed=settings.seed,
-        global_batch_size=settings.recipe.batch_size,
-        rank=comm.rank,
-        size=comm.size,
-    )
+    feed = _feed(context, comm)
     strategy = build_strategy(
         settings.strategy,
         [backbone, objective],
@@ -85,6 +77,20 @@ def _train(context: JobContext, comm: Comm) -> None:
         )
         context.progress(num_steps, num_steps, f"{num_steps:,} steps on {num_classes:,} identities")
     comm.barrier()
+
+
+def _feed(context: JobContext, comm: Comm) -> Feed | DualFeed:
+    settings = context.settings
+    build = DualFeed if settings.objective.takes_two_views else Feed
+    return build(
+        context.parents["shard"],
+        "train",
+        settings.feed,
+        seed=settings.seed,
+        global_batch_size=settings.recipe.batch_size,
+        rank=comm.rank,
+        size=comm.size,
+    )
 
 
 def _num_classes(context: JobContext) -> int:

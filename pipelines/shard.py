@@ -109,7 +109,7 @@ def _place_identities(rows: DataFrame, split: str, size: int, settings: ShardSet
 
 
 def index_labels(placed: DataFrame) -> DataFrame:
-    """Where each identity lies: split, label, row_group, first_row; the last two are null where identities are mixed."""
+    """Where each identity lies: split, label, row_group, first_row; the last two null where identities are mixed."""
     of_group = Window.partitionBy(SPLIT, GROUP)
     first = F.min("place").over(of_group)
     where = placed.withColumn("first_row", F.when(F.col(GROUP).isNotNull(), F.col("place") - first))

@@ -7,7 +7,7 @@ from typing import Protocol
 from torch import nn
 
 from training.comm import Comm
-from training.feed import Batch
+from training.feed import AnyBatch
 from training.objectives import Objective
 from training.strategies import Strategy
 
@@ -17,7 +17,7 @@ class FeedLike(Protocol):
 
     steps_per_epoch: int
 
-    def epoch(self, epoch: int, *, start_step: int = 0) -> Iterator[Batch]: ...
+    def epoch(self, epoch: int, *, start_step: int = 0) -> Iterator[AnyBatch]: ...
 
 
 @dataclass(frozen=True)

@@ -74,13 +74,26 @@ class IdentityOrder:
             in_load = self._identities.first_row[identities][:, None] + drawn - rows[:, None]
             for load_number in step.closes:
                 del opened[load_number]
-            yield replace(step, opens=tuple(loads), loads=np.repeat(step.loads, self._photos), rows=in_load.reshape(-1))
+            yield replace(
+                step,
+                opens=tuple(loads),
+                loads=np.repeat(step.loads, self._photos),
+                rows=in_load.reshape(-1),
+                variants=self._rounds(identities).reshape(-1),
+            )
 
     def _whole(self, group: int, first: int, count: int) -> Load:
         """The rows of neighbouring identities."""
         begin = int(self._identities.first_row[first])
         last = first + count - 1
         return Load(group, begin, int(self._identities.first_row[last] + self._identities.num_images[last]) - begin)
+
+    def _rounds(self, identities: IntArray) -> IntArray:
+        """How often the photos of each of B identities have been gone through before each of the K: a photo that comes
+        again is to be another picture.
+        """
+        rounds: IntArray = np.arange(self._photos)[None, :] // self._identities.num_images[identities][:, None]
+        return rounds
 
     def _draw(self, identities: IntArray, epoch: int) -> IntArray:
         """The places (B, K) of the drawn photos among those of each of B identities."""
@@ -108,7 +121,7 @@ def read_identities(dataset: Path, split: str) -> Identities:
     rows = table.filter(pc.equal(table[SPLIT], split)) if names <= set(table.column_names) else None
     if rows is None or rows["row_group"].null_count:
         raise UserError(
-            f"{dataset} has its identities mixed, and feed.photos_per_identity needs each whole in a row group; "
+            f"{dataset} has its identities mixed, and a feed of photos by identity needs each whole in a row group; "
             "set shard.layout=identity"
         )
     in_order = rows.sort_by([("row_group", "ascending"), ("first_row", "ascending"), (LABEL, "ascending")])

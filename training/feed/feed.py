@@ -17,7 +17,7 @@ from training.feed.augment import Augment, AugmentSettings
 from training.feed.balance import IdentityOrder, read_identities
 from training.feed.batch import Batch, Painter, batches
 from training.feed.decode import DecodeSettings
-from training.feed.order import Order, Step, sweep
+from training.feed.order import Order, Plan, Step, sweep
 from training.feed.prefetch import Prefetch
 from training.feed.reader import REMEDY, Piece, Reader
 
@@ -70,7 +70,7 @@ class Feed:
         self.steps_per_epoch = self._order.steps_per_epoch
         self.wait_seconds = 0.0  # that consumers have waited for batches since the feed was built
 
-    def _plan(self, dataset: Path, split: str, global_batch_size: int) -> Order | IdentityOrder:
+    def _plan(self, dataset: Path, split: str, global_batch_size: int) -> Plan:
         photos = self._settings.photos_per_identity
         if photos is not None:
             return IdentityOrder(

@@ -44,6 +44,11 @@ class ObjectiveSettings(Settings):
     bank: Bank = "device"  # where a rank's centres lie; host: in main memory, moved as they are sampled
     pool: PoolSettings = PoolSettings()  # of class_pool
 
+    @property
+    def takes_two_views(self) -> bool:
+        """Whether it is fed by a `DualFeed`."""
+        return self.name == "class_pool"
+
     @model_validator(mode="after")
     def _margin_and_scale_where_they_act(self) -> Self:
         needed = [name for name in (_MARGINS[self.name], "scale") if name and _MARGINS[self.name]]
