@@ -57,7 +57,9 @@ class Stage:
     job: str  # module
     version: int = 1  # to be raised when the same settings give another artefact
     heeds: tuple[str, ...] = ()  # sections that may stop it and never change what it makes
-    spares: tuple[str, ...] = ()  # "section.field" of those that change the time, or others' work, and never the result
+    spares: tuple[
+        str, ...
+    ] = ()  # such as "section.field", of those that change the time, or others' work, and never the result
     outside: Callable[[RunSettings], SourceListing | None] | None = None  # data outside the store that it reads
     wanted: Wanted = in_first_round
     earlier: tuple[str, ...] = ()  # the roles whose artefacts of earlier deliveries it reads as well
@@ -166,7 +168,14 @@ STAGES: tuple[Stage, ...] = (
         ("seed", "feed", "model", "objective", "strategy", "recipe"),
         launcher="ranks",
         job="jobs.train",
-        spares=("feed.threads", "feed.reader_threads", "feed.prefetch_batches", "recipe.keep_checkpoints"),
+        spares=(
+            "feed.threads",
+            "feed.reader_threads",
+            "feed.prefetch_batches",
+            "objective.bank",
+            "objective.pool.check_every_steps",
+            "recipe.keep_checkpoints",
+        ),
         wanted=in_every_round,
     ),
     Stage(
@@ -290,4 +299,5 @@ def _prints_of(delivery: Delivery, stage: Stage) -> dict[str, str]:
 def _without(value: Any, name: str, spares: tuple[str, ...]) -> Any:
     if not isinstance(value, dict):
         return value
-    return {key: inner for key, inner in value.items() if f"{name}.{key}" not in spares}
+    kept = {key: inner for key, inner in value.items() if f"{name}.{key}" not in spares}
+    return {key: _without(inner, f"{name}.{key}", spares) for key, inner in kept.items()}
