@@ -57,9 +57,7 @@ class Stage:
     job: str  # module
     version: int = 1  # to be raised when the same settings give another artefact
     heeds: tuple[str, ...] = ()  # sections that may stop it and never change what it makes
-    spares: tuple[
-        str, ...
-    ] = ()  # such as "section.field", of those that change the time, or others' work, and never the result
+    spares: tuple[str, ...] = ()  # "section.field" of those that change the time, never the result
     outside: Callable[[RunSettings], SourceListing | None] | None = None  # data outside the store that it reads
     wanted: Wanted = in_first_round
     earlier: tuple[str, ...] = ()  # the roles whose artefacts of earlier deliveries it reads as well
