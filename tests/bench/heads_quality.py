@@ -3,11 +3,11 @@
     python tests/bench/heads_quality.py --cfp cfp.tar --lfw lfw_folds1to5.tar    # CFP, judged on LFW
     python tests/bench/heads_quality.py                                          # drawn people, and wrong names
 
-Every training is a run of the project: the same backbone, epochs, augmentation, margin and scale; only the head differs.
-Partial FC samples, and the pool holds, 30 % of the identities. An epoch of F2C shows two photos of an identity besides
-each picture of all, so it sees three times as many (`pictures`). Drawn people (5,000) are judged on others, of whom
-nobody was trained on; then 40 % of the names are made wrong, and the heads that can do so leave out other classes with a
-cosine above 0.4. A run that was stopped goes on where it was (--work). The last line is one JSON object.
+Every training is a run of the project: the same backbone, epochs, augmentation, margin and scale; only the head
+differs. Partial FC samples, and the pool holds, 30 % of the identities. An epoch of F2C shows two photos of an identity
+besides each picture of all, so it sees three times as many (`pictures`). Drawn people (5,000) are judged on others, of
+whom nobody was trained on; then 40 % of the names are made wrong, and the heads that can do so leave out other classes
+with a cosine above 0.4. A run that was stopped goes on where it was (--work). The last line is one JSON object.
 """
 
 import argparse
