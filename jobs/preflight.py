@@ -142,6 +142,10 @@ def check_objective(settings: RunSettings) -> None:
 
 
 def _check_pool(settings: RunSettings) -> None:
+    if photos := settings.sections["feed"].get("photos_per_identity"):
+        raise UserError(
+            f"feed.photos_per_identity={photos}, and objective=f2c takes two of each identity by itself; set it to null"
+        )
     ranks, slots = settings.place.num_ranks, settings.sections["objective"]["pool"]["slots"]
     share = settings.sections["recipe"]["batch_size"] // ranks
     pictures = ranks * (share + -(-share // 2))  # of a half-step: one of each identity, and half of the others

@@ -106,6 +106,10 @@ POOL = {"name": "class_pool", "pool": {"slots": 22}}
             r"^objective.pool.slots=22 cannot hold the 23 pictures of a half-step of all ranks; set it to at least 23",
         ),
         (
+            {"objective": POOL, "shard": {"layout": "identity"}, "feed": {"photos_per_identity": 2}},
+            r"^feed.photos_per_identity=2, and objective=f2c takes two of each identity by itself; set it to null$",
+        ),
+        (
             {"objective": {"sharded": True}, "recipe": {"batch_size": 15, "optimiser": {"name": "adamw"}}},
             r"^objective.sharded=true and recipe.optimiser.name=adamw: .* updated by sgd; choose it, or set",
         ),
