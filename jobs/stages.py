@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from jobs.listing import describe_embedder, describe_pairs, describe_references, describe_source, reference_sources
-from jobs.settings import Delivery, RunSettings
+from jobs.settings import RunSettings
 from pipelines.manifest import fingerprint, is_done
 from pipelines.sources import SourceListing
 
@@ -255,7 +255,7 @@ def plan(
         if listing is not None:
             read["outside"] = listing.digest
         if stage.earlier and settings.earlier:
-            read["earlier"] = [_prints_of(delivery, stage) for delivery in settings.earlier]
+            read["earlier"] = [{role: one.fingerprints[role] for role in stage.earlier} for one in settings.earlier]
         # By role, so that equal work is the same in whichever round it is done.
         parents = {role: prints[name] for role, name in stage.lineage.items()}
         prints[stage.name] = fingerprint(stage.role, version=stage.version, settings=read, parents=parents)
@@ -288,10 +288,6 @@ def settings_read(settings: RunSettings, stage: Stage) -> dict[str, Any]:
     own = settings.model_dump(mode="json", include=set(stage.reads))
     read = {name: own[name] if name in own else settings.sections[name] for name in stage.reads}
     return {name: _without(value, name, stage.spares) for name, value in read.items()}
-
-
-def _prints_of(delivery: Delivery, stage: Stage) -> dict[str, str]:
-    return {role: delivery.fingerprints[role] for role in stage.earlier}
 
 
 def _without(value: Any, name: str, spares: tuple[str, ...]) -> Any:
