@@ -9,7 +9,7 @@ from jobs.settings import RunSettings
 from jobs.stages import PlannedStage
 from jobs.wording import size_of
 from pipelines.manifest import read
-from training.capacity import HeadCost, HeadSize, head_costs
+from training.capacity import HeadCost, HeadSize, half_step_pictures, head_costs
 
 GIB = 2**30
 _SAMPLE_RATE = 0.1  # of Partial FC where the run samples nothing: the one of the paper
@@ -35,7 +35,7 @@ def head_size(settings: RunSettings, identities: int) -> HeadSize:
     """What the settings of a run say of its head, and usual values of what they leave open."""
     sections, ranks = settings.sections, settings.place.num_ranks
     objective, batch = sections["objective"], sections["recipe"]["batch_size"] // ranks
-    slots = max(round(_SLOTS * identities), ranks * (batch + -(-batch // 2)))
+    slots = max(round(_SLOTS * identities), ranks * half_step_pictures(batch))
     return HeadSize(
         identities=identities,
         embedding_dim=sections["model"]["embedding_dim"],

@@ -11,6 +11,7 @@ from pathlib import Path
 from jobs.settings import RunSettings
 from jobs.stages import PlannedStage
 from pipelines.settings import UserError
+from training.capacity import half_step_pictures
 
 MIN_JAVA = 17
 PROBE_TIMEOUT_SECONDS = 120.0
@@ -147,8 +148,7 @@ def _check_pool(settings: RunSettings) -> None:
             f"feed.photos_per_identity={photos}, and objective=f2c takes two of each identity by itself; set it to null"
         )
     ranks, slots = settings.place.num_ranks, settings.sections["objective"]["pool"]["slots"]
-    share = settings.sections["recipe"]["batch_size"] // ranks
-    pictures = ranks * (share + -(-share // 2))  # of a half-step: one of each identity, and half of the others
+    pictures = ranks * half_step_pictures(settings.sections["recipe"]["batch_size"] // ranks)
     if slots < pictures:
         raise UserError(
             f"objective.pool.slots={slots} cannot hold the {pictures} pictures of a half-step of all ranks; set it "

@@ -54,6 +54,11 @@ class HeadSize:
         return math.ceil(self.sample_rate * self.shard)
 
 
+def half_step_pictures(batch: int) -> int:
+    """What a rank writes into F2C's pool at once: a photo of each identity, and the larger half of the other pictures."""
+    return batch + math.ceil(batch / 2)
+
+
 def head_costs(size: HeadSize) -> list[HeadCost]:
     """Every way, the one that most people know first."""
     sampled = f"Partial FC {size.sample_rate:g}"
@@ -95,7 +100,7 @@ def _banked(size: HeadSize, way: str) -> HeadCost:
 
 def _pool(size: HeadSize) -> HeadCost:
     """Two features for each slot, and on the host the slot of each identity; a half-step at a time."""
-    pictures = size.batch + math.ceil(size.batch / 2)  # of a half-step: one of each identity, half of the others
+    pictures = half_step_pictures(size.batch)
     written = min(size.slots, pictures * size.ranks)
     peak = _FLOAT * (7 * pictures * size.slots + 3 * written * size.embedding_dim)
     gathered = pictures * (_FLOAT * size.embedding_dim + _INDEX)
