@@ -55,7 +55,7 @@ class HeadSize:
 
 
 def half_step_pictures(batch: int) -> int:
-    """What a rank writes into F2C's pool at once: a photo of each identity, and the larger half of the other pictures."""
+    """What a rank writes into F2C's pool at once: a photo of each identity, and the larger half of the others."""
     return batch + math.ceil(batch / 2)
 
 
