@@ -16,6 +16,7 @@ from typer.exceptions import TyperException
 from jobs.child import USER_EXIT_CODE, run_command
 from jobs.cost import Forecast, forecast
 from jobs.deliveries import with_deliveries
+from jobs.heads import device_gib, head_size, head_table, identities_of
 from jobs.launch import command
 from jobs.place import PlaceSettings
 from jobs.run import PYTHON, StageFailedError, drive, plan_run
@@ -23,6 +24,7 @@ from jobs.screen import Screen
 from jobs.settings import PROJECT, RUN_YAML, RunSettings, compose, load
 from jobs.stages import REPORT_NAME, STAGES, PlannedStage, on_paper, river
 from jobs.state import RunState, read_state
+from jobs.wording import size_of
 from pipelines.settings import UserError
 from pipelines.sources import SourceListing
 
@@ -52,6 +54,10 @@ def plan(
     images: Annotated[float | None, typer.Option(help="plan for so many pictures that need not be here")] = None,
     image_bytes: Annotated[float, typer.Option(help="mean bytes of each of them")] = 7_000,
     image_px: Annotated[float | None, typer.Option(help="mean side in pixels; else told from the bytes")] = None,
+    identities: Annotated[float | None, typer.Option(min=1, help="whose heads to compare; else the dataset's")] = None,
+    room_gib: Annotated[
+        float | None, typer.Option("--device-gib", min=0, help="memory of a rank's device; else that of a GPU here")
+    ] = None,
 ) -> None:
     """Show the stages, which of them are due, and what they will cost; nothing is run."""
     if images is None:
@@ -61,7 +67,12 @@ def plan(
         settings = compose(["source.path=not-here", *(overrides or [])])
         listing = SourceListing(round(images), round(images * image_bytes), digest="", is_exact=False)
         planned = plan_run(settings, on_paper(listing))
-    Console().print(_plan_table(planned, forecast(settings, planned, image_px=image_px), settings.place))
+    console = Console()
+    console.print(_plan_table(planned, forecast(settings, planned, image_px=image_px), settings.place))
+    num_identities = identities_of(planned) if identities is None else round(identities)
+    if num_identities is not None:
+        room_gib = device_gib() if room_gib is None else room_gib
+        console.print(head_table(head_size(settings, num_identities), room_gib))
 
 
 @app.command()
@@ -147,7 +158,7 @@ def _plan_table(planned: list[PlannedStage], expected: dict[str, Forecast], plac
     for one in planned:
         cost = expected[one.name]
         state = "cached" if one.is_done else "due"
-        size = "" if cost.num_bytes is None else _size(cost.num_bytes)
+        size = "" if cost.num_bytes is None else size_of(cost.num_bytes)
         tasks = "" if cost.tasks is None else f"{cost.tasks:,}"
         table.add_row(one.name, state, f"{cost.images:,}", size, tasks, _time(cost), str(one.folder))
     table.caption = (
@@ -155,11 +166,6 @@ def _plan_table(planned: list[PlannedStage], expected: dict[str, Forecast], plac
         "~ as earlier runs went, ? as one core of a server and one of its cores as a rank would"
     )
     return table
-
-
-def _size(num_bytes: int) -> str:
-    power = min(4, max(0, (len(str(num_bytes)) - 1) // 3))
-    return f"{num_bytes / 1000**power:,.3g} {('bytes', 'KB', 'MB', 'GB', 'TB')[power]}"
 
 
 def _time(cost: Forecast) -> str:

@@ -90,8 +90,11 @@ def forecast(
 
 def passes(settings: RunSettings, stage: str) -> int:
     """How often a stage sees every image."""
-    epochs: int = settings.sections["recipe"]["epochs"] if stage == "train" else 1
-    return epochs
+    if stage != "train":
+        return 1
+    epochs: int = settings.sections["recipe"]["epochs"]
+    # F2C shows two photos of an identity besides each picture.
+    return 3 * epochs if settings.sections["objective"].get("name") == "class_pool" else epochs
 
 
 def workers(stage: Stage, place: PlaceSettings) -> int:

@@ -11,6 +11,7 @@ from pathlib import Path
 from jobs.settings import RunSettings
 from jobs.stages import PlannedStage
 from pipelines.settings import UserError
+from training.capacity import half_step_pictures
 
 MIN_JAVA = 17
 PROBE_TIMEOUT_SECONDS = 120.0
@@ -28,7 +29,7 @@ def check_place(
         env: the environment that the stages will see.
 
     Raises:
-        UserError: Java, Horovod or a writable store is missing, or the batch does not split over the ranks.
+        UserError: Java, Horovod or a writable store is missing, or settings of several stages do not go together.
     """
     check_writable(settings.store, setting="store")
     check_writable(settings.folder, setting="runs")
@@ -40,6 +41,7 @@ def check_place(
     if "ranks" not in launchers:
         return []
     check_batch(settings)
+    check_objective(settings)
     if settings.place.comm == "horovod":
         check_horovod(python, env)
     return _too_few_cores(settings)
@@ -115,6 +117,43 @@ def check_batch(settings: RunSettings) -> None:
     if batch_size % ranks:
         nearest = max(1, round(batch_size / ranks)) * ranks
         raise UserError(f"recipe.batch_size={batch_size} does not split over {ranks} ranks; {nearest} would")
+
+
+def check_objective(settings: RunSettings) -> None:
+    """Hold what the objective needs against how the dataset is laid out, fed and learnt from.
+
+    Raises:
+        UserError: identities that must lie whole in a row group do not, the class pool is too small for a step, or an
+            optimiser cannot update centres that the ranks share out.
+    """
+    objective, optimiser = settings.sections["objective"], settings.sections["recipe"].get("optimiser", {})
+    photos = settings.sections["feed"].get("photos_per_identity")
+    is_pool = objective.get("name") == "class_pool"
+    layout = settings.sections["shard"].get("layout")
+    if (is_pool or photos) and layout != "identity":
+        what = "objective=f2c" if is_pool else f"feed.photos_per_identity={photos}"
+        raise UserError(f"{what} draws photos by identity, and shard.layout={layout}; set shard.layout=identity")
+    if is_pool:
+        _check_pool(settings)
+    if objective.get("sharded") and optimiser.get("name") != "sgd":
+        raise UserError(
+            f"objective.sharded=true and recipe.optimiser.name={optimiser.get('name')}: shared-out centres are updated "
+            "by sgd; choose it, or set objective.sharded=false"
+        )
+
+
+def _check_pool(settings: RunSettings) -> None:
+    if photos := settings.sections["feed"].get("photos_per_identity"):
+        raise UserError(
+            f"feed.photos_per_identity={photos}, and objective=f2c takes two of each identity by itself; set it to null"
+        )
+    ranks, slots = settings.place.num_ranks, settings.sections["objective"]["pool"]["slots"]
+    pictures = ranks * half_step_pictures(settings.sections["recipe"]["batch_size"] // ranks)
+    if slots < pictures:
+        raise UserError(
+            f"objective.pool.slots={slots} cannot hold the {pictures} pictures of a half-step of all ranks; set it "
+            f"to at least {pictures}, or make recipe.batch_size smaller"
+        )
 
 
 def _too_few_cores(settings: RunSettings) -> list[str]:

@@ -12,7 +12,7 @@ from jobs.spark_work import read_artefact, read_everywhere, spark_session
 from pipelines import manifest
 from pipelines.parquet import remove_unlisted, write_files, write_table
 from pipelines.records import DATASET, DECISIONS, IDENTITY, KEPT, LABEL, LABELS, MERGED_INTO, RECORDS, SPLIT
-from pipelines.shard import count_alignment, place_rows, shard
+from pipelines.shard import count_alignment, index_labels, place_rows, shard
 
 
 def write_dataset(context: JobContext) -> None:
@@ -28,7 +28,7 @@ def write_dataset(context: JobContext) -> None:
         aligned = count_alignment(records, placed) if align else {}
         rows = shard(records, placed, align)
         files = write_files(rows, context.folder, schema=DATASET, rows_per_group=settings.shard.rows_per_group)
-        labels = _label_table(decisions)
+        labels = _label_table(decisions, placed)
     num_rows = sum(file.rows for file in files)
     assert num_rows == num_kept, f"{num_kept} kept pictures became {num_rows} rows of the dataset"
     files.append(write_table(labels, context.folder, "labels"))
@@ -42,11 +42,12 @@ def write_dataset(context: JobContext) -> None:
     context.progress(1, 1, told)
 
 
-def _label_table(decisions: DataFrame) -> pa.Table:
+def _label_table(decisions: DataFrame, placed: DataFrame) -> pa.Table:
     counted = (
         decisions.where(F.col("status") == KEPT)
         .groupBy(SPLIT, LABEL, F.coalesce(MERGED_INTO, IDENTITY).alias(IDENTITY))
         .agg(F.count(F.lit(1)).alias("num_images"))
+        .join(index_labels(placed), on=[SPLIT, LABEL], how="inner")
         .orderBy(SPLIT, LABEL)
     )
     return counted.toArrow().select(LABELS.names).cast(LABELS)

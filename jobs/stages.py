@@ -20,7 +20,7 @@ from jobs.rounds import (
     with_references,
     without_embeddings,
 )
-from jobs.settings import Delivery, RunSettings
+from jobs.settings import RunSettings
 from pipelines.manifest import fingerprint, is_done
 from pipelines.sources import SourceListing
 
@@ -39,7 +39,7 @@ class Stage:
     job: str  # module
     version: int = 1  # to be raised when the same settings give another artefact
     heeds: tuple[str, ...] = ()  # sections that may stop it and never change what it makes
-    spares: tuple[str, ...] = ()  # "section.field" of those that change the time, or others' work, and never the result
+    spares: tuple[str, ...] = ()  # "section.field" of those that change the time, never the result
     outside: Callable[[RunSettings], SourceListing | None] | None = None  # data outside the store that it reads
     wanted: Wanted = in_first_round
     earlier: tuple[str, ...] = ()  # the roles whose artefacts of earlier deliveries it reads as well
@@ -150,7 +150,14 @@ STAGES: tuple[Stage, ...] = (
         ("seed", "feed", "model", "objective", "strategy", "recipe"),
         launcher="ranks",
         job="jobs.train",
-        spares=("feed.threads", "feed.reader_threads", "feed.prefetch_batches", "recipe.keep_checkpoints"),
+        spares=(
+            "feed.threads",
+            "feed.reader_threads",
+            "feed.prefetch_batches",
+            "objective.bank",
+            "objective.pool.check_every_steps",
+            "recipe.keep_checkpoints",
+        ),
         wanted=in_every_round,
     ),
     Stage(
@@ -232,7 +239,7 @@ def plan(
         if listing is not None:
             read["outside"] = listing.digest
         if stage.earlier and settings.earlier:
-            read["earlier"] = [_prints_of(delivery, stage) for delivery in settings.earlier]
+            read["earlier"] = [{role: one.fingerprints[role] for role in stage.earlier} for one in settings.earlier]
         # By role, so that equal work is the same in whichever round it is done.
         parents = {role: prints[name] for role, name in stage.lineage.items()}
         prints[stage.name] = fingerprint(stage.role, version=stage.version, settings=read, parents=parents)
@@ -268,11 +275,8 @@ def settings_read(settings: RunSettings, stage: Stage) -> dict[str, Any]:
     return {name: _without(value, name, stage.spares) for name, value in read.items()}
 
 
-def _prints_of(delivery: Delivery, stage: Stage) -> dict[str, str]:
-    return {role: delivery.fingerprints[role] for role in stage.earlier}
-
-
 def _without(value: Any, name: str, spares: tuple[str, ...]) -> Any:
     if not isinstance(value, dict):
         return value
-    return {key: inner for key, inner in value.items() if f"{name}.{key}" not in spares}
+    kept = {key: inner for key, inner in value.items() if f"{name}.{key}" not in spares}
+    return {key: _without(inner, f"{name}.{key}", spares) for key, inner in kept.items()}

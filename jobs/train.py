@@ -13,11 +13,11 @@ from pipelines import manifest
 from pipelines.settings import UserError
 from training.comm import Comm
 from training.evaluate import EvaluateSettings, evaluate
-from training.feed import Feed
+from training.feed import DualFeed, Feed
 from training.loop import train
 from training.model_file import ModelCard, write_model
 from training.models import build_backbone
-from training.objectives import build_objective
+from training.objectives import Surroundings, build_objective
 from training.optim import build_optimiser
 from training.parts import Hooks, Parts
 from training.precision import needs_loss_scaling
@@ -37,24 +37,19 @@ def train_model(context: JobContext) -> None:
 
 
 def _train(context: JobContext, comm: Comm) -> None:
-    settings, dataset = context.settings, context.parents["shard"]
+    settings = context.settings
     num_classes = _num_classes(context)
     device = torch.device("cuda", comm.local_rank) if torch.cuda.is_available() else torch.device("cpu")
     torch.manual_seed(settings.seed)
     # Channels last is how the feed lays pictures down, which fixes the layout in which the convolutions run.
     backbone = build_backbone(settings.model).to(device)
     objective = build_objective(
-        settings.objective, num_classes=num_classes, embedding_dim=settings.model.embedding_dim
-    ).to(device)
-    feed = Feed(
-        dataset,
-        "train",
-        settings.feed,
-        seed=settings.seed,
-        global_batch_size=settings.recipe.batch_size,
-        rank=comm.rank,
-        size=comm.size,
+        settings.objective,
+        Surroundings(backbone, comm, device, settings.recipe.optimiser, settings.seed),
+        num_classes=num_classes,
+        embedding_dim=settings.model.embedding_dim,
     )
+    feed = _feed(context, comm)
     strategy = build_strategy(
         settings.strategy,
         [backbone, objective],
@@ -62,6 +57,7 @@ def _train(context: JobContext, comm: Comm) -> None:
         comm,
         clip_norm=settings.recipe.optimiser.clip_norm,
         has_loss_scaling=needs_loss_scaling(settings.recipe.precision, device),
+        local_updates=objective.local_updates,
     )
     parts = Parts(feed, backbone, objective, strategy, _schedule(context, feed.steps_per_epoch), comm)
     hooks = Hooks(progress=context.progress, validate=_validation(context, backbone, comm))
@@ -81,6 +77,20 @@ def _train(context: JobContext, comm: Comm) -> None:
         )
         context.progress(num_steps, num_steps, f"{num_steps:,} steps on {num_classes:,} identities")
     comm.barrier()
+
+
+def _feed(context: JobContext, comm: Comm) -> Feed | DualFeed:
+    settings = context.settings
+    build = DualFeed if settings.objective.takes_two_views else Feed
+    return build(
+        context.parents["shard"],
+        "train",
+        settings.feed,
+        seed=settings.seed,
+        global_batch_size=settings.recipe.batch_size,
+        rank=comm.rank,
+        size=comm.size,
+    )
 
 
 def _num_classes(context: JobContext) -> int:

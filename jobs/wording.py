@@ -1,4 +1,4 @@
-"""A wrong setting in one line: which key, which value, and what would be right."""
+"""A wrong setting in one line: which key, which value, and what would be right. And sizes, as people say them."""
 
 import difflib
 from collections.abc import Iterable, Iterator
@@ -31,6 +31,12 @@ _RULES = {
     "model_type": "must be a group of settings, given key by key",
     "dict_type": "must be a mapping, such as {{a: b}}",
 }
+
+
+def size_of(num_bytes: int) -> str:
+    """Three digits and a unit."""
+    power = min(4, max(0, (len(str(num_bytes)) - 1) // 3))
+    return f"{num_bytes / 1000**power:,.3g} {('bytes', 'KB', 'MB', 'GB', 'TB')[power]}"
 
 
 def unknown_key(key: str, known: Iterable[str]) -> UserError:

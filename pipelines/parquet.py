@@ -19,6 +19,7 @@ from pipelines.manifest import File, RowGroup, describe
 from pipelines.records import IMAGE, ROWS
 
 FILE = "file"  # the column that says which file a row goes to
+GROUP = "group"  # the column that says where row groups end, where the number of rows alone does not
 _REPORT_SCHEMA = "entry string"
 _ROWS_PER_FILE = 1_000_000
 
@@ -43,12 +44,13 @@ def write_files(frame: DataFrame, folder: Path, *, schema: pa.Schema, rows_per_g
 
     Args:
         frame: columns of the schema and `file` (the file's name without suffix). Rows of one file lie in one
-            partition, next to each other, in the order in which they shall be stored.
+            partition, next to each other, in the order in which they shall be stored. Where there is a column `group`
+            that is not null, a row group ends where that changes, and there alone.
         folder: where the files go; every executor can write there.
         schema: the Arrow schema of the files; its metadata is stored.
         rows_per_group: rows of each row group but the last of a file.
     """
-    names = [*schema.names, FILE]
+    names = [*schema.names, FILE, *({GROUP} & set(frame.columns))]
 
     def write(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         files = write_runs(batches, folder, schema=schema, rows_per_group=rows_per_group)
@@ -89,26 +91,31 @@ def write_runs(
             where pictures are large.
     """
     open_file: _OpenFile | None = None
-    for name, rows in _runs(batches):
+    for (name, group), rows in _runs(batches):
         if open_file is None or open_file.name != name:
             if open_file is not None:
                 yield open_file.close()
             open_file = _OpenFile(folder, name, schema, rows_per_group, bytes_per_group)
-        open_file.append(rows)
+        open_file.append(rows, group)
     if open_file is not None:
         yield open_file.close()
 
 
-def _runs(batches: Iterable[pa.RecordBatch]) -> Iterator[tuple[str, pa.RecordBatch]]:
-    """Cut batches where the file changes."""
+def _runs(batches: Iterable[pa.RecordBatch]) -> Iterator[tuple[tuple[str, int | None], pa.RecordBatch]]:
+    """Cut batches where the file or the row group changes."""
     for batch in batches:
         if batch.num_rows == 0:
             continue
-        encoded = pc.run_end_encode(batch.column(FILE))
-        start = 0
-        for name, stop in zip(encoded.values.to_pylist(), encoded.run_ends.to_pylist(), strict=True):
-            yield name, batch.slice(start, stop - start)
-            start = stop
+        files, groups = pc.run_end_encode(batch.column(FILE)), _group_runs(batch)
+        ends = sorted({*files.run_ends.to_pylist(), *groups.run_ends.to_pylist()})
+        for start, stop in zip([0, *ends], ends, strict=False):
+            yield (files[start].as_py(), groups[start].as_py()), batch.slice(start, stop - start)
+
+
+def _group_runs(batch: pa.RecordBatch) -> pa.RunEndEncodedArray:
+    if GROUP in batch.schema.names:
+        return pc.run_end_encode(batch.column(GROUP))
+    return pc.run_end_encode(pa.nulls(len(batch), pa.int64()))
 
 
 class _OpenFile:
@@ -134,9 +141,18 @@ class _OpenFile:
         )
         self._waiting: list[pa.Table] = []
         self._num_waiting = 0
+        self._group: int | None = None
 
-    def append(self, rows: pa.RecordBatch) -> None:
+    def append(self, rows: pa.RecordBatch, group: int | None) -> None:
+        """Add rows; those of a `group` that is not null stay together, whatever their number."""
         table = pa.Table.from_batches([rows]).select(self._schema.names).cast(self._schema)
+        if group != self._group and self._waiting:
+            self._flush(self._schema.empty_table())
+        self._group = group
+        if group is not None:
+            self._waiting.append(table)
+            self._num_waiting += len(table)
+            return
         while self._num_waiting + len(table) >= self._rows_per_group:
             missing = self._rows_per_group - self._num_waiting
             self._flush(table.slice(0, missing))
@@ -150,7 +166,7 @@ class _OpenFile:
     def _flush(self, last: pa.Table) -> None:
         group = pa.concat_tables([*self._waiting, last])
         self._waiting, self._num_waiting = [], 0
-        self._writer.write_table(group, row_group_size=self._rows_per_group)
+        self._writer.write_table(group, row_group_size=max(self._rows_per_group, len(group)))
 
     def close(self) -> File:
         if self._waiting:

@@ -207,5 +207,14 @@ def _dataset_schema() -> pa.Schema:
 
 DATASET = _dataset_schema()
 
-# Beside the shards: which identity is which label, and how many pictures it has.
-LABELS = pa.schema([(SPLIT, pa.string()), (LABEL, pa.int64()), (IDENTITY, pa.string()), ("num_images", pa.int64())])
+# Beside the shards: which identity is which label, how many pictures it has, and in the layout `identity` where.
+LABELS = pa.schema(
+    [
+        (SPLIT, pa.string()),
+        (LABEL, pa.int64()),
+        (IDENTITY, pa.string()),
+        ("num_images", pa.int64()),
+        ("row_group", pa.int64()),  # number of the row group, over the files of the split; null in the other layout
+        ("first_row", pa.int64()),  # of that row group
+    ]
+)

@@ -1,23 +1,25 @@
 """Records and decisions to a dataset: kept pictures in a seeded pseudo-random order, in shards of equal size.
 
-Which shard and which place a picture gets follows from its `image_id`, the seed and the number of kept pictures, so
-the same input gives the same shards byte for byte, whatever cluster writes them. Pictures are stored as they were
-found, or, where that is asked for, aligned.
+Which shard and which place a picture gets follows from its `image_id`, its label, the seed and the number of kept
+pictures, so the same input gives the same shards byte for byte, whatever cluster writes them. The order is that of the
+pictures (layout `instance`), or that of the identities, each whole inside a row group (layout `identity`). Pictures are
+stored as they were found, or, where that is asked for, aligned.
 """
 
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from typing import Literal
 
+import numpy as np
 import pyarrow as pa
 from pydantic import Field
-from pyspark.sql import DataFrame
+from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
 from pipelines.align import AlignedFormat, Aligner
-from pipelines.parquet import FILE
+from pipelines.parquet import FILE, GROUP
 from pipelines.pixels import PixelSettings
-from pipelines.rank import with_rank
+from pipelines.rank import order_of, with_rank
 from pipelines.records import (
     DATASET,
     DIGEST,
@@ -32,8 +34,8 @@ from pipelines.records import (
 )
 from pipelines.settings import Settings
 
-_ALIGNED_ROWS = "image_id string, label long, image binary, file string, place long"
-_SHARD_ROWS = "image_id string, label long, image binary, digest long, file string"
+_ALIGNED_ROWS = "image_id string, label long, image binary, file string, group long, place long"
+_SHARD_ROWS = "image_id string, label long, image binary, digest long, file string, group long"
 
 Align = Callable[[bytes, list[float] | None, list[float] | None], bytes]  # image, box, landmarks
 
@@ -41,9 +43,12 @@ Align = Callable[[bytes, list[float] | None, list[float] | None], bytes]  # imag
 class ShardSettings(Settings):
     """How a dataset lies on disk."""
 
-    layout: Literal["instance"] = "instance"  # rows in pseudo-random order of image_id
+    # instance: rows in pseudo-random order of image_id; identity: those of an identity side by side in one row group,
+    # for feeds that draw several pictures of each
+    layout: Literal["instance", "identity"] = "instance"
     rows_per_file: int = Field(default=16384, ge=1, le=10_000_000)
-    rows_per_group: int = Field(default=512, ge=1, le=1_000_000)  # the unit of reading and of shuffling
+    # The unit of reading and of shuffling; with whole identities the mean, as far as they are no larger themselves.
+    rows_per_group: int = Field(default=512, ge=1, le=1_000_000)
     # Side of the square to which faces are aligned, by their landmarks or else their box; a picture without a face
     # gives the square at its centre. None = the bytes are stored as they were found.
     align_px: int | None = Field(default=None, ge=16, le=2048)
@@ -60,26 +65,63 @@ class ShardSettings(Settings):
 
 
 def place_rows(decisions: DataFrame, settings: ShardSettings, *, seed: int) -> DataFrame:
-    """Give every kept row its file and its place there: image_id, source, label, split, file, place."""
+    """Give every kept row its file and its place there: image_id, source, label, split, file, group, place.
+
+    `place` counts the rows of the split; `group` its row groups, for the identity layout, and is null for the other,
+    whose row groups are equal.
+    """
     kept = decisions.where(F.col("status") == KEPT).select(IMAGE_ID, SOURCE, LABEL, SPLIT)
     sizes = {row[SPLIT]: row["count"] for row in kept.groupBy(SPLIT).count().collect()}
-    sides = [_place(kept.where(F.col(SPLIT) == split), split, size, settings, seed) for split, size in sizes.items()]
+    place = _place_identities if settings.layout == "identity" else _place_instances
+    sides = [place(kept.where(F.col(SPLIT) == split), split, size, settings, seed) for split, size in sizes.items()]
     placed = sides[0]
     for side in sides[1:]:
         placed = placed.unionByName(side)
     return placed
 
 
-def _place(rows: DataFrame, split: str, size: int, settings: ShardSettings, seed: int) -> DataFrame:
+def _place_instances(rows: DataFrame, split: str, size: int, settings: ShardSettings, seed: int) -> DataFrame:
     num_files = -(-size // settings.rows_per_file)
     ranked = with_rank(rows, IMAGE_ID, seed=seed, name="place")
     # Equal files to within one row: a short last file would make uneven work for whoever reads it.
     index = F.floor(F.col("place") * num_files / size)
-    return ranked.withColumn(FILE, F.concat(F.lit(f"{split}/"), F.lpad(index.cast("string"), 6, "0")))
+    return ranked.withColumn(FILE, _file_name(split, index)).withColumn(GROUP, F.lit(None).cast("long"))
+
+
+def _place_identities(rows: DataFrame, split: str, size: int, settings: ShardSettings, seed: int) -> DataFrame:
+    """Identities in the order of their labels, which is pseudo-random; a row group ends with an identity."""
+    counts = rows.groupBy(LABEL).count().orderBy(LABEL).toArrow()
+    starts = np.cumsum(counts["count"].to_numpy()) - counts["count"].to_numpy()
+    # The group in whose span an identity begins takes all of it; spans in which none begins leave no group.
+    _, groups = np.unique(starts // settings.rows_per_group, return_inverse=True)
+    num_files = -(-size // settings.rows_per_file)
+    first_of_group = starts[np.searchsorted(groups, groups)]
+    table = pa.table(
+        {LABEL: counts[LABEL], "_start": starts, GROUP: groups, "_file": first_of_group * num_files // size}
+    )
+    placed = rows.join(rows.sparkSession.createDataFrame(table), on=LABEL, how="inner")
+    within = Window.partitionBy(LABEL).orderBy(order_of(F.col(IMAGE_ID), seed), IMAGE_ID)
+    return (
+        placed.withColumn("place", F.col("_start") + F.row_number().over(within) - 1)
+        .withColumn(FILE, _file_name(split, F.col("_file")))
+        .select(IMAGE_ID, SOURCE, LABEL, SPLIT, FILE, GROUP, "place")
+    )
+
+
+def index_labels(placed: DataFrame) -> DataFrame:
+    """Where each identity lies: split, label, row_group, first_row; the last two null where identities are mixed."""
+    of_group = Window.partitionBy(SPLIT, GROUP)
+    first = F.min("place").over(of_group)
+    where = placed.withColumn("first_row", F.when(F.col(GROUP).isNotNull(), F.col("place") - first))
+    return where.groupBy(SPLIT, LABEL).agg(F.min(GROUP).alias("row_group"), F.min("first_row").alias("first_row"))
+
+
+def _file_name(split: str, index: Column) -> Column:
+    return F.concat(F.lit(f"{split}/"), F.lpad(index.cast("string"), 6, "0"))
 
 
 def shard(records: DataFrame, placed: DataFrame, align: Align | None = None) -> DataFrame:
-    """The rows of the dataset, each file's in one partition and in order: `records.DATASET` and `file`.
+    """The rows of the dataset, each file's in one partition and in order: `records.DATASET`, `file` and `group`.
 
     Args:
         records: image_id, source, image; to align also face_box and face_landmarks.
@@ -93,7 +135,7 @@ def shard(records: DataFrame, placed: DataFrame, align: Align | None = None) -> 
         joined = _aligned(joined, align)
     num_files = placed.select(FILE).distinct().count()
     in_order = joined.repartition(num_files, FILE).sortWithinPartitions(FILE, "place")
-    return in_order.select(IMAGE_ID, LABEL, IMAGE, FILE, "place").mapInArrow(_add_digests, _SHARD_ROWS)
+    return in_order.select(IMAGE_ID, LABEL, IMAGE, FILE, GROUP, "place").mapInArrow(_add_digests, _SHARD_ROWS)
 
 
 def count_alignment(records: DataFrame, placed: DataFrame) -> dict[str, int]:
@@ -106,7 +148,7 @@ def count_alignment(records: DataFrame, placed: DataFrame) -> dict[str, int]:
 
 
 def _aligned(joined: DataFrame, align: Align) -> DataFrame:
-    columns = [IMAGE_ID, LABEL, IMAGE, FILE, "place"]
+    columns = [IMAGE_ID, LABEL, IMAGE, FILE, GROUP, "place"]
 
     def work(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:
@@ -120,9 +162,9 @@ def _aligned(joined: DataFrame, align: Align) -> DataFrame:
 def _add_digests(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
     for batch in _each_place_once(batches):
         digests = [zlib.crc32(image.as_buffer()) for image in batch.column(IMAGE)]
-        columns = {name: batch.column(name) for name in (IMAGE_ID, LABEL, IMAGE, FILE)}
+        columns = {name: batch.column(name) for name in (IMAGE_ID, LABEL, IMAGE, FILE, GROUP)}
         columns[DIGEST] = pa.array(digests, pa.int64())
-        yield pa.RecordBatch.from_pydict({name: columns[name] for name in [*DATASET.names, FILE]})
+        yield pa.RecordBatch.from_pydict({name: columns[name] for name in [*DATASET.names, FILE, GROUP]})
 
 
 def _each_place_once(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:

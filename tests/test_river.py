@@ -9,13 +9,15 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pyarrow.parquet as pq
 import pytest
+from safetensors.torch import load_file
 
 ROOT = Path(__file__).resolve().parent.parent
 RINGMILL = [sys.executable, "-c", "import sys; from jobs.cli import main; sys.exit(main())"]
@@ -222,6 +224,50 @@ def test_deliveries_and_a_reference_decide_as_one_run_over_everything(sample: Pa
     assert _counts(river.made("shard", name="both")) == _counts(river.made("shard", name="at once"))
 
 
+HEADS = {
+    "f2c": ("objective=f2c", "shard.layout=identity", "objective.pool.slots=24", "objective.pool.check_every_steps=3"),
+    "partial_fc": ("objective=partial_fc", "objective.sample_rate=0.5", "objective.scale=24", "objective.margin=0.2"),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("head", HEADS)
+def test_a_head_of_many_identities_goes_on_after_a_kill_as_if_there_had_been_none(
+    head: str, river: River, sample: Path, tmp_path: Path
+) -> None:
+    straight, hit = (River(sample, tmp_path / name) for name in ("straight", "hit"))
+    for one in (straight, hit):
+        for kind in ("records", "pairs", "decisions"):
+            shutil.copytree(river.home / "store" / kind, one.home / "store" / kind)
+    _run_and_kill(hit, "train", _is_rank, when=lambda: _has_checkpoint(hit), settings=HEADS[head])
+    for one in (straight, hit):
+        ended = one.run(*HEADS[head])
+        assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert hit.manifests() == straight.manifests()
+    assert hit.losses() == straight.losses()
+    assert hit.losses()[-1][1] < hit.losses()[0][1]
+    assert json.loads((hit.made("evaluate") / "result.json").read_text())["auc"] > 0.6
+    page = (hit.home / "runs/r/report.html").read_text()
+    assert "Adds up" in page
+    if head == "partial_fc":
+        _check_centres(hit)
+
+
+def _check_centres(river: River) -> None:
+    """The pieces of both ranks, joined by the command, are a row for each identity, none of them as it began."""
+    out = river.home / "centres.safetensors"
+    joined = [sys.executable, "-m", "jobs.centres", "--run", str(river.home / "runs/r/run.yaml"), "--out", str(out)]
+    subprocess.run(joined, check=True, capture_output=True, cwd=ROOT)
+    centres = load_file(out)
+    assert len(centres["weight"]) == _facts(river.made("shard"))["splits"]["train"]["classes"]
+    assert centres["velocity"].abs().sum(dim=1).min() > 0
+
+
+def _facts(folder: Path) -> dict[str, Any]:
+    facts: dict[str, Any] = json.loads((folder / "manifest.json").read_text())["facts"]
+    return facts
+
+
 def _counts(folder: Path) -> dict[str, int]:
     counts: dict[str, int] = json.loads((folder / "manifest.json").read_text())["counts"]
     return counts
@@ -232,11 +278,15 @@ def _table(folder: Path) -> list[dict[str, object]]:
 
 
 def _run_and_kill(
-    river: River, stage: str, is_victim: Callable[[psutil.Process], bool], when: Callable[[], bool] = lambda: True
+    river: River,
+    stage: str,
+    is_victim: Callable[[psutil.Process], bool],
+    when: Callable[[], bool] = lambda: True,
+    settings: Sequence[str] = (),
 ) -> None:
     """Start the river, and kill -9 a process of it while the stage runs."""
     driver = subprocess.Popen(
-        river.command("place.retries=0"), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=ROOT
+        river.command("place.retries=0", *settings), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=ROOT
     )
     family = psutil.Process(driver.pid)
     deadline = time.monotonic() + 180

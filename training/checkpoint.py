@@ -1,7 +1,8 @@
 """Checkpoints: everything a run needs to go on, whole or not there, readable by any number of ranks.
 
 ``checkpoint-<step>/`` holds model.safetensors (the backbone), objective.safetensors, optimiser.pt (read with
-weights_only=True, so that no file can run code) and, named last, state.json with the digests of the others.
+weights_only=True, so that no file can run code) and, named last, state.json with the digests of the others. Rows of
+tables that the ranks share out lie in a file of each rank (``row_shards``), and every rank must see the folder then.
 """
 
 import io
@@ -19,8 +20,9 @@ from pydantic import Field, ValidationError
 from torch import Tensor
 
 from pipelines.manifest import sha256_of
-from pipelines.settings import Settings
+from pipelines.settings import Settings, UserError
 from training.comm import Comm
+from training.row_shards import RowShard, is_row_file, write_rows
 
 MODEL_NAME = "model.safetensors"
 OBJECTIVE_NAME = "objective.safetensors"
@@ -54,26 +56,50 @@ class Contents:
     model: dict[str, Tensor]
     objective: dict[str, Tensor]
     optimiser: dict[str, Any]  # tensors, numbers, strings, lists and dicts of them
+    rows: RowShard | None = None  # what this rank alone holds; on all ranks or on none; to be saved only
 
 
-def save(folder: Path, position: Position, contents: Contents, *, keep: int) -> Path:
-    """Write ``checkpoint-<step>`` and remove all but the newest ``keep``; for one rank only."""
+def save(folder: Path, position: Position, contents: Contents, comm: Comm, *, keep: int) -> Path:
+    """Write ``checkpoint-<step>`` and remove all but the newest ``keep``; every rank calls it.
+
+    Rank 0 writes all but the rows of the other ranks; it returns when the checkpoint is there, the others earlier.
+    """
     final = folder / f"checkpoint-{position.step}"
     staged = folder / f".{final.name}.{os.getpid()}"
-    staged.mkdir(parents=True)
+    if comm.rank == 0:
+        staged.mkdir(parents=True)
+    digests = _save_rows(staged, contents.rows, comm) if contents.rows is not None else {}
+    if comm.rank == 0:
+        _save_rest(staged, position, contents, digests)
+        shutil.rmtree(final, ignore_errors=True)  # a damaged one of the same step
+        staged.rename(final)
+        _to_disk(folder)
+        _prune(folder, newest=position.step, keep=keep)
+    return final
+
+
+def _save_rows(staged: Path, rows: RowShard, comm: Comm) -> dict[str, str]:
+    """Write every rank's rows; the digests of their files, by name."""
+    staged = staged.with_name(comm.broadcast_object(staged.name, name="checkpoint.staged"))
+    if not staged.is_dir():
+        raise UserError(
+            f"rank {comm.rank} does not see {staged.parent}; sharded centres need a store that all hosts see"
+        )
+    path = write_rows(staged, rows, rank=comm.rank, size=comm.size)
+    _to_disk(path)
+    return dict(comm.allgather_object([path.name, sha256_of(path)], name="checkpoint.rows"))
+
+
+def _save_rest(staged: Path, position: Position, contents: Contents, digests: dict[str, str]) -> None:
+    """Write what is the same on all ranks, and the state that makes the files a checkpoint."""
     safetensors.torch.save_file(_storable(contents.model), staged / MODEL_NAME)
     safetensors.torch.save_file(_storable(contents.objective), staged / OBJECTIVE_NAME)
     torch.save(contents.optimiser, staged / OPTIMISER_NAME)
-    digests = {name: sha256_of(staged / name) for name in (MODEL_NAME, OBJECTIVE_NAME, OPTIMISER_NAME)}
+    digests = digests | {name: sha256_of(staged / name) for name in (MODEL_NAME, OBJECTIVE_NAME, OPTIMISER_NAME)}
     state = _State(**position.model_dump(), digests=digests)
     (staged / STATE_NAME).write_text(state.model_dump_json(indent=1) + "\n")
     for path in (*staged.iterdir(), staged):
         _to_disk(path)
-    shutil.rmtree(final, ignore_errors=True)  # a damaged one of the same step
-    staged.rename(final)
-    _to_disk(folder)
-    _prune(folder, newest=position.step, keep=keep)
-    return final
 
 
 def latest(folder: Path) -> Path | None:
@@ -85,24 +111,26 @@ def latest(folder: Path) -> Path | None:
     return None
 
 
-def restore(folder: Path, comm: Comm) -> tuple[Position, Contents] | None:
-    """The newest whole checkpoint, or None where there is none, on every rank.
+def restore(folder: Path, comm: Comm) -> tuple[Position, Contents, Path] | None:
+    """The newest whole checkpoint and its folder, or None where there is none, on every rank.
 
-    Rank 0 reads and sends, so that the ranks agree and only its host needs the folder.
+    Rank 0 reads and sends, so that the ranks agree and only its host needs the folder; shared-out rows are left to
+    whoever needs them (``row_shards.load_rows``).
     """
     path = latest(folder) if comm.rank == 0 else None
     state = _read_state(path) if path is not None else None
     sent = comm.broadcast_object(state.model_dump() if state is not None else None, name="checkpoint")
     if sent is None:
         return None
-    files = {name: _share(path / name if path else None, comm) for name in sent.pop("digests")}
+    files = {name: _share(path / name if path else None, comm) for name in sent.pop("digests") if not is_row_file(name)}
     del sent["format_version"]
     contents = Contents(
         model=safetensors.torch.load(files[MODEL_NAME]),
         objective=safetensors.torch.load(files[OBJECTIVE_NAME]),
         optimiser=torch.load(io.BytesIO(files[OPTIMISER_NAME]), map_location="cpu", weights_only=True),
     )
-    return Position(**sent), contents
+    position = Position(**sent)
+    return position, contents, folder / f"checkpoint-{position.step}"
 
 
 def _share(path: Path | None, comm: Comm) -> bytes:

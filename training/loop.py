@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from tqdm import tqdm
 
 from pipelines.settings import UserError
 from training.batch_norm import average_running_statistics
 from training.checkpoint import Position
-from training.feed import Batch
+from training.feed import AnyBatch
 from training.metrics import METRICS_NAME, Clock, MetricsLog
 from training.models import normalise
 from training.parts import Hooks, Parts
@@ -42,7 +42,8 @@ def train(parts: Parts, recipe: RecipeSettings, folder: Path, *, seed: int, hook
         while run.num_batches < total:
             text = run.update(batches)
             if run.is_epoch_end() or run.step % (recipe.checkpoint_every_steps or sys.maxsize) == 0:
-                average_running_statistics(parts.backbone, parts.comm)
+                for module in (parts.backbone, parts.objective):
+                    average_running_statistics(module, parts.comm)
                 if run.is_epoch_end():
                     run.validate(hooks.validate)
                 run.save()
@@ -76,7 +77,7 @@ class _Run:
             self._metrics.truncate(self.step)
         self._start_training()
 
-    def batches(self) -> Generator[Batch, None, None]:
+    def batches(self) -> Generator[AnyBatch, None, None]:
         """The batches of this rank from here on, epoch after epoch without an end."""
         steps_per_epoch = self._parts.feed.steps_per_epoch
         while True:
@@ -86,7 +87,7 @@ class _Run:
                 yield batch
             assert self.num_batches == (epoch + 1) * steps_per_epoch, "the feed gave other than steps_per_epoch batches"
 
-    def update(self, batches: Generator[Batch, None, None]) -> str:
+    def update(self, batches: Generator[AnyBatch, None, None]) -> str:
         """Do one update; return a line on how it goes."""
         learning_rate = self._parts.learning_rate(self.num_batches)
         epoch = self.num_batches // self._parts.feed.steps_per_epoch
@@ -144,15 +145,14 @@ class _Run:
             self._metrics.append({"step": self.step, **values})
 
 
-def loss_function(parts: Parts, precision: Precision) -> Callable[[Batch], Tensor]:
+def loss_function(parts: Parts, precision: Precision) -> Callable[[AnyBatch], Tensor]:
     """From a batch of bytes to its mean loss, on the device of the backbone."""
     device = next(parts.backbone.parameters()).device
 
-    def compute_loss(batch: Batch) -> Tensor:
-        images = normalise(batch.images.to(device, non_blocking=True))
+    def embed(net: nn.Module, images: Tensor) -> Tensor:
+        normalised = normalise(images.to(device, non_blocking=True))
         with autocast(precision, device):
-            features = parts.backbone(images)
-        loss: Tensor = parts.objective(features, batch.labels.to(device, non_blocking=True))
-        return loss
+            features: Tensor = net(normalised)
+        return features
 
-    return compute_loss
+    return lambda batch: parts.objective.compute(batch, parts.backbone, embed)

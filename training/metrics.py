@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.manifest import write_atomically
-from training.feed import Batch
+from training.feed import AnyBatch
 
 METRICS_NAME = "metrics.jsonl"
 
@@ -44,7 +44,7 @@ class Clock:
         self._num_steps = 0
         self._wait_seconds = 0.0
 
-    def next_batch(self, batches: Iterator[Batch]) -> Batch:
+    def next_batch(self, batches: Iterator[AnyBatch]) -> AnyBatch:
         """The next batch, its images counted and the wait for it measured."""
         asked = time.perf_counter()
         batch = next(batches)

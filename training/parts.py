@@ -7,7 +7,8 @@ from typing import Protocol
 from torch import nn
 
 from training.comm import Comm
-from training.feed import Batch
+from training.feed import AnyBatch
+from training.objectives import Objective
 from training.strategies import Strategy
 
 
@@ -16,7 +17,7 @@ class FeedLike(Protocol):
 
     steps_per_epoch: int
 
-    def epoch(self, epoch: int, *, start_step: int = 0) -> Iterator[Batch]: ...
+    def epoch(self, epoch: int, *, start_step: int = 0) -> Iterator[AnyBatch]: ...
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,7 @@ class Parts:
 
     feed: FeedLike
     backbone: nn.Module  # normalised images (B, 3, H, W) -> features (B, D)
-    objective: nn.Module  # features (B, D), labels (B,) -> mean loss
+    objective: Objective  # features (B, D), labels (B,) -> mean loss
     strategy: Strategy
     learning_rate: Callable[[int], float]  # batches seen so far -> the rate of the next update
     comm: Comm

@@ -7,6 +7,7 @@ from pipelines.settings import UserError
 from training import checkpoint
 from training.checkpoint import Contents, Position
 from training.parts import Parts
+from training.row_shards import load_rows
 
 _LOG = logging.getLogger(__name__)
 
@@ -17,9 +18,9 @@ def save(parts: Parts, folder: Path, position: Position, *, keep: int) -> None:
         model=parts.backbone.state_dict(),
         objective=parts.objective.state_dict(),
         optimiser=parts.strategy.state_dict(),
+        rows=parts.objective.local_rows,
     )
-    if parts.comm.rank == 0:
-        checkpoint.save(folder, position, contents, keep=keep)
+    checkpoint.save(folder, position, contents, parts.comm, keep=keep)
 
 
 def resume(parts: Parts, folder: Path, start: Position) -> Position:
@@ -37,7 +38,7 @@ def resume(parts: Parts, folder: Path, start: Position) -> Position:
     found = checkpoint.restore(folder, parts.comm)
     if found is None:
         return start
-    position, contents = found
+    position, contents, path = found
     for name in ("seed", "global_batch_size"):
         then, now = getattr(position, name), getattr(start, name)
         if then != now:
@@ -46,6 +47,8 @@ def resume(parts: Parts, folder: Path, start: Position) -> Position:
         parts.backbone.load_state_dict(contents.model)
         parts.objective.load_state_dict(contents.objective)
         parts.strategy.load_state_dict(contents.optimiser)
+        if parts.objective.local_rows is not None:
+            load_rows(path, parts.objective.local_rows)
     except (RuntimeError, ValueError, KeyError) as error:
         reason = " ".join(str(error).split())[:200]
         raise UserError(

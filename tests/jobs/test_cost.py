@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from jobs.cost import COSTS, START_SECONDS, forecast, measured_costs
+from jobs.cost import COSTS, START_SECONDS, forecast, measured_costs, passes
 from jobs.settings import RunSettings
 from jobs.stages import STAGES, on_paper, plan
 from jobs.state import RunRecord, RunState, StageState
@@ -53,6 +53,13 @@ def test_a_stage_costs_its_passes_over_the_images_shared_by_its_workers(real_set
     assert expected["ingest"].seconds == pytest.approx(START_SECONDS + 2 * alone / real_settings.place.num_cores)
     assert not expected["ingest"].is_measured
     assert expected["ingest"].num_bytes > 150
+
+
+def test_a_feed_of_two_streams_shows_three_pictures_for_each(real_settings: RunSettings) -> None:
+    sections = {**real_settings.sections, "objective": {"name": "class_pool"}}
+    assert passes(real_settings, "train") == 4
+    assert passes(real_settings.model_copy(update={"sections": sections}), "train") == 12
+    assert passes(real_settings.model_copy(update={"sections": sections}), "evaluate") == 1
 
 
 def test_a_billion_pictures_that_are_not_here_are_planned_by_the_cores_of_the_place(real_settings: RunSettings) -> None:

@@ -8,7 +8,15 @@ from pathlib import Path
 import pytest
 
 from jobs.place import PlaceSettings
-from jobs.preflight import check_batch, check_faces, check_horovod, check_java, check_place, check_writable
+from jobs.preflight import (
+    check_batch,
+    check_faces,
+    check_horovod,
+    check_java,
+    check_objective,
+    check_place,
+    check_writable,
+)
 from jobs.settings import RunSettings
 from jobs.stages import plan
 from pipelines.settings import UserError
@@ -83,6 +91,49 @@ def test_a_batch_that_does_not_split_names_the_nearest_that_does(real_settings: 
     settings = real_settings.model_copy(update={"sections": sections, "place": PlaceSettings(hosts="localhost:3")})
     with pytest.raises(UserError, match=r"^recipe\.batch_size=256 does not split over 3 ranks; 255 would$"):
         check_batch(settings)
+
+
+POOL = {"name": "class_pool", "pool": {"slots": 22}}
+
+
+@pytest.mark.parametrize(
+    ("sections", "message"),
+    [
+        ({"objective": POOL}, r"^objective=f2c draws photos by identity, and shard.layout=instance; set shard.layout="),
+        ({"feed": {"photos_per_identity": 3}}, r"^feed.photos_per_identity=3 draws .*=instance; set shard.layout="),
+        (
+            {"objective": POOL, "shard": {"layout": "identity"}},
+            r"^objective.pool.slots=22 cannot hold the 23 pictures of a half-step of all ranks; set it to at least 23",
+        ),
+        (
+            {"objective": POOL, "shard": {"layout": "identity"}, "feed": {"photos_per_identity": 2}},
+            r"^feed.photos_per_identity=2, and objective=f2c takes two of each identity by itself; set it to null$",
+        ),
+        (
+            {"objective": {"sharded": True}, "recipe": {"batch_size": 15, "optimiser": {"name": "adamw"}}},
+            r"^objective.sharded=true and recipe.optimiser.name=adamw: .* updated by sgd; choose it, or set",
+        ),
+    ],
+)
+def test_an_objective_that_the_other_stages_do_not_suit_is_refused_before_they_run(
+    real_settings: RunSettings, sections: dict[str, dict[str, object]], message: str
+) -> None:
+    place = PlaceSettings(comm="local", hosts="localhost:1")
+    base = {"shard": {"layout": "instance"}, "recipe": {"batch_size": 15}}
+    settings = real_settings.model_copy(
+        update={"sections": {**real_settings.sections, **base, **sections}, "place": place}
+    )
+    with pytest.raises(UserError, match=message):
+        check_objective(settings)
+
+
+def test_an_objective_that_the_other_stages_suit_is_taken(real_settings: RunSettings) -> None:
+    place = PlaceSettings(comm="local", hosts="localhost:1")
+    sections = {"objective": {**POOL, "pool": {"slots": 23}}, "shard": {"layout": "identity"}}
+    sections |= {"recipe": {"batch_size": 15}}
+    check_objective(
+        real_settings.model_copy(update={"sections": {**real_settings.sections, **sections}, "place": place})
+    )
 
 
 def test_nothing_is_asked_for_that_no_stage_needs(real_settings: RunSettings, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Fingerprints: what changes them, what does not, and what that redoes."""
 
+import pkgutil
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import pytest
 from jobs.place import PlaceSettings
 from jobs.settings import OWNERS, Delivery, RunSettings
 from jobs.stages import STAGES, plan, river
+from jobs.wording import known_keys
 from pipelines.curate import CurateSettings
 from pipelines.settings import UserError
 
@@ -138,6 +140,16 @@ def test_the_place_and_the_names_redo_nothing(real_settings: RunSettings) -> Non
 
 def test_settings_that_only_change_the_time_redo_nothing(real_settings: RunSettings) -> None:
     assert redone(real_settings, changed(real_settings, "feed", threads=8)) == []
+    pool = {"slots": 10, "check_every_steps": 1000}
+    before = changed(real_settings, "objective", bank="device", pool=pool)
+    assert redone(before, changed(before, "objective", bank="host", pool={**pool, "check_every_steps": 5})) == []
+    assert redone(before, changed(before, "objective", pool={**pool, "slots": 11}))[0] == "train"
+
+
+def test_what_a_stage_spares_is_a_setting() -> None:
+    owners = {name: pkgutil.resolve_name(owner) for name, owner in OWNERS.items()}
+    known = {f"{name}.{key}" for name, owner in owners.items() for key in known_keys(owner)}
+    assert {spared for stage in STAGES for spared in stage.spares} <= known
 
 
 def test_a_new_image_redoes_everything(real_settings: RunSettings) -> None:

@@ -19,7 +19,7 @@ from pipelines.ingest import ingest, survey
 from pipelines.parquet import write_files
 from pipelines.pixels import PixelSettings, decode
 from pipelines.records import DATASET
-from pipelines.shard import ShardSettings, count_alignment, place_rows, shard
+from pipelines.shard import ShardSettings, count_alignment, index_labels, place_rows, shard
 from pipelines.sources import SourceSettings
 
 LIMITS = PixelSettings()
@@ -154,3 +154,67 @@ def test_the_choice_of_the_encoding_is_checked() -> None:
     assert ShardSettings().aligner(LIMITS) is None
     with pytest.raises(ValidationError, match="align_format"):
         ShardSettings.model_validate({"align_format": "webp"})
+
+
+@pytest.fixture(scope="module")
+def people() -> list[tuple[str, int]]:
+    """Pictures of nine identities, of which one has more than a row group takes: (image_id, label)."""
+    sizes = [3, 1, 2, 11, 2, 2, 1, 4, 2]
+    return [
+        (hashlib.sha256(f"{label}/{number}".encode()).hexdigest(), label)
+        for label, size in enumerate(sizes)
+        for number in range(size)
+    ]
+
+
+def _identities(spark: SparkSession, people: list[tuple[str, int]], folder: Path, *, partitions: int) -> DataFrame:
+    settings = ShardSettings(layout="identity", rows_per_file=12, rows_per_group=5)
+    decided = spark.createDataFrame(
+        [(image_id, image_id, "kept", label, "train") for image_id, label in people], DECISION_ROWS
+    )
+    records = spark.createDataFrame(
+        [{**_row(b"", image_id), "image": image_id.encode(), "image_id": image_id} for image_id, _ in people],
+        RECORD_ROWS,
+    )
+    placed = place_rows(decided.repartition(partitions), settings, seed=3)
+    rows = shard(records.repartition(partitions), placed)
+    write_files(rows, folder, schema=DATASET, rows_per_group=settings.rows_per_group)
+    return placed
+
+
+@pytest.mark.spark
+def test_every_identity_lies_whole_in_the_row_group_that_the_index_says(
+    spark: SparkSession, tmp_path: Path, people: list[tuple[str, int]]
+) -> None:
+    placed = _identities(spark, people, tmp_path, partitions=4)
+    groups = []
+    for path in sorted((tmp_path / "train").iterdir()):
+        file = pq.ParquetFile(path)
+        groups += [file.read_row_group(number).to_pylist() for number in range(file.num_row_groups)]
+    assert sorted((row["image_id"], row["label"]) for group in groups for row in group) == sorted(people)
+    sizes = Counter(label for _, label in people)
+    index = {row["label"]: row for row in index_labels(placed).collect()}
+    for label, size in sizes.items():
+        first = index[label]["first_row"]
+        found = groups[index[label]["row_group"]][first : first + size]
+        assert [row["label"] for row in found] == [label] * size
+    # The largest identity begins in the span of a group and ends it; the others stay near what was asked for.
+    assert [len(group) for group in groups] == [6, 11, 4, 5, 2]
+
+
+@pytest.mark.spark
+def test_identities_lie_the_same_whatever_the_partitioning(
+    spark: SparkSession, tmp_path: Path, people: list[tuple[str, int]]
+) -> None:
+    for partitions in (1, 5):
+        _identities(spark, people, tmp_path / str(partitions), partitions=partitions)
+    names = sorted(path.name for path in (tmp_path / "1/train").iterdir())
+    assert len(names) > 1
+    for name in names:
+        assert (tmp_path / "1/train" / name).read_bytes() == (tmp_path / "5/train" / name).read_bytes()
+
+
+@pytest.mark.spark
+def test_the_index_of_mixed_identities_says_nothing(spark: SparkSession, found: Rows) -> None:
+    placed = place_rows(_decisions(spark, found), ShardSettings(rows_per_file=7), seed=3)
+    assert [tuple(row) for row in index_labels(placed).collect()] == [("train", 0, None, None)]

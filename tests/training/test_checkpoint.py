@@ -1,13 +1,16 @@
 """Checkpoints are whole or passed over, and every rank gets the same."""
 
 import shutil
+from dataclasses import replace
 
 import pytest
 import torch
 
+from pipelines.settings import UserError
 from training.checkpoint import MODEL_NAME, OPTIMISER_NAME, STATE_NAME, Contents, Position, latest, restore, save
 from training.comm.local import LocalComm
 from training.comm.threads import run_threads
+from training.row_shards import RowShard
 
 
 def position(step):
@@ -25,10 +28,11 @@ def contents(step):
 
 
 def test_what_was_saved_comes_back_on_every_rank(tmp_path):
-    save(tmp_path, position(5), contents(5), keep=1)
+    save(tmp_path, position(5), contents(5), LocalComm(), keep=1)
     for found in run_threads(3, lambda comm: restore(tmp_path if comm.rank == 0 else tmp_path / "nowhere", comm)):
         assert found is not None
-        there, loaded = found
+        there, loaded, path = found
+        assert path.name == "checkpoint-5"
         assert there == position(5)
         for name in ("weight", "shared", "count"):
             assert torch.equal(loaded.model[name], contents(5).model[name])
@@ -42,7 +46,7 @@ def test_a_folder_without_checkpoints_gives_none_on_every_rank(tmp_path):
 
 def test_only_the_newest_are_kept_and_steps_are_numbers_not_words(tmp_path):
     for step in (2, 9, 10, 100):
-        save(tmp_path, position(step), contents(step), keep=2)
+        save(tmp_path, position(step), contents(step), LocalComm(), keep=2)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["checkpoint-10", "checkpoint-100"]
     assert latest(tmp_path) == tmp_path / "checkpoint-100"
 
@@ -61,7 +65,7 @@ def flip_one_bit(path):
 @pytest.mark.parametrize("name", [MODEL_NAME, OPTIMISER_NAME, STATE_NAME])
 def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(tmp_path, damage, name):
     for step in (1, 2):
-        save(tmp_path, position(step), contents(step), keep=2)
+        save(tmp_path, position(step), contents(step), LocalComm(), keep=2)
     damage(tmp_path / "checkpoint-2" / name)
     found = restore(tmp_path, LocalComm())
     # One flipped bit in state.json may leave it readable; it then still tells the truth about the other files.
@@ -71,12 +75,12 @@ def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(tmp_path, damage
 
 
 def test_a_damaged_or_half_written_leftover_makes_room_for_the_new(tmp_path):
-    save(tmp_path, position(2), contents(2), keep=2)
+    save(tmp_path, position(2), contents(2), LocalComm(), keep=2)
     truncate(tmp_path / "checkpoint-2" / MODEL_NAME)
     shutil.copytree(tmp_path / "checkpoint-2", tmp_path / "checkpoint-7")
     (tmp_path / ".checkpoint-3.99").mkdir()
-    save(tmp_path, position(1), contents(1), keep=2)
-    save(tmp_path, position(2), contents(2), keep=2)
+    save(tmp_path, position(1), contents(1), LocalComm(), keep=2)
+    save(tmp_path, position(2), contents(2), LocalComm(), keep=2)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["checkpoint-1", "checkpoint-2"]
     assert latest(tmp_path) == tmp_path / "checkpoint-2"
 
@@ -87,7 +91,31 @@ def test_a_pickle_in_place_of_the_optimiser_is_not_run(tmp_path):
             return (tmp_path.joinpath("exploded").touch, ())
 
     bomb = Contents(model={}, objective={}, optimiser={"bomb": Bomb()})
-    save(tmp_path, position(1), bomb, keep=1)
+    save(tmp_path, position(1), bomb, LocalComm(), keep=1)
     with pytest.raises(Exception, match=r"[Ww]eights.only"):
         restore(tmp_path, LocalComm())
     assert not (tmp_path / "exploded").exists()
+
+
+@pytest.mark.parametrize("damage", [truncate, flip_one_bit, lambda path: path.unlink()])
+def test_a_checkpoint_with_one_ranks_rows_damaged_is_passed_over(tmp_path, damage):
+    def work(comm):
+        for step in (1, 2):
+            rows = RowShard(3 * comm.rank, 6, {"weight": torch.full((3, 2), float(comm.rank))})
+            save(tmp_path, position(step), replace(contents(step), rows=rows), comm, keep=2)
+            comm.barrier()
+
+    run_threads(2, work)
+    assert latest(tmp_path) == tmp_path / "checkpoint-2"
+    damage(tmp_path / "checkpoint-2" / "rows-00001-of-00002.safetensors")
+    assert latest(tmp_path) == tmp_path / "checkpoint-1"
+
+
+def test_a_rank_that_does_not_see_the_folder_says_so(tmp_path):
+    def work(comm):
+        rows = RowShard(comm.rank, 2, {"weight": torch.zeros(1, 2)})
+        folder = tmp_path if comm.rank == 0 else tmp_path / "elsewhere"
+        save(folder, position(1), replace(contents(1), rows=rows), comm, keep=1)
+
+    with pytest.raises(UserError, match=r"rank 1 does not see .*elsewhere"):
+        run_threads(2, work)

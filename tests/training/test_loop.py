@@ -15,6 +15,7 @@ from training.feed import Batch
 from training.loop import step_seed, train
 from training.metrics import METRICS_NAME
 from training.models import normalise
+from training.objectives import Objective, ObjectiveSettings, Surroundings, build_objective
 from training.optim import OptimiserSettings, build_optimiser
 from training.parts import Hooks, Parts
 from training.recipe import RecipeSettings
@@ -59,7 +60,7 @@ class Double(nn.Module):
         return images.double()
 
 
-class CrossEntropy(nn.Module):
+class CrossEntropy(Objective):
     """A stand-in for an objective, whose loss a test can spoil by a factor."""
 
     def __init__(self):
@@ -93,6 +94,7 @@ def parts_for(comm, backbone, objective):
             comm,
             clip_norm=None,
             has_loss_scaling=False,
+            local_updates=objective.local_updates,
         ),
         learning_rate=rate,
         comm=comm,
@@ -276,3 +278,43 @@ def test_step_seeds_differ_in_everything_they_are_made_of():
     seeds = {step_seed(seed, step=step, rank=rank) for seed in range(5) for step in range(20) for rank in range(5)}
     assert len(seeds) == 500
     assert all(0 <= seed < 2**63 for seed in seeds)
+
+
+def sharded_run(folder, *, size, kill_at=None):
+    """Training whose centres the ranks share out: the weights of the backbone and the loss of every step."""
+
+    def work(comm):
+        backbone = copy.deepcopy(made)
+        around = Surroundings(backbone, comm, torch.device("cpu"), RECIPE.optimiser, 3)
+        settings = ObjectiveSettings(name="softmax", sharded=True)
+        objective = build_objective(settings, around, num_classes=5, embedding_dim=6)
+
+        def progress(done, total, text):
+            if done == kill_at:
+                raise KilledError
+
+        train(parts_for(comm, backbone, objective), RECIPE, folder, seed=3, hooks=Hooks(progress=progress))
+        return backbone.state_dict()
+
+    made, _ = modules()
+    states = run_threads(size, work)
+    rows = [json.loads(line) for line in (folder / METRICS_NAME).read_text().splitlines()]
+    return states[0], [row["loss"] for row in rows]
+
+
+@pytest.mark.parametrize(("first", "then"), [(4, 3), (2, 2), (3, 1)])
+def test_shared_out_centres_go_on_with_another_number_of_ranks(tmp_path, first, then):
+    expected, expected_losses = sharded_run(tmp_path / "straight", size=1)
+    with pytest.raises(KilledError):
+        sharded_run(tmp_path / "broken", size=first, kill_at=5)
+    state, losses = sharded_run(tmp_path / "broken", size=then)
+    assert_equal_states(state, expected, tolerance=1e-5)
+    torch.testing.assert_close(losses, expected_losses, rtol=1e-5, atol=1e-6)
+    assert losses[0] != losses[-1]
+
+
+def test_a_checkpoint_of_whole_centres_does_not_fit_shared_out_ones(tmp_path):
+    run(tmp_path)
+    with pytest.raises(UserError, match="does not fit these settings") as caught:
+        sharded_run(tmp_path, size=2)
+    assert "\n" not in str(caught.value)

@@ -7,16 +7,18 @@ from pydantic import ValidationError
 from torch import nn
 
 from training.models import ModelSettings, build_backbone
-from training.objectives import ObjectiveSettings, build_objective
+from training.objectives.centres import ClassCentres
+from training.objectives.logits import Logits
+from training.objectives.softmax import Softmax
 from training.optim import OptimiserSettings, build_optimiser, set_learning_rate
 
 
 def test_only_kernels_and_matrices_decay_and_nothing_is_left_out() -> None:
     model = build_backbone(ModelSettings(name="iresnet10", input_size_px=32, width=0.125, embedding_dim=8))
-    objective = build_objective(ObjectiveSettings(name="softmax"), num_classes=3, embedding_dim=8)
+    objective = Softmax(ClassCentres(3, 8), Logits(None))
     decaying, others = build_optimiser(OptimiserSettings(weight_decay=0.1), [model, objective]).param_groups
     weighing = [m for m in model.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
-    expected = {id(m.weight) for m in weighing} | {id(objective.centres.weight_CD)}  # type: ignore[union-attr]
+    expected = {id(m.weight) for m in weighing} | {id(objective.centres.weight_CD)}
     assert {id(p) for p in decaying["params"]} == expected
     assert (decaying["weight_decay"], others["weight_decay"]) == (0.1, 0.0)
     trainable = {id(p) for module in (model, objective) for p in module.parameters() if p.requires_grad}

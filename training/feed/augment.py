@@ -104,9 +104,10 @@ class Augment:
         # Only what can happen is asked for, since each question costs a hundredth of a decode.
         self._changes = [(draw, chance * 2.0**32, change) for draw, chance, change in changes if chance > 0.0]
 
-    def draws(self, image_id: str) -> Draws:
+    def draws(self, image_id: str, variant: int = 0) -> Draws:
+        """The draws for a picture; another variant of it gets others."""
         digest = self._hash.copy()
-        digest.update(image_id.encode())
+        digest.update(image_id.encode() if variant == 0 else f"{image_id} {variant}".encode())
         return Draws._make(_DRAWS.unpack(digest.digest()))
 
     def crop(self, draws: Draws, width: int, height: int) -> Box:

@@ -4,7 +4,7 @@ import contextlib
 import math
 import sys
 from collections import deque
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from functools import lru_cache, partial
@@ -38,6 +38,25 @@ class Batch:
     image_ids: list[str]
 
 
+@dataclass(frozen=True)
+class DualBatch:
+    """Two pictures of each identity drawn, and pictures drawn from all of them: what F2C takes (arXiv 2105.10375)."""
+
+    first: torch.Tensor  # uint8 (B, 3, H, W), RGB: one picture of each identity
+    second: torch.Tensor  # uint8 (B, 3, H, W): another, or the same where there is but one
+    identities: torch.Tensor  # int64 (B,): their labels
+    instances: torch.Tensor  # uint8 (I, 3, H, W)
+    instance_labels: torch.Tensor  # int64 (I,)
+
+    @property
+    def labels(self) -> torch.Tensor:
+        """Of all pictures (2B + I,)."""
+        return torch.cat([self.identities, self.identities, self.instance_labels])
+
+
+AnyBatch = Batch | DualBatch
+
+
 class Painter:
     """Paints rows into their places of a block; the same picture for the same row whatever the thread."""
 
@@ -47,8 +66,8 @@ class Painter:
         self._augment = augment
         self._centre: ChooseBox = lru_cache(maxsize=1024)(partial(centre_box, settings=settings))
 
-    def paint(self, block: Picture, picks: list[Pick]) -> None:
-        """Fill ``block`` (B, S, S, 3) with the pictures of as many rows.
+    def paint(self, block: Picture, picks: list[Pick], variants: Sequence[int]) -> None:
+        """Fill ``block`` (B, S, S, 3) with the pictures of as many rows, each changed as its variant says.
 
         Raises:
             UserError: a row is not what was written, or cannot be decoded.
@@ -59,7 +78,10 @@ class Painter:
         if self._augment is None:
             self._render(block, picks, images, [self._centre] * len(picks))
             return
-        draws = [self._augment.draws(rows.image_ids[row]) for rows, row in picks]
+        draws = [
+            self._augment.draws(rows.image_ids[row], variant)
+            for (rows, row), variant in zip(picks, variants, strict=True)
+        ]
         crops = [partial(self._augment.crop, draw) if self._augment.crops else self._centre for draw in draws]
         self._render(block, picks, images, crops)
         for picture, draw in zip(block, draws, strict=True):
@@ -93,13 +115,14 @@ def batches(
                 opened[num_opened] = next(reader)
                 num_opened += 1
             picks = [(opened[load], row) for load, row in zip(step.loads.tolist(), step.rows.tolist(), strict=True)]
+            variants = [0] * len(picks) if step.variants is None else step.variants.tolist()
             for load in step.closes:
                 del opened[load]
             chunk_rows = min(MOST_CHUNK_ROWS, math.ceil(len(picks) / threads))
             block = blocks.take(len(picks))
             chunks = [
-                executor.submit(painter.paint, block[start : start + chunk_rows], picks[start : start + chunk_rows])
-                for start in range(0, len(picks), chunk_rows)
+                executor.submit(painter.paint, block[chunk], picks[chunk], variants[chunk])
+                for chunk in (slice(start, start + chunk_rows) for start in range(0, len(picks), chunk_rows))
             ]
             decoding.append(_Decoding(block, picks, chunks))
             del block  # held here it could not be used again

@@ -14,9 +14,10 @@ from pydantic import Field
 from pipelines import manifest
 from pipelines.settings import Settings, UserError
 from training.feed.augment import Augment, AugmentSettings
+from training.feed.balance import IdentityOrder, read_identities
 from training.feed.batch import Batch, Painter, batches
 from training.feed.decode import DecodeSettings
-from training.feed.order import Order, Step, sweep
+from training.feed.order import Order, Plan, Step, sweep
 from training.feed.prefetch import Prefetch
 from training.feed.reader import REMEDY, Piece, Reader
 
@@ -32,6 +33,8 @@ class FeedSettings(Settings):
     # gcd(global_batch_size, 48), one for each stream of the plan.
     shuffle_row_groups: int = Field(default=32, ge=1, le=65536)
     prefetch_batches: int = Field(default=2, ge=1, le=64)
+    # So many of each identity stand side by side in a batch, which needs shard.layout=identity; null = single pictures.
+    photos_per_identity: int | None = Field(default=None, ge=1, le=1024)
 
 
 class Feed:
@@ -53,24 +56,37 @@ class Feed:
         Raises:
             UserError: the dataset or the split is not there, or the ranks cannot share the batch evenly.
         """
-        if global_batch_size % size:
-            raise UserError(
-                f"global_batch_size is {global_batch_size}, which {size} ranks cannot share; take a multiple"
-            )
+        photos = settings.photos_per_identity or 1
+        if global_batch_size % (size * photos):
+            what = f"{size} ranks" + (f" with {photos} photos of each identity" if photos > 1 else "")
+            raise UserError(f"global_batch_size is {global_batch_size}, which {what} cannot share; take a multiple")
         self._settings = settings
         self._seed = seed
         self._rank = rank
         self._size = size
         self._batch_size = global_batch_size // size
         self._pieces = row_groups(dataset, split)
-        self._order = Order(
-            [piece.rows for piece in self._pieces],
-            seed=seed,
-            global_batch_size=global_batch_size,
-            shuffle_row_groups=settings.shuffle_row_groups,
-        )
+        self._order = self._plan(dataset, split, global_batch_size)
         self.steps_per_epoch = self._order.steps_per_epoch
         self.wait_seconds = 0.0  # that consumers have waited for batches since the feed was built
+
+    def _plan(self, dataset: Path, split: str, global_batch_size: int) -> Plan:
+        photos = self._settings.photos_per_identity
+        if photos is not None:
+            return IdentityOrder(
+                read_identities(dataset, split),
+                num_groups=len(self._pieces),
+                seed=self._seed,
+                global_batch_size=global_batch_size,
+                photos=photos,
+                mixed=self._settings.shuffle_row_groups,
+            )
+        return Order(
+            [piece.rows for piece in self._pieces],
+            seed=self._seed,
+            global_batch_size=global_batch_size,
+            shuffle_row_groups=self._settings.shuffle_row_groups,
+        )
 
     def epoch(self, epoch: int, *, start_step: int = 0) -> Iterator[Batch]:
         """The batches of one pass over the split, shuffled and augmented, from a step on."""

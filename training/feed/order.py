@@ -9,6 +9,7 @@ them. Nothing as long as the dataset's rows is ever held, only what is as long a
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -39,6 +40,15 @@ class Step:
     loads: IntArray  # for each row of the batch, the load that holds it
     rows: IntArray  # and its place in that load
     closes: tuple[int, ...]  # loads not needed after this step
+    variants: IntArray | None = None  # for each row, which of a picture's random changes it gets; None = 0 for all
+
+
+class Plan(Protocol):
+    """What a feed follows."""
+
+    steps_per_epoch: int
+
+    def epoch(self, epoch: int, *, rank: int, size: int, start_step: int = 0) -> Iterator[Step]: ...
 
 
 class Order:

@@ -1,50 +1,13 @@
 """Objectives: what is minimised. Features (B, D) and labels (B,) in, a scalar loss out.
 
-Read ``objective`` (the interface), ``centres`` (one row per class), ``margin`` (cosines to logits), then ``softmax``,
-which joins the two.
+Read ``objective`` (the interface), ``margin`` and ``adaface`` (cosines to logits), ``logits`` and ``softmax`` (all
+centres on every rank). Then, for identities by the million, one of two ways: ``partial_fc`` (centres that the ranks
+share out: ``sharded_centres``, ``sampling``, ``distributed_softmax``), or ``f2c`` (no centres, a pool of recent
+features: ``class_pool``, ``lru``).
 """
 
-import math
-from collections.abc import Callable
-from functools import partial
-from typing import Literal, Self
+from training.objectives.build import Surroundings, build_objective
+from training.objectives.objective import Embed, Objective
+from training.objectives.settings import ObjectiveSettings
 
-import torch
-from pydantic import Field, model_validator
-
-from pipelines.settings import Settings
-from training.objectives.centres import ClassCentres
-from training.objectives.margin import arcface, cosface
-from training.objectives.objective import Objective
-from training.objectives.softmax import Margin, Softmax
-
-__all__ = ["Objective", "ObjectiveSettings", "build_objective"]
-
-ObjectiveName = Literal["softmax", "arcface", "cosface"]
-
-MARGINS: dict[str, Callable[..., torch.Tensor]] = {"arcface": arcface, "cosface": cosface}
-
-
-class ObjectiveSettings(Settings):
-    """Which loss; margin and scale belong to the two that compare angles."""
-
-    name: ObjectiveName = "softmax"
-    margin: float | None = Field(default=None, ge=0, lt=math.pi / 2)  # arcface: radians; cosface: of the cosine
-    scale: float | None = Field(default=None, gt=0, le=1024)  # factor on the cosines
-
-    @model_validator(mode="after")
-    def _margin_and_scale_where_they_act(self) -> Self:
-        given = [name for name in ("margin", "scale") if getattr(self, name) is not None]
-        if self.name == "softmax" and given:
-            raise ValueError(f"the softmax objective has no {given[0]}: leave it null, or choose arcface or cosface")
-        if self.name != "softmax" and len(given) < 2:
-            raise ValueError(f"the {self.name} objective needs a margin and a scale, such as 0.5 and 64")
-        return self
-
-
-def build_objective(settings: ObjectiveSettings, *, num_classes: int, embedding_dim: int) -> Objective:
-    """The objective with freshly drawn centres; they depend on torch's seed alone."""
-    margin: Margin | None = None
-    if settings.name != "softmax":
-        margin = partial(MARGINS[settings.name], margin=settings.margin, scale=settings.scale)
-    return Softmax(ClassCentres(num_classes, embedding_dim), margin=margin)
+__all__ = ["Embed", "Objective", "ObjectiveSettings", "Surroundings", "build_objective"]

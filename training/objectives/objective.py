@@ -1,14 +1,41 @@
 """What every objective offers to the loop."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from typing import Any
 
-import torch
-from torch import nn
+from torch import Tensor, nn
+
+from training.local_update import LocalUpdate
+from training.row_shards import RowShard
+
+# (net, images as bytes (B, 3, H, W)) -> features (B, D): on the net's device, normalised, in the run's precision
+Embed = Callable[[nn.Module, Tensor], Tensor]
 
 
 class Objective(nn.Module, ABC):
-    """Turns features and labels into the loss to minimise, and owns the parameters that doing so takes."""
+    """Turns features and labels into the loss to minimise, and owns the parameters that doing so takes.
+
+    Parameters and buffers are the same on all ranks and belong to the strategy; ``local_updates`` and ``local_rows``
+    are what this rank alone holds.
+    """
 
     @abstractmethod
-    def forward(self, features_BD: torch.Tensor, labels_B: torch.Tensor) -> torch.Tensor:
+    def forward(self, features_BD: Tensor, labels_B: Tensor) -> Tensor:
         """Features (B, D) and labels (B,) of one rank -> the mean loss over them, a scalar."""
+
+    def compute(self, batch: Any, backbone: nn.Module, embed: Embed) -> Tensor:
+        """The loss of a batch as the feed gives it; an objective that runs more than the backbone does so here."""
+        features_BD = embed(backbone, batch.images)
+        loss: Tensor = self(features_BD, batch.labels.to(features_BD.device, non_blocking=True))
+        return loss
+
+    @property
+    def local_updates(self) -> Sequence[LocalUpdate]:
+        """The owners of this rank's own parameters."""
+        return ()
+
+    @property
+    def local_rows(self) -> RowShard | None:
+        """This rank's rows of tables that the ranks share out, as they lie in memory; None = there are none."""
+        return None

@@ -9,6 +9,7 @@ from torch import nn
 
 from pipelines.settings import Settings
 from training.comm import Comm
+from training.local_update import LocalUpdate
 from training.strategies.allreduce import AllReduce
 from training.strategies.buckets import GradientBuckets
 from training.strategies.strategy import NotFiniteError, StepResult, Strategy
@@ -32,11 +33,18 @@ def build_strategy(
     *,
     clip_norm: float | None,
     has_loss_scaling: bool,
+    local_updates: Sequence[LocalUpdate] = (),
 ) -> Strategy:
-    """The strategy over the trainable parameters of the modules; a collective, since all ranks start from rank 0."""
+    """The strategy over the trainable parameters of the modules; a collective, since all ranks start from rank 0.
+
+    Args:
+        local_updates: owners of parameters that each rank has for itself; equally many on every rank.
+    """
     parameters = [parameter for module in modules for parameter in module.parameters() if parameter.requires_grad]
     buckets = GradientBuckets(
         parameters, comm, bucket_bytes=int(settings.bucket_mib * 2**20), is_halved=settings.wire == "fp16"
     )
     scaler = torch.amp.GradScaler(parameters[0].device.type, enabled=has_loss_scaling)
-    return AllReduce(modules, optimiser, comm, buckets=buckets, clip_norm=clip_norm, scaler=scaler)
+    return AllReduce(
+        modules, optimiser, comm, buckets=buckets, clip_norm=clip_norm, scaler=scaler, local_updates=local_updates
+    )

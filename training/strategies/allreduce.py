@@ -14,7 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from training.comm import Comm
-from training.feed import Batch
+from training.feed import AnyBatch
+from training.local_update import LocalUpdate
 from training.optim import set_learning_rate
 from training.strategies.buckets import GradientBuckets
 from training.strategies.strategy import NotFiniteError, StepResult, Strategy
@@ -32,6 +33,7 @@ class AllReduce(Strategy):
         buckets: GradientBuckets,
         clip_norm: float | None,
         scaler: torch.amp.GradScaler,
+        local_updates: Sequence[LocalUpdate] = (),
     ) -> None:
         """Make the weights of rank 0 those of all ranks."""
         self._optimiser = optimiser
@@ -39,10 +41,11 @@ class AllReduce(Strategy):
         self._buckets = buckets
         self._clip_norm = clip_norm
         self._scaler = scaler
+        self._local_updates = local_updates
         broadcast_weights(modules, comm)
 
     def advance(
-        self, next_batch: Callable[[], Batch], compute_loss: Callable[[Batch], Tensor], learning_rate: float
+        self, next_batch: Callable[[], AnyBatch], compute_loss: Callable[[AnyBatch], Tensor], learning_rate: float
     ) -> StepResult:
         self._buckets.reset()
         loss = compute_loss(next_batch())
@@ -51,15 +54,25 @@ class AllReduce(Strategy):
         self._buckets.finish()
         loss_of_all = mean_loss.wait().item()
         if not math.isfinite(loss_of_all):
+            self._discard()
             raise NotFiniteError("loss", loss_of_all)
+        local_norm = self._local_norm()
+        if not math.isfinite(local_norm):
+            self._spoil()
         # The gradients are the same on all ranks by now: all find an overflow, or none does.
+        scale = self._scaler.get_scale()
         self._scaler.unscale_(self._optimiser)
-        grad_norm = self._clip()
+        grad_norm, factor = self._clip(local_norm / scale)
         if not math.isfinite(grad_norm) and not self._scaler.is_enabled():
+            self._discard()
             raise NotFiniteError("gradient norm", grad_norm)
         set_learning_rate(self._optimiser, learning_rate)
         self._scaler.step(self._optimiser)
         self._scaler.update()
+        if math.isfinite(grad_norm):
+            for local in self._local_updates:
+                local.step(learning_rate, factor / scale)
+        self._discard()
         return StepResult(loss=loss_of_all, grad_norm=grad_norm)
 
     def state_dict(self) -> dict[str, Any]:
@@ -70,13 +83,36 @@ class AllReduce(Strategy):
         if self._scaler.is_enabled() and state["scaler"]:
             self._scaler.load_state_dict(state["scaler"])
 
-    def _clip(self) -> float:
-        """Scale the gradients down to the largest norm allowed; the norm before."""
-        parameters = [parameter for group in self._optimiser.param_groups for parameter in group["params"]]
+    def _clip(self, local_norm: float) -> tuple[float, float]:
+        """Scale the gradients down to the largest norm allowed; the norm before, and the factor for local ones."""
+        parameters = self._parameters()
         norm = nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
-        if self._clip_norm is not None:
-            nn.utils.clip_grads_with_norm_(parameters, self._clip_norm, norm)
-        return norm.item()
+        if self._local_updates:
+            norm = torch.hypot(norm, torch.full_like(norm, local_norm))
+        if self._clip_norm is None:
+            return norm.item(), 1.0
+        nn.utils.clip_grads_with_norm_(parameters, self._clip_norm, norm)
+        return norm.item(), min(1.0, self._clip_norm / (norm.item() + 1e-6))  # the factor that torch takes
+
+    def _local_norm(self) -> float:
+        """The norm of what the ranks hold for themselves, over all of them; infinite or nan where one rank's is."""
+        if not self._local_updates:
+            return 0.0
+        squares = torch.stack([local.squared_norm().cpu() for local in self._local_updates])
+        return math.sqrt(self._comm.allreduce(squares.sum(), name="local_norm").item())
+
+    def _spoil(self) -> None:
+        """Let the scaler find what it cannot see: an overflow in a gradient that is none of the optimiser's."""
+        for parameter in self._parameters():
+            if parameter.grad is not None:
+                parameter.grad.fill_(math.inf)
+
+    def _discard(self) -> None:
+        for local in self._local_updates:
+            local.discard()
+
+    def _parameters(self) -> list[nn.Parameter]:
+        return [parameter for group in self._optimiser.param_groups for parameter in group["params"]]
 
 
 def broadcast_weights(modules: Sequence[nn.Module], comm: Comm) -> None:

@@ -29,6 +29,13 @@ def changed(augment: Augment, image_id: str, before: Picture) -> Picture:
     return after
 
 
+def test_another_variant_of_a_picture_is_changed_in_another_way_and_the_first_as_ever() -> None:
+    one = augment(brightness=0.5)
+    draws = [one.draws(image_id, variant) for image_id in IDS[:20] for variant in range(3)]
+    assert len(set(draws)) == 60
+    assert draws[0] == one.draws(IDS[0])
+
+
 def test_by_default_a_picture_is_mirrored_half_of_the_time_and_nothing_else() -> None:
     augment = Augment(AugmentSettings(), seed=0, epoch=0)
     before = picture()

@@ -275,3 +275,46 @@ def test_an_interpreter_that_exits_in_the_middle_of_an_epoch_does_not_hang(write
     command = [sys.executable, "-c", script, str(folder)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, "4\n", "")
+
+
+PEOPLE = [[2, 3], [4], [1, 5]]  # photos of the identities of each row group
+
+
+@pytest.fixture
+def people(write_dataset: Write) -> Any:
+    """A dataset whose identities lie whole in row groups, and whose index says so."""
+    dataset = write_dataset([[5, 4], [6]])
+    places = [(group, sum(sizes[:n]), size) for group, sizes in enumerate(PEOPLE) for n, size in enumerate(sizes)]
+    columns = dict(zip(("row_group", "first_row", "num_images"), zip(*places, strict=True), strict=True))
+    table = pa.table({"split": ["train"] * len(places), "label": range(len(places)), **columns})
+    pq.write_table(table, dataset.folder / "labels.parquet")
+    return dataset
+
+
+def test_photos_of_an_identity_stand_side_by_side(people: Any) -> None:
+    sizes = [size for group in PEOPLE for size in group]
+    owner = dict(zip(people.image_ids, np.repeat(np.arange(len(sizes)), sizes).tolist(), strict=True))
+    seen = set()
+    for batch in feed(people.folder, batch=4, photos_per_identity=2).epoch(0):
+        for one, other in zip(batch.image_ids[::2], batch.image_ids[1::2], strict=True):
+            assert owner[one] == owner[other]
+            assert one != other or sizes[owner[one]] == 1
+            seen.add(owner[one])
+    assert len(seen) == 4
+
+
+def test_identity_batches_are_the_same_for_all_threads_and_ranks(people: Any) -> None:
+    expected = print_of(feed(people.folder, batch=4, photos_per_identity=2).epoch(1))
+    assert (
+        print_of(feed(people.folder, batch=4, photos_per_identity=2, threads=3, reader_threads=2).epoch(1)) == expected
+    )
+    ranks = [
+        [batch.image_ids for batch in feed(people.folder, batch=4, rank=rank, size=2, photos_per_identity=2).epoch(1)]
+        for rank in range(2)
+    ]
+    assert [one + other for one, other in zip(*ranks, strict=True)] == [ids for _, _, ids in expected]
+
+
+def test_a_batch_that_splits_an_identity_is_refused(people: Any) -> None:
+    with pytest.raises(UserError, match="which 2 ranks with 3 photos of each identity cannot share; take a multiple"):
+        feed(people.folder, batch=4, size=2, photos_per_identity=3)

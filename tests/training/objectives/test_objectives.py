@@ -4,7 +4,7 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from training.objectives import Objective, ObjectiveSettings, build_objective
+from training.objectives import Objective, ObjectiveSettings
 
 
 @pytest.mark.parametrize(
@@ -15,19 +15,19 @@ from training.objectives import Objective, ObjectiveSettings, build_objective
         ObjectiveSettings(name="cosface", margin=0.4, scale=64.0),
     ],
 )
-def test_every_name_builds_an_objective_with_one_centre_per_class(settings: ObjectiveSettings) -> None:
-    objective = build_objective(settings, num_classes=7, embedding_dim=5)
+def test_every_name_builds_an_objective_with_one_centre_per_class(build, settings: ObjectiveSettings) -> None:
+    objective = build(settings, num_classes=7, embedding_dim=5)
     assert isinstance(objective, Objective)
     assert [p.shape for p in objective.parameters()] == [(7, 5)]
     assert objective(torch.randn(3, 5), torch.tensor([0, 6, 2])).shape == ()
 
 
-def test_the_names_build_different_losses() -> None:
+def test_the_names_build_different_losses(build) -> None:
     features, labels = torch.randn(4, 5), torch.tensor([0, 1, 2, 0])
     losses = set()
     for name in ("arcface", "cosface"):
         torch.manual_seed(0)
-        objective = build_objective(
+        objective = build(
             ObjectiveSettings.model_validate({"name": name, "margin": 0.3, "scale": 8.0}),
             num_classes=3,
             embedding_dim=5,

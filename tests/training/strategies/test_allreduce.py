@@ -118,3 +118,75 @@ def test_state_goes_on_where_it_was_saved():
     advance(strategy, net, numbers(0, 1))
     advance(continued, twin, numbers(0, 1))
     assert torch.equal(net.weight, twin.weight)
+
+
+class OwnRow:
+    """One number per rank that nobody else has."""
+
+    def __init__(self, value):
+        self.row = torch.tensor([value], dtype=torch.float64, requires_grad=True)
+        self.factors = []
+
+    def squared_norm(self):
+        return torch.zeros((), dtype=torch.float64) if self.row.grad is None else self.row.grad.square().sum()
+
+    def step(self, learning_rate, gradient_factor):
+        self.factors.append(gradient_factor)
+        with torch.no_grad():
+            self.row -= learning_rate * gradient_factor * self.row.grad
+
+    def discard(self):
+        self.row.grad = None
+
+
+def with_own_row(comm, net, own, *, clip_norm=None, has_loss_scaling=False):
+    optimiser = torch.optim.SGD(net.parameters(), lr=0.1)
+    return build_strategy(
+        SMALL_BUCKETS,
+        [net],
+        optimiser,
+        comm,
+        clip_norm=clip_norm,
+        has_loss_scaling=has_loss_scaling,
+        local_updates=(own,),
+    )
+
+
+@pytest.mark.parametrize("has_loss_scaling", [False, True])
+def test_what_ranks_own_counts_in_the_norm_and_is_clipped_and_unscaled_alike(has_loss_scaling):
+    net = nn.Linear(1, 1, bias=False).double()
+
+    def work(comm):
+        mine, own = copy.deepcopy(net), OwnRow(float(comm.rank))
+        strategy = with_own_row(comm, mine, own, clip_norm=1.0, has_loss_scaling=has_loss_scaling)
+        loss = strategy.advance(
+            lambda: numbers(0), lambda _: 3 * mine.weight.sum() + (comm.rank + 1) * 2 * own.row.sum(), 0.1
+        )
+        return loss.grad_norm, own.row.item(), mine.weight.item(), own.row.grad
+
+    norm = math.sqrt(3**2 + 2**2 + 4**2)
+    for rank, (told, row, weight, gradient) in enumerate(run_threads(2, work)):
+        assert math.isclose(told, norm, rel_tol=1e-6)
+        assert math.isclose(row, rank - 0.1 * 2 * (rank + 1) / norm, rel_tol=1e-6)
+        assert math.isclose(weight, net.weight.item() - 0.1 * 3 / norm, rel_tol=1e-6)
+        assert gradient is None
+
+
+def test_an_overflow_in_what_one_rank_owns_skips_the_update_of_all_and_lowers_the_scale():
+    net = nn.Linear(1, 1, bias=False).double()
+
+    def work(comm):
+        mine, own = copy.deepcopy(net), OwnRow(1.0)
+        strategy = with_own_row(comm, mine, own, has_loss_scaling=True)
+        before = strategy.state_dict()["scaler"]["scale"]
+        factor = torch.tensor(math.inf if comm.rank == 1 else 1.0)
+
+        def loss_of(_):
+            own.row.register_hook(lambda gradient: gradient * factor)
+            return mine.weight.sum() + own.row.sum()
+
+        result = strategy.advance(lambda: numbers(0), loss_of, 0.1)
+        assert not math.isfinite(result.grad_norm)
+        return mine.weight.item(), own.row.item(), strategy.state_dict()["scaler"]["scale"] / before
+
+    assert run_threads(3, work) == [(net.weight.item(), 1.0, 0.5)] * 3

@@ -1,0 +1,73 @@
+"""The table of what the ways to hold many identities would take of each rank, and which of them a device could hold."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from rich.table import Table
+
+from jobs.settings import RunSettings
+from jobs.stages import PlannedStage
+from jobs.wording import size_of
+from pipelines.manifest import read
+from training.capacity import HeadCost, HeadSize, half_step_pictures, head_costs
+
+GIB = 2**30
+_SAMPLE_RATE = 0.1  # of Partial FC where the run samples nothing: the one of the paper
+_SLOTS = 0.01  # of the identities where the run has no pool
+
+
+def identities_of(planned: Sequence[PlannedStage]) -> int | None:
+    """Those that the run trains on in the end; None = not to be told before the dataset is there."""
+    [*_, last] = [one for one in planned if one.stage.role == "shard"]
+    return int(read(last.folder).facts["splits"]["train"]["classes"]) if last.is_done else None
+
+
+def device_gib() -> float | None:
+    """The memory of the first GPU here, None where there is none."""
+    import torch  # takes seconds, which a plan without this table does not spend
+
+    if not torch.cuda.is_available():
+        return None
+    return float(torch.cuda.get_device_properties(0).total_memory / GIB)
+
+
+def head_size(settings: RunSettings, identities: int) -> HeadSize:
+    """What the settings of a run say of its head, and usual values of what they leave open."""
+    sections, ranks = settings.sections, settings.place.num_ranks
+    objective, batch = sections["objective"], sections["recipe"]["batch_size"] // ranks
+    slots = max(round(_SLOTS * identities), ranks * half_step_pictures(batch))
+    return HeadSize(
+        identities=identities,
+        embedding_dim=sections["model"]["embedding_dim"],
+        ranks=ranks,
+        batch=batch,
+        sample_rate=objective["sample_rate"] if objective["sample_rate"] < 1 else _SAMPLE_RATE,
+        slots=objective["pool"]["slots"] if objective["name"] == "class_pool" else slots,
+        feature_bytes=4 if sections["recipe"]["precision"] == "fp32" else 2,
+        gradient_bytes=2 if sections["strategy"]["wire"] == "fp16" else 4,
+    )
+
+
+def head_table(size: HeadSize, room_gib: float | None) -> Table:
+    """A row for each way; ``room_gib`` is what a device has, None leaves open what fits."""
+    table = Table(box=None, pad_edge=False)
+    table.add_column("head")
+    for title in ("held", "in a step", "device in all", "host", "sent a step", "fits"):
+        table.add_column(title, justify="right")
+    for cost in head_costs(size):
+        table.add_row(*_row(cost, room_gib))
+    device = (
+        "no device is known: --device-gib says how large one is" if room_gib is None else f"device {room_gib:.1f} GiB"
+    )
+    table.caption = (
+        f"each of {size.ranks:,} ranks, {size.identities:,} identities of {size.embedding_dim:,} numbers, "
+        f"{size.batch:,} pictures a step, a pool of {size.slots:,} slots; {device}; "
+        "the backbone comes on top, F2C has two"
+    )
+    return table
+
+
+def _row(cost: HeadCost, room_gib: float | None) -> list[Any]:
+    sizes = [size_of(number) if number else "" for number in (cost.held, cost.peak, cost.on_device, cost.host)]
+    fits = "" if room_gib is None else "yes" if cost.on_device <= room_gib * GIB else "no"
+    return [cost.way, *sizes, size_of(cost.sent), fits]

@@ -1,0 +1,195 @@
+"""The arithmetic of heads against what torch allocates and what the ranks send, at sizes that a test can hold."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.profiler import ProfilerActivity, profile
+
+from training.capacity import HeadCost, HeadSize, head_costs
+from training.comm.local import LocalComm
+from training.comm.threads import run_threads
+from training.objectives import ObjectiveSettings, Surroundings, build_objective
+from training.objectives.distributed_softmax import sharded_cross_entropy
+from training.objectives.logits import Logits
+from training.objectives.margin import cosface
+from training.optim import OptimiserSettings, build_optimiser
+from training.strategies import StrategySettings, build_strategy
+
+SGD = OptimiserSettings()
+COSFACE = {"name": "cosface", "margin": 0.4, "scale": 64.0}
+BASE = HeadSize(
+    identities=6000, embedding_dim=64, ranks=1, batch=32, sample_rate=0.25, slots=6000, feature_bytes=4,
+    gradient_bytes=4,
+)  # fmt: skip
+# Wide tables and few pictures, so that the centres decide the peak; and the other way round.
+SIZES = [BASE, replace(BASE, identities=8000, embedding_dim=8, batch=1000, slots=2000)]
+WAYS = ("full", "sharded", "dense", "sampled", "banked", "pool")
+
+
+def cost_of(size: HeadSize, way: str) -> HeadCost:
+    return dict(zip(WAYS, head_costs(size), strict=True))[way]
+
+
+def allocated(step: Callable[[], None]) -> int:
+    """The most bytes that a step adds to what it finds, which is the same before and after it."""
+    step()
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as seen:
+        step()
+    now = most = 0
+    for event in seen.profiler.kineto_results.events():
+        if event.name() == "[memory]":
+            now += event.nbytes()
+            most = max(most, now)
+    return most
+
+
+def built(size: HeadSize, comm=None, **settings):
+    around = Surroundings(nn.Identity(), comm or LocalComm(), torch.device("cpu"), SGD, 0)
+    return build_objective(
+        ObjectiveSettings.model_validate(COSFACE | settings),
+        around,
+        num_classes=size.identities,
+        embedding_dim=size.embedding_dim,
+    )
+
+
+def batch(size: HeadSize) -> tuple[Tensor, Tensor]:
+    torch.manual_seed(0)
+    features = torch.randn(size.batch, size.embedding_dim, requires_grad=True)
+    return features, torch.randint(0, size.identities, (size.batch,))
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_centres_on_every_rank(size: HeadSize) -> None:
+    comm, head = LocalComm(), built(size)
+    optimiser = build_optimiser(SGD, [head])
+    strategy = build_strategy(StrategySettings(), [head], optimiser, comm, clip_norm=5.0, has_loss_scaling=False)
+    features, labels = batch(size)
+    peak = allocated(lambda: strategy.advance(lambda: None, lambda _: head(features, labels), 0.1))
+    (weight,) = head.parameters()
+    held = weight.nbytes + optimiser.state[weight]["momentum_buffer"].nbytes
+    held += sum(bucket.flat.nbytes for bucket in strategy._buckets._buckets)
+    cost = cost_of(size, "full")
+    assert cost.held == held
+    assert cost.peak == pytest.approx(peak, rel=0.1)
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("way", ["sharded", "sampled"])
+def test_centres_shared_out(size: HeadSize, way: str) -> None:
+    head = built(size, sharded=True, sample_rate=size.sample_rate if way == "sampled" else 1.0)
+    [local] = head.local_updates
+    features, labels = batch(size)
+
+    def step() -> None:
+        head(features, labels).backward()
+        local.step(0.1, 1.0)
+
+    cost = cost_of(size, way)
+    assert cost.held == sum(table.nbytes for table in head.local_rows.tables.values())
+    assert cost.peak == pytest.approx(allocated(step), rel=0.1)
+    assert cost_of(size, "banked").host == cost.held
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_centres_updated_densely(size: HeadSize) -> None:
+    """The peer, as in InsightFace's second version: torch's own SGD over the whole part."""
+    weight = nn.Parameter(torch.randn(size.identities, size.embedding_dim))
+    optimiser = torch.optim.SGD([weight], lr=0.1, momentum=0.9, weight_decay=5e-4)
+    logits = Logits(lambda cosine, labels, _: cosface(cosine, labels, margin=0.4, scale=64.0))
+    features, _ = batch(size)
+    labels = torch.randint(0, size.sampled, (size.batch,))
+
+    def step() -> None:
+        optimiser.zero_grad()
+        index = torch.arange(size.sampled)
+        sharded_cross_entropy(logits(features, weight[index], labels), labels, LocalComm()).backward()
+        optimiser.step()
+
+    peak = allocated(step)
+    cost = cost_of(size, "dense")
+    assert cost.held == weight.nbytes + optimiser.state[weight]["momentum_buffer"].nbytes
+    assert cost.peak == pytest.approx(peak, rel=0.1)
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_a_pool(size: HeadSize) -> None:
+    head = built(size, name="class_pool", pool={"slots": size.slots})
+    pictures = replace(size, batch=size.batch + size.batch // 2)
+    features, labels = batch(pictures)
+
+    def step() -> None:
+        for stays in (False, True):
+            side = features.detach(), labels
+            head._half(side, side, lambda _: features, lambda _, images: images, stays=stays).backward()
+
+    cost = cost_of(size, "pool")
+    peak = allocated(step)
+    assert cost.held == head.pool.features_2QD.nbytes
+    assert cost.host == head.pool._lru._slot_of_C.nbytes
+    assert cost.peak == pytest.approx(peak, rel=0.15)
+
+
+@pytest.mark.parametrize("ranks", [2, 4])
+def test_what_the_ranks_send(ranks: int) -> None:
+    size = replace(BASE, identities=120, embedding_dim=8, ranks=ranks, batch=6, slots=40)
+
+    def work(comm) -> tuple[int, int]:
+        sent = counted(comm)
+        features, labels = batch(size)
+        head = built(size, comm, sharded=True)
+        head(features, labels).backward()
+        sharded = sum(sent)
+        sent.clear()
+        pool = built(size, comm, name="class_pool", pool={"slots": size.slots})
+        features, labels = batch(replace(size, batch=9))
+        for stays in (False, True):
+            side = features.detach(), labels
+            pool._half(side, side, lambda _: features, lambda _, images: images, stays=stays)
+        return sharded, sum(sent)
+
+    for told in run_threads(ranks, work):
+        assert told == (cost_of(size, "sharded").sent, cost_of(size, "pool").sent)
+
+
+def counted(comm) -> list[int]:
+    """Note what each collective of a rank would send on a ring."""
+    sent: list[int] = []
+    within: list[str] = []
+    shares = {
+        "allreduce": lambda nbytes: 2 * (comm.size - 1) * nbytes // comm.size,
+        "allgather": lambda nbytes: (comm.size - 1) * nbytes,
+        "reducescatter": lambda nbytes: (comm.size - 1) * nbytes // comm.size,
+    }
+
+    def note(collective: str) -> None:
+        inner = getattr(comm, collective)
+
+        def noting(tensor: Tensor, **options) -> Tensor:
+            if within:
+                return inner(tensor, **options)  # of another collective, which ranks that are threads make of this one
+            within.append(collective)
+            sent.append(shares[collective](tensor.nbytes))
+            received = inner(tensor, **options)
+            within.clear()
+            return received
+
+        setattr(comm, collective, noting)
+
+    for collective in shares:
+        note(collective)
+    return sent
+
+
+def test_a_table_of_known_size() -> None:
+    """Ten million identities of 512 numbers are 20.48 GB, and their average over a ring of 64 travels almost twice."""
+    size = replace(BASE, identities=10_000_000, embedding_dim=512, ranks=64)
+    cost = cost_of(size, "full")
+    assert cost.held == 3 * 20_480_000_000
+    assert cost.sent == 2 * 63 * 20_480_000_000 // 64
+    assert cost_of(replace(size, gradient_bytes=2), "full").sent == cost.sent // 2
+    assert cost_of(size, "sharded").held == 2 * 320_000_000
+    assert cost_of(size, "banked").held == 0

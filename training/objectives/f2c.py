@@ -1,0 +1,173 @@
+"""F2C, Faster Face Classification (Wang et al. 2022, arXiv 2105.10375): a pool of recent features as the classifier.
+
+The probe net P (the backbone) is trained; the gallery net G follows it, ``G <- m G + (1 - m) P``, and has no gradient.
+A batch has two sides, x and y, each with one picture of every identity drawn and a half of the pictures drawn from all.
+A half-step writes one side's features by G, of all ranks, into the pool and holds the other side's by P against it:
+
+    half(P(x), G(y)), undone in the pool;  half(P(y), G(x)), which stays;  the loss is the sum of the two
+
+A half's loss is the sum over two classifiers (row 0 of each slot; row 1 where the half wrote a slot anew) of the mean
+cross-entropy with margin over probes in the pool, and of what the k nearest slots say of the others:
+``w mean(max(0, cosine))``, k = Q / 5000 but 3 to 10. Memory and time do not depend on the number of identities, but for
+the 8 bytes each in which the host knows its slot.
+
+Not as in the authors' code: w is a setting; of several features for one place the last stays; what ``lru`` says; the
+probes' gradient is taken before the pool changes again; the ranks compare their pools from time to time.
+"""
+
+import copy
+from collections.abc import Callable
+from typing import Any, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+from torch.nn import functional
+
+from pipelines.settings import Settings, UserError
+from training.comm import Comm
+from training.feed.batch import DualBatch
+from training.objectives.class_pool import ClassPool, Written
+from training.objectives.logits import Margin
+from training.objectives.lru import IntArray
+from training.objectives.objective import Embed, Objective
+
+Side = tuple[Tensor, Tensor]  # images (B, 3, H, W) and labels (B,), both on the host
+
+
+class PoolSettings(Settings):
+    """The pool, and what follows from it."""
+
+    slots: int = Field(default=10_000, ge=10, le=100_000_000)  # identities in the pool; at least the global batch's
+    margin: Literal["arcface", "cosface"] = "cosface"  # of probes in the pool; its size is objective.margin
+    outside_weight: float = Field(default=1.0, ge=0, le=1000)  # of the term for probes that are not in the pool
+    momentum: float = Field(default=0.99, ge=0, lt=1)  # of the gallery net, per step
+    check_every_steps: int = Field(default=1000, ge=1)  # steps between two comparisons of the ranks' pools
+
+
+class F2C(Objective):
+    """The loss of one rank's probes; takes a ``DualBatch``; a collective."""
+
+    def __init__(
+        self, backbone: nn.Module, pool: ClassPool, margin: Margin, comm: Comm, *, settings: PoolSettings
+    ) -> None:
+        """The gallery net begins as a copy of the backbone."""
+        super().__init__()
+        self.gallery = copy.deepcopy(backbone).requires_grad_(False)
+        self.pool = pool
+        self._margin = margin
+        self._comm = comm
+        self._settings = settings
+        self._num_nearest = min(max(len(pool) // 5000, 3), 10)
+        self._num_steps = 0
+
+    def compute(self, batch: DualBatch, backbone: nn.Module, embed: Embed) -> Tensor:
+        x, y = sides(batch)
+        self._follow(backbone)
+        first = self._half(x, y, lambda images: embed(backbone, images), embed, stays=False)
+        loss = first + self._half(y, x, lambda images: embed(backbone, images), embed, stays=True)
+        self._num_steps += 1
+        if self._num_steps % self._settings.check_every_steps == 0:
+            self._compare_pools()
+        return loss
+
+    def forward(self, features_BD: Tensor, labels_B: Tensor) -> Tensor:
+        """Features (B, D) and labels (B,) -> the loss of probes against the pool as it stands."""
+        nothing = torch.empty(0, dtype=torch.int64, device=self.pool.features_2QD.device)
+        return self._loss(features_BD, self.pool.slots(labels_B.cpu().numpy()), nothing)
+
+    @torch.no_grad()
+    def _follow(self, backbone: nn.Module) -> None:
+        for mine, theirs in zip(self.gallery.parameters(), backbone.parameters(), strict=True):
+            mine.lerp_(theirs.to(mine.dtype), 1 - self._settings.momentum)
+
+    def _half(
+        self, probes: Side, gallery: Side, probe: Callable[[Tensor], Tensor], embed: Embed, *, stays: bool
+    ) -> Tensor:
+        features_BD = probe(probes[0])
+        with torch.no_grad():
+            self.gallery.train(self.training)
+            written = self._write(
+                functional.normalize(embed(self.gallery, gallery[0]).to(self.pool.features_2QD.dtype)), gallery[1]
+            )
+        loss = self._loss(features_BD, self.pool.slots(probes[1].numpy()), written.again)
+        if not stays:
+            self.pool.undo(written)
+        return loss
+
+    def _write(self, features_BD: Tensor, labels_B: Tensor) -> Written:
+        features_ND = self._comm.allgather(features_BD, name="pool.features")
+        ids_N: IntArray = self._comm.allgather(labels_B, name="pool.labels").numpy()
+        if len(ids_N) > len(self.pool):
+            raise UserError(
+                f"objective.pool.slots={len(self.pool)} cannot hold the {len(ids_N)} pictures of a half-step of all "
+                f"ranks; set it to at least {len(ids_N)}, or make recipe.batch_size smaller"
+            )
+        return self.pool.write(ids_N, features_ND)
+
+    def _loss(self, features_BD: Tensor, slots_B: IntArray, again_R: Tensor) -> Tensor:
+        def loss_of(leaf_BD: Tensor) -> Tensor:
+            with torch.autocast(leaf_BD.device.type, enabled=False):
+                return self._margin_loss(leaf_BD, slots_B, again_R)
+
+        dtype = self.pool.features_2QD.dtype
+        loss: Tensor = _GradientNow.apply(features_BD, loss_of, dtype)  # type: ignore[no-untyped-call]
+        return loss
+
+    def _margin_loss(self, features_BD: Tensor, slots_B: IntArray, again_R: Tensor) -> Tensor:
+        device = features_BD.device
+        inside_I = torch.from_numpy((slots_B >= 0).nonzero()[0]).to(device)
+        outside_O = torch.from_numpy((slots_B < 0).nonzero()[0]).to(device)
+        slots_I = torch.from_numpy(slots_B[slots_B >= 0]).to(device)
+        norms_I = features_BD.detach().norm(dim=1)[inside_I]
+        unit_BD = functional.normalize(features_BD)
+        first_BQ = functional.linear(unit_BD, self.pool.features_2QD[0])
+        second_BQ = first_BQ.index_copy(1, again_R, functional.linear(unit_BD, self.pool.features_2QD[1, again_R]))
+        loss = features_BD.new_zeros(())
+        for cosine_BQ in (first_BQ, second_BQ):
+            if len(inside_I):
+                loss = loss + functional.cross_entropy(self._margin(cosine_BQ[inside_I], slots_I, norms_I), slots_I)
+            if len(outside_O):
+                nearest = cosine_BQ[outside_O].topk(self._num_nearest, dim=1).values.clamp_min(0)
+                loss = loss + self._settings.outside_weight * nearest.mean()
+        return loss
+
+    def _compare_pools(self) -> None:
+        digests = self._comm.allgather_object(self.pool.digest(), name="pool.digests")
+        if len(set(digests)) > 1:
+            raise RuntimeError(f"the class pools of the ranks are no longer the same: {[text[:8] for text in digests]}")
+
+
+def sides(batch: DualBatch) -> tuple[Side, Side]:
+    """The two sides of a batch: a picture of each identity, then a half of the pictures drawn from all."""
+    if not isinstance(batch, DualBatch):
+        raise UserError("objective.name=class_pool needs batches of two views, which this feed does not give")
+    half = len(batch.instance_labels) // 2
+    parts = (batch.first, slice(0, half)), (batch.second, slice(half, None))
+    x, y = (
+        (torch.cat([view, batch.instances[part]]), torch.cat([batch.identities, batch.instance_labels[part]]))
+        for view, part in parts
+    )
+    return x, y
+
+
+class _GradientNow(torch.autograd.Function):
+    """A loss whose gradient is taken in the forward pass: what it was measured against may then change, and neither a
+    copy of the pool nor the logits of the first half wait for backward."""
+
+    @staticmethod
+    def forward(ctx: Any, features_BD: Tensor, loss_of: Callable[[Tensor], Tensor], dtype: torch.dtype) -> Tensor:
+        ctx.dtype = features_BD.dtype
+        with torch.enable_grad():
+            leaf_BD = features_BD.detach().to(dtype).requires_grad_()
+            loss = loss_of(leaf_BD)
+        if features_BD.requires_grad:
+            ctx.save_for_backward(*torch.autograd.grad(loss, leaf_BD))
+        return loss.detach()
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
+        (slope_BD,) = ctx.saved_tensors
+        return (slope_BD * gradient).to(ctx.dtype), None, None
