@@ -166,7 +166,11 @@ STAGES: tuple[Stage, ...] = (
         ("seed", "feed", "model", "objective", "strategy", "recipe"),
         launcher="ranks",
         job="jobs.train",
-        spares=("feed.threads", "feed.reader_threads", "feed.prefetch_batches", "recipe.keep_checkpoints"),
+        spares=(
+            *(f"feed.{name}" for name in ("threads", "reader_threads", "prefetch_batches")),
+            *(f"feed.{name}" for name in ("location", "remote", "max_stall_seconds")),
+            "recipe.keep_checkpoints",
+        ),
         wanted=in_every_round,
     ),
     Stage(

@@ -17,7 +17,8 @@ from pipelines.pixels import DecodeError
 from training.feed.augment import Augment, Picture
 from training.feed.decode import ChooseBox, DecodeSettings, centre_box, jpeg_size, render
 from training.feed.order import Step
-from training.feed.reader import Reader, Rows
+from training.feed.reader import Reader
+from training.feed.shards import Rows
 
 # Pictures that a thread decodes at a time: enough to make handing out cheap, few enough to stay in the cache.
 MOST_CHUNK_ROWS = 64

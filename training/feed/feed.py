@@ -11,15 +11,16 @@ from pathlib import Path
 
 from pydantic import Field
 
-from pipelines import manifest
 from pipelines.settings import Settings, UserError
 from training.feed.augment import Augment, AugmentSettings
 from training.feed.balance import IdentityOrder, read_identities
 from training.feed.batch import Batch, Painter, batches
 from training.feed.decode import DecodeSettings
+from training.feed.location import Location, RemoteSettings
 from training.feed.order import Order, Step, sweep
 from training.feed.prefetch import Prefetch
-from training.feed.reader import REMEDY, Piece, Reader
+from training.feed.reader import Reader
+from training.feed.shards import Piece, row_groups
 
 
 class FeedSettings(Settings):
@@ -33,8 +34,17 @@ class FeedSettings(Settings):
     # gcd(global_batch_size, 48), one for each stream of the plan.
     shuffle_row_groups: int = Field(default=32, ge=1, le=65536)
     prefetch_batches: int = Field(default=2, ge=1, le=64)
+    # Where the dataset lies, if not in the store: a path or an address, such as s3://bucket/prefix.
+    location: str | None = Field(default=None, min_length=1)
+    remote: RemoteSettings = RemoteSettings()
+    # A row group that takes longer, with all its tries, ends the run.
+    max_stall_seconds: float = Field(default=300.0, gt=0, le=86_400)
     # So many of each identity stand side by side in a batch, which needs shard.layout=identity; null = single pictures.
     photos_per_identity: int | None = Field(default=None, ge=1, le=1024)
+
+    def at(self, dataset: Path) -> Location:
+        """Where the dataset is read, which the store has in this folder."""
+        return Location(dataset if self.location is None else self.location, self.remote)
 
 
 class Feed:
@@ -65,12 +75,13 @@ class Feed:
         self._rank = rank
         self._size = size
         self._batch_size = global_batch_size // size
-        self._pieces = row_groups(dataset, split)
-        self._order = self._plan(dataset, split, global_batch_size)
+        location = settings.at(dataset)
+        self._pieces = row_groups(location, split)
+        self._order = self._plan(location, split, global_batch_size)
         self.steps_per_epoch = self._order.steps_per_epoch
         self.wait_seconds = 0.0  # that consumers have waited for batches since the feed was built
 
-    def _plan(self, dataset: Path, split: str, global_batch_size: int) -> Order | IdentityOrder:
+    def _plan(self, dataset: Location, split: str, global_batch_size: int) -> Order | IdentityOrder:
         photos = self._settings.photos_per_identity
         if photos is not None:
             return IdentityOrder(
@@ -110,7 +121,12 @@ class Feed:
         plan = (_part(self._pieces[load.group], load.first, load.rows) for step in steps() for load in step.opens)
         source = batches(
             steps(),
-            lambda: Reader(plan, any_shard=self._pieces[0].shard, threads=self._settings.reader_threads),
+            lambda: Reader(
+                plan,
+                any_shard=self._pieces[0].shard,
+                threads=self._settings.reader_threads,
+                max_stall_seconds=self._settings.max_stall_seconds,
+            ),
             Painter(self._settings.decode, augment),
             threads=self._settings.threads,
         )
@@ -122,29 +138,6 @@ class Feed:
                 if batch is None:
                     return
                 yield batch
-
-
-def row_groups(dataset: Path, split: str) -> list[Piece]:
-    """Every row group of a split, whole, in the manifest's order.
-
-    Raises:
-        UserError: no finished dataset, no such split in it, or a shard that is not there whole.
-    """
-    found = manifest.read(dataset)
-    shards = [file for file in found.files if file.row_groups and file.path.startswith(f"{split}/")]
-    if not shards:
-        splits = sorted({file.path.split("/")[0] for file in found.files if file.row_groups and "/" in file.path})
-        raise UserError(f"{dataset} has no split {split!r}; it has {', '.join(splits) or 'none'}")
-    for file in shards:
-        path = dataset / file.path
-        # Costs microseconds here, and hours where it shows only when the epoch comes to it.
-        if not path.is_file() or path.stat().st_size != file.num_bytes:
-            raise UserError(f"{path} is missing or cut; {REMEDY}")
-    return [
-        Piece(dataset / file.path, number, group_rows=group.rows, first=0, rows=group.rows)
-        for file in shards
-        for number, group in enumerate(file.row_groups)
-    ]
 
 
 def _part(piece: Piece, first: int, rows: int) -> Piece:
