@@ -15,6 +15,7 @@ class FeedLike(Protocol):
     """What the loop asks of a feed: batches, and equally many of them on every rank."""
 
     steps_per_epoch: int
+    bad_rows: int  # in whose place others were shown, by this rank and in the epoch under way
 
     def epoch(self, epoch: int, *, start_step: int = 0) -> Iterator[Batch]: ...
 

@@ -4,7 +4,7 @@ import contextlib
 import math
 import sys
 from collections import deque
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from functools import lru_cache, partial
@@ -15,10 +15,11 @@ import torch
 
 from pipelines.pixels import DecodeError
 from training.feed.augment import Augment, Picture
+from training.feed.bad_rows import BadRowError
 from training.feed.decode import ChooseBox, DecodeSettings, centre_box, jpeg_size, render
 from training.feed.order import Step
 from training.feed.reader import Reader
-from training.feed.shards import Rows
+from training.feed.shards import Piece, Rows
 
 # Pictures that a thread decodes at a time: enough to make handing out cheap, few enough to stay in the cache.
 MOST_CHUNK_ROWS = 64
@@ -37,6 +38,15 @@ class Batch:
     images: torch.Tensor  # uint8 (B, 3, H, W), RGB, in channels_last memory
     labels: torch.Tensor  # int64 (B,)
     image_ids: list[str]
+    bad_rows: tuple[BadRowError, ...] = ()  # in whose place others stand
+
+
+@dataclass(frozen=True)
+class Painted:
+    """What a part of a block shows."""
+
+    picks: list[Pick]
+    bad_rows: tuple[BadRowError, ...] = ()  # met on the way
 
 
 class Painter:
@@ -48,12 +58,37 @@ class Painter:
         self._augment = augment
         self._centre: ChooseBox = lru_cache(maxsize=1024)(partial(centre_box, settings=settings))
 
-    def paint(self, block: Picture, picks: list[Pick]) -> None:
-        """Fill ``block`` (B, S, S, 3) with the pictures of as many rows.
+    def paint(self, block: Picture, picks: list[Pick]) -> Painted:
+        """Fill ``block`` (B, S, S, 3) with the pictures of as many rows, or of others where these are bad.
 
         Raises:
-            UserError: a row is not what was written, or cannot be decoded.
+            BadRowError: no row of the row group is good.
         """
+        try:
+            self._paint(block, picks)
+        except BadRowError:
+            return self._replace(block, picks)
+        return Painted(picks)
+
+    def _replace(self, block: Picture, picks: list[Pick]) -> Painted:
+        """The slow way of a part that has a bad row: each row by itself."""
+        shown, bad_rows = [], []
+        for picture, pick in zip(block, picks, strict=True):
+            errors: list[BadRowError] = []
+            for rows, row in _stand_ins(pick):
+                try:
+                    self._paint(picture[None], [(rows, row)])
+                except BadRowError as error:
+                    errors.append(error)
+                else:
+                    shown.append((rows, row))
+                    bad_rows += errors
+                    break
+            else:
+                raise errors[0]
+        return Painted(shown, tuple(bad_rows))
+
+    def _paint(self, block: Picture, picks: list[Pick]) -> None:
         # One kind of work after the other: after each decode the little code in between would run from a cold cache,
         # which makes it three times as slow.
         images = [rows.image(row) for rows, row in picks]
@@ -75,13 +110,33 @@ class Painter:
                 raise rows.fault(row, f"cannot be decoded ({error})") from None
 
 
+def _stand_ins(pick: Pick) -> Iterator[Pick]:
+    """The row itself, then those that follow it in its row group, round from the last to the first."""
+    yield pick
+    rows, row = pick
+    whole = rows.whole()
+    place = rows.piece.first + row
+    for other in (*range(place + 1, len(whole.labels)), *range(place)):
+        yield whole, other
+
+
 def batches(
-    steps: Iterator[Step], open_reader: Callable[[], Reader], painter: Painter, *, threads: int
+    steps: Iterator[Step],
+    open_reader: Callable[[], Reader],
+    pieces: Sequence[Piece],
+    painter: Painter,
+    *,
+    threads: int,
 ) -> Generator[Batch, None, None]:
-    """The batches of the steps; the reader must give the loads that the steps open, in their order.
+    """The batches of the steps.
+
+    Args:
+        open_reader: gives the loads that the steps open, in their order.
+        pieces: the split's row groups, as the loads count them.
 
     Raises:
-        UserError: a shard is missing or damaged, or a row is not what was written.
+        UserError: a shard is missing or damaged, or a row group has no good row.
+        RuntimeError: the reader ended before the steps did.
     """
     cv2.setNumThreads(1)  # the threads of the feed are the only ones
     with open_reader() as reader, _executor(threads) as executor:
@@ -90,8 +145,8 @@ def batches(
         decoding: deque[_Decoding] = deque()
         blocks = _Blocks(painter.size_px)
         for step in steps:
-            for _ in step.opens:
-                opened[num_opened] = next(reader)
+            for part in step.opens:
+                opened[num_opened] = _next_rows(reader, pieces[part.group].part(part.first, part.rows))
                 num_opened += 1
             picks = [(opened[load], row) for load, row in zip(step.loads.tolist(), step.rows.tolist(), strict=True)]
             for load in step.closes:
@@ -102,12 +157,20 @@ def batches(
                 executor.submit(painter.paint, block[start : start + chunk_rows], picks[start : start + chunk_rows])
                 for start in range(0, len(picks), chunk_rows)
             ]
-            decoding.append(_Decoding(block, picks, chunks))
+            decoding.append(_Decoding(block, chunks))
             del block  # held here it could not be used again
             if len(decoding) == DECODING_BATCHES:
                 yield decoding.popleft().batch()
         while decoding:
             yield decoding.popleft().batch()
+
+
+def _next_rows(reader: Iterator[Rows], expected: Piece) -> Rows:
+    rows = next(reader, None)
+    if rows is None:
+        raise RuntimeError(f"the reader ended before {expected}, which was in its plan")
+    assert rows.piece == expected, f"the reader gave {rows.piece} where its plan has {expected}"
+    return rows
 
 
 @contextlib.contextmanager
@@ -125,17 +188,17 @@ class _Decoding:
     """A batch whose pictures are being decoded."""
 
     block: Picture  # (B, S, S, 3)
-    picks: list[Pick]
-    chunks: list[Future[None]]
+    chunks: list[Future[Painted]]
 
     def batch(self) -> Batch:
         wait(self.chunks, return_when=FIRST_EXCEPTION)  # wakes up once, where asking each would wake up for each
-        for chunk in self.chunks:
-            chunk.result()
+        painted = [chunk.result() for chunk in self.chunks]
+        picks = [pick for part in painted for pick in part.picks]
         return Batch(
             images=torch.from_numpy(self.block).permute(0, 3, 1, 2),
-            labels=torch.tensor([rows.labels[row] for rows, row in self.picks], dtype=torch.int64),
-            image_ids=[rows.image_ids[row] for rows, row in self.picks],
+            labels=torch.tensor([rows.labels[row] for rows, row in picks], dtype=torch.int64),
+            image_ids=[rows.image_ids[row] for rows, row in picks],
+            bad_rows=tuple(error for part in painted for error in part.bad_rows),
         )
 
 

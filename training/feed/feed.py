@@ -13,6 +13,7 @@ from pydantic import Field
 
 from pipelines.settings import Settings, UserError
 from training.feed.augment import Augment, AugmentSettings
+from training.feed.bad_rows import BadRows
 from training.feed.balance import IdentityOrder, read_identities
 from training.feed.batch import Batch, Painter, batches
 from training.feed.decode import DecodeSettings
@@ -20,7 +21,7 @@ from training.feed.location import Location, RemoteSettings
 from training.feed.order import Order, Step, sweep
 from training.feed.prefetch import Prefetch
 from training.feed.reader import Reader
-from training.feed.shards import Piece, row_groups
+from training.feed.shards import row_groups
 
 
 class FeedSettings(Settings):
@@ -39,6 +40,8 @@ class FeedSettings(Settings):
     remote: RemoteSettings = RemoteSettings()
     # A row group that takes longer, with all its tries, ends the run.
     max_stall_seconds: float = Field(default=300.0, gt=0, le=86_400)
+    # Damaged pictures that a rank bears in one epoch, showing others in their place (see `bad_rows`); 0 = none.
+    max_bad_rows: int = Field(default=0, ge=0)
     # So many of each identity stand side by side in a batch, which needs shard.layout=identity; null = single pictures.
     photos_per_identity: int | None = Field(default=None, ge=1, le=1024)
 
@@ -80,6 +83,7 @@ class Feed:
         self._order = self._plan(location, split, global_batch_size)
         self.steps_per_epoch = self._order.steps_per_epoch
         self.wait_seconds = 0.0  # that consumers have waited for batches since the feed was built
+        self.bad_rows = 0  # that this rank has met in its newest pass
 
     def _plan(self, dataset: Location, split: str, global_batch_size: int) -> Order | IdentityOrder:
         photos = self._settings.photos_per_identity
@@ -118,7 +122,7 @@ class Feed:
         return self._batches(steps, None)
 
     def _batches(self, steps: Callable[[], Iterator[Step]], augment: Augment | None) -> Iterator[Batch]:
-        plan = (_part(self._pieces[load.group], load.first, load.rows) for step in steps() for load in step.opens)
+        plan = (self._pieces[load.group].part(load.first, load.rows) for step in steps() for load in step.opens)
         source = batches(
             steps(),
             lambda: Reader(
@@ -127,9 +131,12 @@ class Feed:
                 threads=self._settings.reader_threads,
                 max_stall_seconds=self._settings.max_stall_seconds,
             ),
+            self._pieces,
             Painter(self._settings.decode, augment),
             threads=self._settings.threads,
         )
+        met = BadRows(self._settings.max_bad_rows)
+        self.bad_rows = 0
         with contextlib.closing(Prefetch(source, depth=self._settings.prefetch_batches)) as ahead:
             while True:
                 waited = ahead.wait_seconds
@@ -137,8 +144,7 @@ class Feed:
                 self.wait_seconds += ahead.wait_seconds - waited
                 if batch is None:
                     return
+                # Not where they were met, which is some batches ahead.
+                met.note(batch.bad_rows)
+                self.bad_rows = len(met)
                 yield batch
-
-
-def _part(piece: Piece, first: int, rows: int) -> Piece:
-    return Piece(piece.shard, piece.row_group, piece.group_rows, first, rows)

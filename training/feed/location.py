@@ -28,7 +28,7 @@ class RemoteSettings(RetrySettings):
     s3_endpoint: str | None = Field(default=None, pattern=r"^https?://[^/]+/?$")
     s3_region: str | None = None  # null = as the environment says
     connect_timeout_seconds: float = Field(default=5.0, ge=1, le=600)
-    # Without a byte for so long, a request has failed. The client counts whole seconds. Nor does the process end before.
+    # Without a byte for so long, a request has failed, and not before may a process end. Whole seconds count.
     request_timeout_seconds: float = Field(default=20.0, ge=1, le=3600)
 
 

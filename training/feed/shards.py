@@ -1,18 +1,17 @@
 """The shards of a split and their row groups: which there are, and how one is read."""
 
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipelines import manifest, records
 from pipelines.settings import UserError
+from training.feed.bad_rows import REMEDY, BadRowError
 from training.feed.location import Location, telling_faults
 
 COLUMNS = [records.IMAGE_ID, records.LABEL, records.IMAGE, records.DIGEST]
-
-REMEDY = "remove the dataset folder and run the shard stage again"
 
 
 @dataclass(frozen=True)
@@ -41,12 +40,16 @@ class Piece:
     def __str__(self) -> str:
         return f"{self.shard}: row group {self.row_group}"
 
+    def part(self, first: int, rows: int) -> "Piece":
+        return replace(self, first=first, rows=rows)
+
 
 class Rows:
     """The wanted rows of a row group, images still encoded; rows are counted from the piece's first."""
 
     def __init__(self, piece: Piece, table: pa.Table) -> None:
         self.piece = piece
+        self._table = table
         wanted = table.slice(piece.first, piece.rows)
         # Through numpy, since to_pylist takes ten times as long and holds the GIL.
         self.image_ids: list[str] = wanted.column(records.IMAGE_ID).to_numpy().tolist()
@@ -58,22 +61,26 @@ class Rows:
         self._offsets = memoryview(offsets).cast("i")[begin : begin + piece.rows + 1]
         self._data = memoryview(data)
 
+    def whole(self) -> "Rows":
+        """All rows of the row group."""
+        return Rows(self.piece.part(0, self.piece.group_rows), self._table)
+
     def image(self, row: int) -> bytes:
         """The bytes of one image.
 
         Raises:
-            UserError: they are not what was written.
+            BadRowError: they are not what was written.
         """
         data = bytes(self._data[self._offsets[row] : self._offsets[row + 1]])
         if zlib.crc32(data) != self._digests[row]:
             raise self.fault(row, "is not what was written (its digest differs)")
         return data
 
-    def fault(self, row: int, what: str) -> UserError:
+    def fault(self, row: int, what: str) -> BadRowError:
         """The error that names a row."""
         piece = self.piece
         place = f"row {piece.first + row} of row group {piece.row_group} ({records.IMAGE_ID} {self.image_ids[row]})"
-        return UserError(f"{piece.shard}: {place} {what}; {REMEDY}")
+        return BadRowError(f"{piece.shard}: {place}", what)
 
 
 def row_groups(location: Location, split: str) -> list[Piece]:
