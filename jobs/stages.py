@@ -169,6 +169,7 @@ STAGES: tuple[Stage, ...] = (
         spares=(
             *(f"feed.{name}" for name in ("threads", "reader_threads", "prefetch_batches")),
             *(f"feed.{name}" for name in ("location", "remote", "max_stall_seconds")),
+            *(f"feed.{name}" for name in ("keep", "keep_bytes", "cache_dir", "cache_bytes")),
             "recipe.keep_checkpoints",
         ),
         wanted=in_every_round,

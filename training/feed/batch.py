@@ -4,7 +4,7 @@ import contextlib
 import math
 import sys
 from collections import deque
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from functools import lru_cache, partial
@@ -17,6 +17,7 @@ from pipelines.pixels import DecodeError
 from training.feed.augment import Augment, Picture
 from training.feed.bad_rows import BadRowError
 from training.feed.decode import ChooseBox, DecodeSettings, centre_box, jpeg_size, render
+from training.feed.keep import KeptPictures
 from training.feed.order import Step
 from training.feed.reader import Reader
 from training.feed.shards import Piece, Rows
@@ -52,10 +53,17 @@ class Painted:
 class Painter:
     """Paints rows into their places of a block; the same picture for the same row whatever the thread."""
 
-    def __init__(self, settings: DecodeSettings, augment: Augment | None) -> None:
+    def __init__(self, settings: DecodeSettings, augment: Augment | None, kept: KeptPictures | None = None) -> None:
+        """Prepare to paint.
+
+        Args:
+            kept: takes the pictures that are decoded; may be used only where none is cropped at random.
+        """
+        assert kept is None or augment is None or not augment.crops
         self.size_px = settings.size_px
         self._limits = settings.limits
         self._augment = augment
+        self._kept = kept
         self._centre: ChooseBox = lru_cache(maxsize=1024)(partial(centre_box, settings=settings))
 
     def paint(self, block: Picture, picks: list[Pick]) -> Painted:
@@ -89,19 +97,30 @@ class Painter:
         return Painted(shown, tuple(bad_rows))
 
     def _paint(self, block: Picture, picks: list[Pick]) -> None:
-        # One kind of work after the other: after each decode the little code in between would run from a cold cache,
-        # which makes it three times as slow.
-        images = [rows.image(row) for rows, row in picks]
         if self._augment is None:
-            self._render(block, picks, images, [self._centre] * len(picks))
+            self._decode(block, picks, [self._centre] * len(picks))
             return
         draws = [self._augment.draws(rows.image_ids[row]) for rows, row in picks]
         crops = [partial(self._augment.crop, draw) if self._augment.crops else self._centre for draw in draws]
-        self._render(block, picks, images, crops)
+        self._decode(block, picks, crops)
         for picture, draw in zip(block, draws, strict=True):
             self._augment.apply(picture, draw)
 
-    def _render(self, block: Picture, picks: list[Pick], images: list[bytes], crops: list[ChooseBox]) -> None:
+    def _decode(self, block: Iterable[Picture], picks: list[Pick], crops: list[ChooseBox]) -> None:
+        if self._kept is None:
+            self._render(block, picks, crops)
+            return
+        shown = zip(block, picks, crops, strict=True)
+        new = [part for part in shown if not self._kept.show(part[1][0].piece, part[1][1], part[0])]
+        if new:
+            self._render(*map(list, zip(*new, strict=True)))
+        for picture, (rows, row), _ in new:
+            self._kept.keep(rows.piece, row, picture)
+
+    def _render(self, block: Iterable[Picture], picks: list[Pick], crops: list[ChooseBox]) -> None:
+        # One kind of work after the other: after each decode the little code in between would run from a cold cache,
+        # which makes it three times as slow.
+        images = [rows.image(row) for rows, row in picks]
         sizes = [jpeg_size(data, self._limits) for data in images]
         for picture, (rows, row), data, size, crop in zip(block, picks, images, sizes, crops, strict=True):
             try:

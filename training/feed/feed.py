@@ -8,20 +8,23 @@ and finished batches wait in a short queue. Memory: the encoded row groups that 
 import contextlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from pipelines.settings import Settings, UserError
 from training.feed.augment import Augment, AugmentSettings
 from training.feed.bad_rows import BadRows
 from training.feed.balance import IdentityOrder, read_identities
 from training.feed.batch import Batch, Painter, batches
+from training.feed.cache import CachedRowGroups
 from training.feed.decode import DecodeSettings
+from training.feed.keep import KeptPictures, KeptRowGroups, check_room
 from training.feed.location import Location, RemoteSettings
 from training.feed.order import Order, Step, sweep
 from training.feed.prefetch import Prefetch
 from training.feed.reader import Reader
-from training.feed.shards import row_groups
+from training.feed.shards import Source, read_row_group, row_groups
 
 
 class FeedSettings(Settings):
@@ -44,6 +47,23 @@ class FeedSettings(Settings):
     max_bad_rows: int = Field(default=0, ge=0)
     # So many of each identity stand side by side in a batch, which needs shard.layout=identity; null = single pictures.
     photos_per_identity: int | None = Field(default=None, ge=1, le=1024)
+
+    # What of the split stays in every rank's memory once it was read: nothing, its pictures as they lie on disk, or
+    # these and the decoded ones. Of a small set that is kept, the later epochs read (and decode) nothing.
+    keep: Literal["none", "encoded", "decoded"] = "none"
+    keep_bytes: int = Field(default=4 * 2**30, ge=1)  # that a rank may keep; a larger set is refused
+    # Folder on a near disk for the row groups of a far dataset, shared by the ranks of a host; null = none.
+    cache_dir: Path | None = None
+    cache_bytes: int = Field(default=64 * 2**30, ge=1)  # in that folder; the longest unused row groups make room
+
+    @model_validator(mode="after")
+    def _crops_are_not_kept(self) -> Self:
+        if self.keep == "decoded" and self.augment.crop_area[0] < 1.0:
+            raise ValueError(
+                f"keep=decoded keeps whole pictures, and augment.crop_area={list(self.augment.crop_area)} decodes "
+                "another part each time; set keep=encoded, or augment.crop_area=[1,1]"
+            )
+        return self
 
     def at(self, dataset: Path) -> Location:
         """Where the dataset is read, which the store has in this folder."""
@@ -81,6 +101,7 @@ class Feed:
         location = settings.at(dataset)
         self._pieces = row_groups(location, split)
         self._order = self._plan(location, split, global_batch_size)
+        self._source, self._pictures = self._nearer()
         self.steps_per_epoch = self._order.steps_per_epoch
         self.wait_seconds = 0.0  # that consumers have waited for batches since the feed was built
         self.bad_rows = 0  # that this rank has met in its newest pass
@@ -102,6 +123,18 @@ class Feed:
             global_batch_size=global_batch_size,
             shuffle_row_groups=self._settings.shuffle_row_groups,
         )
+
+    def _nearer(self) -> tuple[Source, KeptPictures | None]:
+        """Whence row groups are read, and where decoded pictures stay."""
+        settings, size_px = self._settings, self._settings.decode.size_px
+        source: Source = read_row_group
+        if settings.cache_dir is not None:
+            source = CachedRowGroups(source, settings.cache_dir, max_bytes=settings.cache_bytes)
+        if settings.keep == "none":
+            return source, None
+        check_room(self._pieces, keep=settings.keep, keep_bytes=settings.keep_bytes, size_px=size_px)
+        pictures = KeptPictures(self._pieces, size_px=size_px) if settings.keep == "decoded" else None
+        return KeptRowGroups(source), pictures
 
     def epoch(self, epoch: int, *, start_step: int = 0) -> Iterator[Batch]:
         """The batches of one pass over the split, shuffled and augmented, from a step on."""
@@ -130,9 +163,10 @@ class Feed:
                 any_shard=self._pieces[0].shard,
                 threads=self._settings.reader_threads,
                 max_stall_seconds=self._settings.max_stall_seconds,
+                source=self._source,
             ),
             self._pieces,
-            Painter(self._settings.decode, augment),
+            Painter(self._settings.decode, augment, self._pictures),
             threads=self._settings.threads,
         )
         met = BadRows(self._settings.max_bad_rows)

@@ -44,12 +44,10 @@ from pyarrow import fs  # noqa: E402
 from training.feed.bad_rows import REMEDY  # noqa: E402
 from training.feed.location import telling_faults  # noqa: E402
 from training.feed.retry import RetrySettings, patiently  # noqa: E402
-from training.feed.shards import COLUMNS, Piece, Rows, Shard, read_row_group  # noqa: E402
+from training.feed.shards import COLUMNS, Piece, Rows, Shard, Source, read_row_group  # noqa: E402
 
 # Row groups that are read ahead of the one asked for, besides one per thread.
 EXTRA_WINDOW = 2
-
-Source = Callable[[Piece], pa.Table]  # the whole row group of a piece
 
 
 class Reader(petastorm_reader.Reader):  # type: ignore[misc]

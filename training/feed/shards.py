@@ -1,6 +1,7 @@
 """The shards of a split and their row groups: which there are, and how one is read."""
 
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import pyarrow as pa
@@ -42,6 +43,9 @@ class Piece:
 
     def part(self, first: int, rows: int) -> "Piece":
         return replace(self, first=first, rows=rows)
+
+
+Source = Callable[[Piece], pa.Table]  # the columns of the whole row group of a piece
 
 
 class Rows:
