@@ -55,6 +55,8 @@ def _train(context: JobContext, comm: Comm) -> None:
         rank=comm.rank,
         size=comm.size,
     )
+    if comm.rank == 0 and settings.feed.photos_per_identity is None:
+        context.log.info("%s", feed.shuffle_line())
     strategy = build_strategy(
         settings.strategy,
         [backbone, objective],

@@ -23,6 +23,7 @@ from training.feed.keep import KeptPictures, KeptRowGroups, check_room
 from training.feed.location import Location, RemoteSettings
 from training.feed.order import Order, Step, sweep
 from training.feed.prefetch import Prefetch
+from training.feed.quality import shuffle_quality
 from training.feed.reader import Reader
 from training.feed.shards import Source, read_row_group, row_groups
 
@@ -135,6 +136,22 @@ class Feed:
         check_room(self._pieces, keep=settings.keep, keep_bytes=settings.keep_bytes, size_px=size_px)
         pictures = KeptPictures(self._pieces, size_px=size_px) if settings.keep == "decoded" else None
         return KeptRowGroups(source), pictures
+
+    def shuffle_line(self) -> str:
+        """How well the settings shuffle, beside less and more memory; for people."""
+        number = self._settings.shuffle_row_groups
+        found = shuffle_quality(
+            [piece.rows for piece in self._pieces],
+            sorted({number, max(1, number // 4), number * 4}),
+            seed=self._seed,
+            global_batch_size=self._batch_size * self._size,
+        )
+        ratio = found.pop(number)
+        others = ", ".join(f"{other}: {times:.1f}" for other, times in found.items())
+        return (
+            f"with feed.shuffle_row_groups={number}, rows of one row group meet in a batch {ratio:.1f} times as often "
+            f"as in a true permutation ({others})"
+        )
 
     def epoch(self, epoch: int, *, start_step: int = 0) -> Iterator[Batch]:
         """The batches of one pass over the split, shuffled and augmented, from a step on."""

@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import re
 import subprocess
 import sys
 import threading
@@ -253,6 +254,11 @@ def test_a_forgotten_epoch_leaves_no_thread(write_dataset: Write, taken: int) ->
         next(batches)
     del batches
     assert feed_threads() == []
+
+
+def test_the_shuffle_is_told_beside_less_and_more_memory(write_dataset: Write) -> None:
+    line = feed(write_dataset([[4] * 10] * 3).folder, shuffle_row_groups=12).shuffle_line()
+    assert re.fullmatch(r"with feed\.shuffle_row_groups=12, .* \d+\.\d times .* \(3: \d+\.\d, 48: \d+\.\d\)", line)
 
 
 def test_waiting_is_counted_over_all_epochs(write_dataset: Write) -> None:
