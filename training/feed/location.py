@@ -125,7 +125,13 @@ def telling_faults(location: Location, file: str, part: str, *, remedy: str) -> 
         if is_passing(error):
             raise
         name = location.name_of(file)
-        if not location.has(file):
+        try:
+            is_there = location.has(file)
+        except OSError as again:
+            if is_passing(again):
+                raise
+            is_there, remedy = True, "check the credentials and feed.remote"  # it refuses to tell
+        if not is_there:
             raise UserError(f"{name} is missing, though the manifest names it; {remedy}") from None
         raise UserError(f"{name}: its {part} cannot be read ({first_line(error)}); {remedy}") from None
 

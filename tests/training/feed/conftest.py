@@ -149,9 +149,9 @@ _numbers = itertools.count()
 class Proxy:
     """Relays HTTP requests, one on each connection, and does to some what a network may do.
 
-    `faults` is asked with the first line of each request: "error" answers 500, "hang" answers nothing, "reset" breaks
-    the connection, "break" does so in the middle of the answer, "slow" answers after a quarter of a second, and None
-    leaves the request alone.
+    `faults` is asked with the first line of each request: "error" answers 500, "refuse" 403, "hang" answers nothing,
+    "reset" breaks the connection, "break" does so in the middle of the answer, "slow" answers after a quarter of a
+    second, and None leaves the request alone.
     """
 
     def __init__(self, target: int) -> None:
@@ -187,8 +187,9 @@ class Proxy:
             fault = self.faults(request)
             if fault == "hang":
                 self._closed.wait(60.0)
-            elif fault == "error":
-                client.sendall(b"HTTP/1.1 500 Trouble\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+            elif fault in ("error", "refuse"):
+                status = b"500 Trouble" if fault == "error" else b"403 Forbidden"
+                client.sendall(b"HTTP/1.1 " + status + b"\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
             elif fault == "reset":
                 _reset(client)
             else:

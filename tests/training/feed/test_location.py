@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import fsspec
 import pytest
 
 from pipelines.settings import UserError
@@ -42,6 +43,16 @@ def test_a_folder_by_another_name_gives_the_same_batches(write_dataset: Write, t
     expected = print_of(feed(folder))
     moved = folder.rename(tmp_path / "else where")
     assert print_of(feed(folder, location=f"{scheme}{moved}")) == expected
+
+
+def test_any_file_system_of_fsspec_gives_the_same_batches(write_dataset: Write) -> None:
+    folder = write_dataset(LAYOUT).folder
+    memory = fsspec.filesystem("memory")
+    memory.put(str(folder), "/faces/set", recursive=True)
+    assert print_of(feed(Path("nowhere"), location="memory://faces/set")) == print_of(feed(folder))
+    memory.rm("/faces/set/train/00001.parquet")
+    with pytest.raises(UserError, match=r"^memory://faces/set/train/00001\.parquet is missing or cut"):
+        feed(Path("nowhere"), location="memory://faces/set")
 
 
 def test_a_bucket_gives_the_same_batches(write_dataset: Write, remote: Any) -> None:
@@ -129,6 +140,21 @@ def test_a_shard_deleted_from_the_bucket_is_one_clear_error(write_dataset: Write
     with pytest.raises(UserError, match=rf"^{address}/train/00001\.parquet is missing, though the manifest names it"):
         list(one.epoch(0))
     with pytest.raises(UserError, match=rf"^{address}/train/00001\.parquet is missing or cut"):
+        feed(Path("nowhere"), location=address, remote=remote.settings())
+
+
+def test_a_refusal_is_told_at_once(write_dataset: Write, remote: Any) -> None:
+    address = remote.upload(write_dataset([[5], [9], [6]]).folder)
+    one = feed(Path("nowhere"), location=address, remote=remote.settings())
+    remote.proxy.faults = lambda request: "refuse" if "00001.parquet" in request else None
+    with pytest.raises(
+        UserError, match=rf"^{address}/train/00001\.parquet: its row group 0 cannot be read \(.*DENIED.*credentials"
+    ):
+        list(one.epoch(0))
+    # Not again and again: for the read and whether it is there, once for each part of the row group.
+    assert sum("00001.parquet" in request for request in remote.proxy.requests) <= 4
+    remote.proxy.faults = lambda request: "refuse"
+    with pytest.raises(UserError, match=rf"^{address}/manifest\.json cannot be read \(.*DENIED.* and the credentials$"):
         feed(Path("nowhere"), location=address, remote=remote.settings())
 
 
