@@ -181,7 +181,7 @@ def test_several_processes_share_a_folder_that_is_too_small_for_all(
         )
         for rank in range(3)
     ]
-    outputs = [rank.communicate(timeout=60)[0] for rank in ranks]
+    outputs = [rank.communicate(timeout=240)[0] for rank in ranks]
     assert [(rank.returncode, output) for rank, output in zip(ranks, outputs, strict=True)] == [(0, "")] * 3
     assert sum(path.stat().st_size for path in files_in(folder)) <= limit
     assert len(files_in(folder)) == 3

@@ -119,7 +119,7 @@ def test_a_read_that_gives_nothing_is_named_in_time_and_not_waited_for(
 
     def hanging(piece: Piece) -> pa.Table:
         if piece == pieces[3]:
-            let_go.wait(30.0)
+            let_go.wait(60.0)
         return read_row_group(piece)
 
     begin = time.monotonic()
@@ -130,7 +130,7 @@ def test_a_read_that_gives_nothing_is_named_in_time_and_not_waited_for(
             UserError, match=r"00001\.parquet: row group 1 gave nothing within .*max_stall_seconds=0\.3"
         ):
             next(reader)
-    assert 0.3 < time.monotonic() - begin < 10.0
+    assert 0.3 < time.monotonic() - begin < 25.0
     let_go.set()
 
 
@@ -169,8 +169,8 @@ def test_closing_does_not_wait_for_the_next_try(write_dataset: Callable[..., Any
 
     begin = time.monotonic()
     with open_reader(pieces, source=failing):
-        assert tried.wait(10.0)
-    assert time.monotonic() - begin < 10.0
+        assert tried.wait(60.0)
+    assert time.monotonic() - begin < 25.0
     assert reading_threads() == 0
 
 
