@@ -31,7 +31,7 @@ class BadRowError(UserError):
 
 
 class BadRows:
-    """Those that one rank has met in one pass over the split, each counted once."""
+    """Those that one rank has met in one pass over the split, each counted once; a resumed pass counts its rest."""
 
     def __init__(self, most: int) -> None:
         self._most = most

@@ -48,7 +48,6 @@ class FeedSettings(Settings):
     max_bad_rows: int = Field(default=0, ge=0)
     # So many of each identity stand side by side in a batch, which needs shard.layout=identity; null = single pictures.
     photos_per_identity: int | None = Field(default=None, ge=1, le=1024)
-
     # What of the split stays in every rank's memory once it was read: nothing, its pictures as they lie on disk, or
     # these and the decoded ones. Of a small set that is kept, the later epochs read (and decode) nothing.
     keep: Literal["none", "encoded", "decoded"] = "none"

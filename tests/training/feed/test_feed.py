@@ -279,7 +279,7 @@ def test_an_interpreter_that_exits_in_the_middle_of_an_epoch_does_not_hang(write
         "batches = feed.epoch(0); print(len(next(batches).image_ids))"
     )
     command = [sys.executable, "-c", script, str(folder)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=180, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, "4\n", "")
 
 
