@@ -50,6 +50,8 @@ def _train(context: JobContext, comm: Comm) -> None:
         embedding_dim=settings.model.embedding_dim,
     )
     feed = _feed(context, comm)
+    if comm.rank == 0 and settings.feed.photos_per_identity is None:
+        context.log.info("%s", feed.shuffle_line())
     strategy = build_strategy(
         settings.strategy,
         [backbone, objective],
@@ -100,10 +102,17 @@ def _num_classes(context: JobContext) -> int:
             f"feed.decode.size_px={settings.feed.decode.size_px} is not model.input_size_px="
             f"{settings.model.input_size_px}; set one of them only, they follow each other"
         )
-    num_classes = int(manifest.read(dataset).facts["splits"]["train"]["classes"])
+    place = settings.feed.at(dataset)
+    found = manifest.read_from(place, place.read)
+    if found.fingerprint != dataset.name:
+        raise UserError(
+            f"feed.location={place} holds dataset {found.fingerprint}, and this run trains on {dataset.name}; "
+            f"copy {dataset} there, or drop feed.location"
+        )
+    num_classes = int(found.facts["splits"]["train"]["classes"])
     if num_classes < _MIN_CLASSES:
         raise UserError(
-            f"{dataset} has {num_classes} identity to train on and at least {_MIN_CLASSES} are needed; give more "
+            f"{place} has {num_classes} identity to train on and at least {_MIN_CLASSES} are needed; give more "
             "identities, or set curate.split.val_fraction=0"
         )
     return num_classes

@@ -113,16 +113,24 @@ def read(folder: Path) -> Manifest:
     Raises:
         UserError: the folder is no artefact, or its manifest is not one of ours.
     """
-    path = folder / MANIFEST_NAME
+    return read_from(folder, lambda name: (folder / name).read_bytes())
+
+
+def read_from(place: object, read_file: Callable[[str], bytes]) -> Manifest:
+    """The same of an artefact that may not lie in a folder.
+
+    Args:
+        place: for the errors.
+        read_file: the content of one of the artefact's files; raises FileNotFoundError.
+    """
     try:
-        return Manifest.model_validate_json(path.read_bytes())
+        return Manifest.model_validate_json(read_file(MANIFEST_NAME))
     except FileNotFoundError:
-        raise UserError(
-            f"{folder} has no {MANIFEST_NAME}, so it is no finished artefact; run its stage again"
-        ) from None
+        raise UserError(f"{place} has no {MANIFEST_NAME}, so it is no finished artefact; run its stage again") from None
     except ValidationError as error:
         raise UserError(
-            f"{path} is no manifest ({error.errors()[0]['msg']}); remove {folder} and run its stage again"
+            f"{place}/{MANIFEST_NAME} is no manifest ({error.errors()[0]['msg']}); "
+            f"remove {place} and run its stage again"
         ) from None
 
 

@@ -106,7 +106,11 @@ class _Run:
         rates = self._clock.rates(size=self._parts.comm.size)
         if self.step % self._recipe.log_every_steps == 0 or self.is_epoch_end():
             grad_norm = result.grad_norm if math.isfinite(result.grad_norm) else None
-            self._log({"epoch": epoch, "loss": result.loss, "grad_norm": grad_norm, "lr": learning_rate, **rates})
+            row = {"epoch": epoch, "loss": result.loss, "grad_norm": grad_norm, "lr": learning_rate, **rates}
+            if self.is_epoch_end():
+                bad_rows = torch.tensor([self._parts.feed.bad_rows])
+                row["bad_rows"] = int(self._parts.comm.allreduce(bad_rows, name="bad_rows"))
+            self._log(row)
             self._clock.restart()
         wait = rates["feed_wait_seconds"] / rates["step_seconds"]
         return f"loss {result.loss:.4f}, {rates['images_per_second']:,.0f} images/s, feed wait {wait:.0%}"

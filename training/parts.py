@@ -17,6 +17,11 @@ class FeedLike(Protocol):
 
     steps_per_epoch: int
 
+    @property
+    def bad_rows(self) -> int:
+        """In whose place others were shown, by this rank and in the epoch under way."""
+        ...
+
     def epoch(self, epoch: int, *, start_step: int = 0) -> Iterator[AnyBatch]: ...
 
 

@@ -139,7 +139,12 @@ def test_the_place_and_the_names_redo_nothing(real_settings: RunSettings) -> Non
 
 
 def test_settings_that_only_change_the_time_redo_nothing(real_settings: RunSettings) -> None:
-    assert redone(real_settings, changed(real_settings, "feed", threads=8)) == []
+    for change in (
+        {"threads": 8},
+        {"location": "s3://faces/set", "remote": {"tries": 9}, "max_stall_seconds": 9.0},
+        {"keep": "encoded", "keep_bytes": 2**40, "cache_dir": "/cache", "cache_bytes": 2**40},
+    ):
+        assert redone(real_settings, changed(real_settings, "feed", **change)) == []
     pool = {"slots": 10, "check_every_steps": 1000}
     before = changed(real_settings, "objective", bank="device", pool=pool)
     assert redone(before, changed(before, "objective", bank="host", pool={**pool, "check_every_steps": 5})) == []

@@ -40,6 +40,7 @@ class MemoryFeed:
     steps_per_epoch = STEPS_PER_EPOCH
 
     def __init__(self, comm):
+        self.bad_rows = comm.rank + 1
         self._part = slice(comm.rank * GLOBAL_BATCH_SIZE // comm.size, (comm.rank + 1) * GLOBAL_BATCH_SIZE // comm.size)
 
     def epoch(self, epoch, *, start_step=0):
@@ -268,6 +269,7 @@ def test_rows_say_where_the_time_went_and_validation_has_rows_of_its_own(tmp_pat
     ]
     steps = [row for row in rows if "loss" in row]
     assert [(row["step"], row["epoch"], row["lr"]) for row in steps] == [(i + 1, i // 4, rate(i)) for i in range(8)]
+    assert [row.get("bad_rows") for row in steps] == [None, None, None, 3, None, None, None, 3]  # of 1 and 2
     assert all(0 <= row["feed_wait_seconds"] <= row["step_seconds"] for row in steps)
     assert all(row["images_per_second"] * row["step_seconds"] == pytest.approx(GLOBAL_BATCH_SIZE) for row in steps[:3])
     assert [(done, total, is_training) for done, total, _, is_training in seen] == [(i, 8, True) for i in range(1, 9)]

@@ -8,15 +8,16 @@ does it with rows, so that a step touches few row groups and no number of ranks 
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipelines.records import LABEL, SPLIT
 from pipelines.settings import UserError
+from training.feed.location import Location
 from training.feed.order import IntArray, Load, Order, Step
 
 LABELS_NAME = "labels.parquet"
@@ -110,13 +111,13 @@ class IdentityOrder:
         return drawn
 
 
-def read_identities(dataset: Path, split: str) -> Identities:
+def read_identities(dataset: Location, split: str) -> Identities:
     """Where the identities of a split lie.
 
     Raises:
         UserError: the dataset was written without whole identities in row groups.
     """
-    table = pq.read_table(dataset / LABELS_NAME)
+    table = pq.read_table(pa.BufferReader(dataset.read(LABELS_NAME)))
     names = {"row_group", "first_row", "num_images"}
     rows = table.filter(pc.equal(table[SPLIT], split)) if names <= set(table.column_names) else None
     if rows is None or rows["row_group"].null_count:

@@ -16,6 +16,7 @@ from pipelines.settings import UserError
 from training.feed.balance import IdentityOrder, read_identities
 from training.feed.batch import Batch, DualBatch
 from training.feed.feed import Feed, FeedSettings
+from training.feed.location import Location
 from training.feed.order import IntArray, Load, Order, Step
 
 _PHOTOS = 2  # of each identity
@@ -99,6 +100,15 @@ class DualFeed:
         """Seconds that consumers have waited for batches since the feed was built."""
         return self._feed.wait_seconds
 
+    @property
+    def bad_rows(self) -> int:
+        """That this rank has met in its newest pass."""
+        return self._feed.bad_rows
+
+    def shuffle_line(self) -> str:
+        """How well the pictures of all are shuffled; for people."""
+        return self._feed.shuffle_line()
+
     def epoch(self, epoch: int, *, start_step: int = 0) -> Iterator[DualBatch]:
         """The batches of one pass over the split's pictures, from a step on."""
         for batch in self._feed.epoch(epoch, start_step=start_step):
@@ -108,7 +118,7 @@ class DualFeed:
 class _Pictures(Feed):
     """The pictures of both streams in one batch."""
 
-    def _plan(self, dataset: Path, split: str, global_batch_size: int) -> DualOrder:
+    def _plan(self, dataset: Location, split: str, global_batch_size: int) -> DualOrder:
         mixed = self._settings.shuffle_row_groups
         pictures = Order(
             [piece.rows for piece in self._pieces],

@@ -8,18 +8,24 @@ and finished batches wait in a short queue. Memory: the encoded row groups that 
 import contextlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from pipelines import manifest
 from pipelines.settings import Settings, UserError
 from training.feed.augment import Augment, AugmentSettings
+from training.feed.bad_rows import BadRows
 from training.feed.balance import IdentityOrder, read_identities
 from training.feed.batch import Batch, Painter, batches
+from training.feed.cache import CachedRowGroups
 from training.feed.decode import DecodeSettings
+from training.feed.keep import KeptPictures, KeptRowGroups, check_room
+from training.feed.location import Location, RemoteSettings
 from training.feed.order import Order, Plan, Step, sweep
 from training.feed.prefetch import Prefetch
-from training.feed.reader import REMEDY, Piece, Reader
+from training.feed.quality import shuffle_quality
+from training.feed.reader import Reader
+from training.feed.shards import Source, read_row_group, row_groups
 
 
 class FeedSettings(Settings):
@@ -33,8 +39,35 @@ class FeedSettings(Settings):
     # gcd(global_batch_size, 48), one for each stream of the plan.
     shuffle_row_groups: int = Field(default=32, ge=1, le=65536)
     prefetch_batches: int = Field(default=2, ge=1, le=64)
+    # Where the dataset lies, if not in the store: a path or an address, such as s3://bucket/prefix.
+    location: str | None = Field(default=None, min_length=1)
+    remote: RemoteSettings = RemoteSettings()
+    # A row group that takes longer, with all its tries, ends the run.
+    max_stall_seconds: float = Field(default=300.0, gt=0, le=86_400)
+    # Damaged pictures that a rank bears in one epoch, showing others in their place (see `bad_rows`); 0 = none.
+    max_bad_rows: int = Field(default=0, ge=0)
     # So many of each identity stand side by side in a batch, which needs shard.layout=identity; null = single pictures.
     photos_per_identity: int | None = Field(default=None, ge=1, le=1024)
+    # What of the split stays in every rank's memory once it was read: nothing, its pictures as they lie on disk, or
+    # these and the decoded ones. Of a small set that is kept, the later epochs read (and decode) nothing.
+    keep: Literal["none", "encoded", "decoded"] = "none"
+    keep_bytes: int = Field(default=4 * 2**30, ge=1)  # that a rank may keep; a larger set is refused
+    # Folder on a near disk for the row groups of a far dataset, shared by the ranks of a host; null = none.
+    cache_dir: Path | None = None
+    cache_bytes: int = Field(default=64 * 2**30, ge=1)  # in that folder; the longest unused row groups make room
+
+    @model_validator(mode="after")
+    def _crops_are_not_kept(self) -> Self:
+        if self.keep == "decoded" and self.augment.crop_area[0] < 1.0:
+            raise ValueError(
+                f"keep=decoded keeps whole pictures, and augment.crop_area={list(self.augment.crop_area)} decodes "
+                "another part each time; set keep=encoded, or augment.crop_area=[1,1]"
+            )
+        return self
+
+    def at(self, dataset: Path) -> Location:
+        """Where the dataset is read, which the store has in this folder."""
+        return Location(dataset if self.location is None else self.location, self.remote)
 
 
 class Feed:
@@ -65,12 +98,15 @@ class Feed:
         self._rank = rank
         self._size = size
         self._batch_size = global_batch_size // size
-        self._pieces = row_groups(dataset, split)
-        self._order = self._plan(dataset, split, global_batch_size)
+        location = settings.at(dataset)
+        self._pieces = row_groups(location, split)
+        self._order = self._plan(location, split, global_batch_size)
+        self._source, self._pictures = self._nearer()
         self.steps_per_epoch = self._order.steps_per_epoch
         self.wait_seconds = 0.0  # that consumers have waited for batches since the feed was built
+        self.bad_rows = 0  # that this rank has met in its newest pass
 
-    def _plan(self, dataset: Path, split: str, global_batch_size: int) -> Plan:
+    def _plan(self, dataset: Location, split: str, global_batch_size: int) -> Plan:
         photos = self._settings.photos_per_identity
         if photos is not None:
             return IdentityOrder(
@@ -86,6 +122,34 @@ class Feed:
             seed=self._seed,
             global_batch_size=global_batch_size,
             shuffle_row_groups=self._settings.shuffle_row_groups,
+        )
+
+    def _nearer(self) -> tuple[Source, KeptPictures | None]:
+        """Whence row groups are read, and where decoded pictures stay."""
+        settings, size_px = self._settings, self._settings.decode.size_px
+        source: Source = read_row_group
+        if settings.cache_dir is not None:
+            source = CachedRowGroups(source, settings.cache_dir, max_bytes=settings.cache_bytes)
+        if settings.keep == "none":
+            return source, None
+        check_room(self._pieces, keep=settings.keep, keep_bytes=settings.keep_bytes, size_px=size_px)
+        pictures = KeptPictures(self._pieces, size_px=size_px) if settings.keep == "decoded" else None
+        return KeptRowGroups(source), pictures
+
+    def shuffle_line(self) -> str:
+        """How well the settings shuffle, beside less and more memory; for people."""
+        number = self._settings.shuffle_row_groups
+        found = shuffle_quality(
+            [piece.rows for piece in self._pieces],
+            sorted({number, max(1, number // 4), number * 4}),
+            seed=self._seed,
+            global_batch_size=self._batch_size * self._size,
+        )
+        ratio = found.pop(number)
+        others = ", ".join(f"{other}: {times:.1f}" for other, times in found.items())
+        return (
+            f"with feed.shuffle_row_groups={number}, rows of one row group meet in a batch {ratio:.1f} times as often "
+            f"as in a true permutation ({others})"
         )
 
     def epoch(self, epoch: int, *, start_step: int = 0) -> Iterator[Batch]:
@@ -107,13 +171,22 @@ class Feed:
         return self._batches(steps, None)
 
     def _batches(self, steps: Callable[[], Iterator[Step]], augment: Augment | None) -> Iterator[Batch]:
-        plan = (_part(self._pieces[load.group], load.first, load.rows) for step in steps() for load in step.opens)
+        plan = (self._pieces[load.group].part(load.first, load.rows) for step in steps() for load in step.opens)
         source = batches(
             steps(),
-            lambda: Reader(plan, any_shard=self._pieces[0].shard, threads=self._settings.reader_threads),
-            Painter(self._settings.decode, augment),
+            lambda: Reader(
+                plan,
+                any_shard=self._pieces[0].shard,
+                threads=self._settings.reader_threads,
+                max_stall_seconds=self._settings.max_stall_seconds,
+                source=self._source,
+            ),
+            self._pieces,
+            Painter(self._settings.decode, augment, self._pictures),
             threads=self._settings.threads,
         )
+        met = BadRows(self._settings.max_bad_rows)
+        self.bad_rows = 0
         with contextlib.closing(Prefetch(source, depth=self._settings.prefetch_batches)) as ahead:
             while True:
                 waited = ahead.wait_seconds
@@ -121,31 +194,7 @@ class Feed:
                 self.wait_seconds += ahead.wait_seconds - waited
                 if batch is None:
                     return
+                # Not where they were met, which is some batches ahead.
+                met.note(batch.bad_rows)
+                self.bad_rows = len(met)
                 yield batch
-
-
-def row_groups(dataset: Path, split: str) -> list[Piece]:
-    """Every row group of a split, whole, in the manifest's order.
-
-    Raises:
-        UserError: no finished dataset, no such split in it, or a shard that is not there whole.
-    """
-    found = manifest.read(dataset)
-    shards = [file for file in found.files if file.row_groups and file.path.startswith(f"{split}/")]
-    if not shards:
-        splits = sorted({file.path.split("/")[0] for file in found.files if file.row_groups and "/" in file.path})
-        raise UserError(f"{dataset} has no split {split!r}; it has {', '.join(splits) or 'none'}")
-    for file in shards:
-        path = dataset / file.path
-        # Costs microseconds here, and hours where it shows only when the epoch comes to it.
-        if not path.is_file() or path.stat().st_size != file.num_bytes:
-            raise UserError(f"{path} is missing or cut; {REMEDY}")
-    return [
-        Piece(dataset / file.path, number, group_rows=group.rows, first=0, rows=group.rows)
-        for file in shards
-        for number, group in enumerate(file.row_groups)
-    ]
-
-
-def _part(piece: Piece, first: int, rows: int) -> Piece:
-    return Piece(piece.shard, piece.row_group, piece.group_rows, first, rows)

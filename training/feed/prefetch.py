@@ -14,6 +14,8 @@ from typing import Generic, TypeVar
 
 Item = TypeVar("Item")
 
+LIFE_CHECK_SECONDS = 1.0
+
 
 class Prefetch(Generic[Item]):
     """An iterator over the items of a generator; the generator is closed in the thread that runs it."""
@@ -34,7 +36,7 @@ class Prefetch(Generic[Item]):
         if not self._stop.alive:
             raise StopIteration
         begin = time.perf_counter()
-        outcome = self._line.items.get()
+        outcome = self._next_outcome()
         self.wait_seconds += time.perf_counter() - begin
         if isinstance(outcome, _End):
             self.close()
@@ -42,6 +44,15 @@ class Prefetch(Generic[Item]):
                 raise outcome.error
             raise StopIteration
         return outcome
+
+    def _next_outcome(self) -> "Item | _End":
+        while True:
+            try:
+                return self._line.items.get(timeout=LIFE_CHECK_SECONDS)
+            except queue.Empty:
+                # Its last words come with the end, so without them it died in a way that Python does not tell.
+                if not self._thread.is_alive() and self._line.items.empty():
+                    return _End(RuntimeError("the thread that makes the batches is dead"))
 
     def close(self) -> None:
         """End the thread and wait until it has let go of everything."""

@@ -5,15 +5,14 @@ timing decide the order. Its Reader takes other ones, so what is kept is the fra
 the pool) and what is replaced is the scheduling. Only here is petastorm imported.
 """
 
-import contextlib
+import queue
+import threading
+import time
 import warnings
-import zlib
 from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from concurrent.futures import Future, wait
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 from pipelines.settings import UserError
@@ -35,66 +34,20 @@ def check_versions(pyarrow: str, numpy: str) -> None:
 check_versions(version("pyarrow"), version("numpy"))
 
 import pyarrow as pa  # noqa: E402  (fails obscurely where the check above speaks)
-import pyarrow.parquet as pq  # noqa: E402
 from petastorm import reader as petastorm_reader  # noqa: E402
-from petastorm.fs_utils import get_filesystem_and_path_or_paths  # noqa: E402
 from petastorm.workers_pool import EmptyResultError  # noqa: E402
 from petastorm.workers_pool.ventilator import Ventilator  # noqa: E402
 from petastorm.workers_pool.worker_base import WorkerBase  # noqa: E402
+from pyarrow import filesystem as old_fs  # noqa: E402
+from pyarrow import fs  # noqa: E402
 
-from pipelines import records  # noqa: E402
-
-COLUMNS = [records.IMAGE_ID, records.LABEL, records.IMAGE, records.DIGEST]
-
-REMEDY = "remove the dataset folder and run the shard stage again"
+from training.feed.bad_rows import REMEDY  # noqa: E402
+from training.feed.location import telling_faults  # noqa: E402
+from training.feed.retry import RetrySettings, patiently  # noqa: E402
+from training.feed.shards import COLUMNS, Piece, Rows, Shard, Source, read_row_group  # noqa: E402
 
 # Row groups that are read ahead of the one asked for, besides one per thread.
 EXTRA_WINDOW = 2
-
-
-@dataclass(frozen=True)
-class Piece:
-    """One row group of one shard, and which of its rows are wanted."""
-
-    shard: Path
-    row_group: int
-    group_rows: int  # that the manifest promises
-    first: int
-    rows: int
-
-
-class Rows:
-    """The wanted rows of a row group, images still encoded; rows are counted from the piece's first."""
-
-    def __init__(self, piece: Piece, table: pa.Table) -> None:
-        self._piece = piece
-        wanted = table.slice(piece.first, piece.rows)
-        # Through numpy, since to_pylist takes ten times as long and holds the GIL.
-        self.image_ids: list[str] = wanted.column(records.IMAGE_ID).to_numpy().tolist()
-        self.labels: list[int] = wanted.column(records.LABEL).to_numpy().tolist()
-        self._digests: list[int] = wanted.column(records.DIGEST).to_numpy().tolist()
-        images = wanted.column(records.IMAGE).combine_chunks()
-        _, offsets, data = images.buffers()
-        begin = images.offset
-        self._offsets = memoryview(offsets).cast("i")[begin : begin + piece.rows + 1]
-        self._data = memoryview(data)
-
-    def image(self, row: int) -> bytes:
-        """The bytes of one image.
-
-        Raises:
-            UserError: they are not what was written.
-        """
-        data = bytes(self._data[self._offsets[row] : self._offsets[row + 1]])
-        if zlib.crc32(data) != self._digests[row]:
-            raise self.fault(row, "is not what was written (its digest differs)")
-        return data
-
-    def fault(self, row: int, what: str) -> UserError:
-        """The error that names a row."""
-        piece = self._piece
-        place = f"row {piece.first + row} of row group {piece.row_group} ({records.IMAGE_ID} {self.image_ids[row]})"
-        return UserError(f"{piece.shard}: {place} {what}; {REMEDY}")
 
 
 class Reader(petastorm_reader.Reader):  # type: ignore[misc]
@@ -103,26 +56,48 @@ class Reader(petastorm_reader.Reader):  # type: ignore[misc]
     Holds at most ``threads + 2`` row groups that were not asked for yet.
     """
 
-    def __init__(self, plan: Iterator[Piece], *, any_shard: Path, threads: int) -> None:
+    def __init__(
+        self,
+        plan: Iterator[Piece],
+        *,
+        any_shard: Shard,
+        threads: int,
+        max_stall_seconds: float,
+        source: Source = read_row_group,
+    ) -> None:
+        """Begin to read.
+
+        Args:
+            any_shard: whose schema stands for all.
+            max_stall_seconds: a row group that takes longer, once it is asked for, is an error.
+            source: whence a row group is read; its faults that pass are tried again.
+        """
         self._plan = plan
-        with warnings.catch_warnings(), _named(any_shard, "footer"):
-            # pyarrow 14 announces the end of the interface that petastorm is built on.
-            warnings.simplefilter("ignore", FutureWarning)
-            filesystem, _ = get_filesystem_and_path_or_paths("file:///")  # petastorm does not decode a path in a URL
+        self._source = source
+        location = any_shard.location
+
+        def begin() -> None:
             # Petastorm reads the footer of every shard that it is told of. One suffices, for the schema: which row
             # groups there are is known from the manifest.
-            super().__init__(
-                filesystem,
-                [str(any_shard)],
-                schema_fields=COLUMNS,
-                reader_pool=OrderedPool(threads),
-                worker_class=RowGroupWorker,
-                is_batched_reader=True,
-            )
+            with telling_faults(location, any_shard.path, "footer", remedy=REMEDY):
+                super(Reader, self).__init__(
+                    _OldFileSystem(location.filesystem),
+                    [location.path_of(any_shard.path)],
+                    schema_fields=COLUMNS,
+                    reader_pool=OrderedPool(threads, location.remote, max_stall_seconds=max_stall_seconds),
+                    worker_class=RowGroupWorker,
+                    is_batched_reader=True,
+                )
+
+        with warnings.catch_warnings():
+            # pyarrow 14 announces the end of the interface that petastorm is built on.
+            warnings.simplefilter("ignore", FutureWarning)
+            patiently(begin, name=str(any_shard), settings=location.remote)
 
     def _create_ventilator(self, *_: object) -> Ventilator:
         pool = self._workers_pool
-        return PlanVentilator(pool.ventilate, self._plan, window=pool.workers_count + EXTRA_WINDOW)
+        tasks = ((self._source, piece) for piece in self._plan)
+        return PlanVentilator(pool.ventilate, tasks, window=pool.workers_count + EXTRA_WINDOW)
 
     def __exit__(self, *_: object) -> None:
         # Not the inherited one: it prints.
@@ -130,10 +105,13 @@ class Reader(petastorm_reader.Reader):  # type: ignore[misc]
         self.join()
 
 
+Task = tuple[Source, Piece]
+
+
 class PlanVentilator(Ventilator):  # type: ignore[misc]
     """Hands out the plan in order, a window ahead of what was taken; has no thread, so nothing can race."""
 
-    def __init__(self, ventilate: Callable[[Piece], None], plan: Iterator[Piece], *, window: int) -> None:
+    def __init__(self, ventilate: Callable[[Task], None], plan: Iterator[Task], *, window: int) -> None:
         super().__init__(ventilate)
         self._plan = plan
         self._window = window
@@ -144,11 +122,11 @@ class PlanVentilator(Ventilator):  # type: ignore[misc]
             self.processed_item()
 
     def processed_item(self) -> None:
-        piece = next(self._plan, None)
-        if piece is None:
+        task = next(self._plan, None)
+        if task is None:
             self._is_completed = True
         else:
-            self._ventilate_fn(piece)
+            self._ventilate_fn(task)
 
     def completed(self) -> bool:
         return self._is_completed
@@ -158,40 +136,79 @@ class PlanVentilator(Ventilator):  # type: ignore[misc]
 
 
 class OrderedPool:
-    """A pool for petastorm whose results come in the order of the work, and whose errors come with them."""
+    """A pool for petastorm whose results come in the order of the work, and whose errors come with them.
 
-    def __init__(self, threads: int) -> None:
+    Its threads are daemons, since a read that hangs cannot be ended, and must not keep the process.
+    """
+
+    def __init__(self, threads: int, retries: RetrySettings, *, max_stall_seconds: float) -> None:
         self.workers_count = threads
-        self._pending: deque[Future[Any]] = deque()
+        self._retries = retries
+        self._max_stall_seconds = max_stall_seconds
+        self._pending: deque[tuple[Piece, Future[Any]]] = deque()
+        self._tasks: queue.SimpleQueue[tuple[Task, Future[Any]] | None] = queue.SimpleQueue()
+        self._stopped = threading.Event()
+        self._has_stalled = False
+        self._threads: list[threading.Thread] = []
 
     def start(self, worker_class: type[WorkerBase], worker_args: tuple[Any, ...], ventilator: Ventilator) -> None:
         self._worker_class = worker_class
         self._worker_args = worker_args
         self._ventilator = ventilator
-        self._executor = ThreadPoolExecutor(self.workers_count, thread_name_prefix="feed-read")
+        self._threads = [
+            threading.Thread(target=self._run, name="feed-read", daemon=True) for _ in range(self.workers_count)
+        ]
+        for thread in self._threads:
+            thread.start()
         ventilator.start()
 
-    def ventilate(self, piece: Piece) -> None:
-        self._pending.append(self._executor.submit(self._work, piece))
+    def ventilate(self, task: Task) -> None:
+        future: Future[Any] = Future()
+        self._pending.append((task[1], future))
+        self._tasks.put((task, future))
 
     def get_results(self) -> Any:
         if not self._pending:
             raise EmptyResultError
-        result = self._pending.popleft().result()
+        piece, future = self._pending.popleft()
+        if not wait([future], timeout=self._max_stall_seconds).done:
+            self._has_stalled = True
+            raise UserError(
+                f"{piece} gave nothing within feed.max_stall_seconds={self._max_stall_seconds:g}; "
+                "see whether the store answers, or raise it"
+            )
+        result = future.result()
         self._ventilator.processed_item()
         return result
 
-    def _work(self, piece: Piece) -> Any:
+    def _run(self) -> None:
+        while (item := self._tasks.get()) is not None:
+            task, future = item
+            if self._stopped.is_set():
+                continue
+            try:
+                future.set_result(self._work(task))
+            except BaseException as error:  # whatever it is, the consumer must not wait for ever
+                future.set_exception(error)
+            del item, task, future  # a row group must not live until the next one
+
+    def _work(self, task: Task) -> Any:
         results: list[Any] = []
-        self._worker_class(0, results.append, self._worker_args).process(piece)
+        worker = self._worker_class(0, results.append, self._worker_args)
+        patiently(lambda: worker.process(task), name=str(task[1]), settings=self._retries, pause=self._stopped.wait)
         return results[0]
 
     def stop(self) -> None:
         self._ventilator.stop()
-        self._executor.shutdown(wait=False, cancel_futures=True)
+        self._stopped.set()
+        for _ in self._threads:
+            self._tasks.put(None)
 
     def join(self) -> None:
-        self._executor.shutdown(wait=True)
+        # A read that hangs is left to itself.
+        deadline = time.monotonic() + (0.0 if self._has_stalled else self._max_stall_seconds)
+        for thread in self._threads:
+            thread.join(max(0.0, deadline - time.monotonic()))
 
 
 class RowGroupWorker(WorkerBase):  # type: ignore[misc]
@@ -201,29 +218,26 @@ class RowGroupWorker(WorkerBase):  # type: ignore[misc]
     def new_results_queue_reader() -> "_AsTheyCome":
         return _AsTheyCome()
 
-    def process(self, piece: Piece) -> None:
-        self.publish_func(Rows(piece, self._read(piece)))
-
-    def _read(self, piece: Piece) -> pa.Table:
-        filesystem = self.args[0]
-        group = f"row group {piece.row_group}"
-        with _named(piece.shard, group), filesystem.open(str(piece.shard)) as stream:
-            table = pq.ParquetFile(stream).read_row_group(piece.row_group, columns=COLUMNS, use_threads=False)
-        if table.num_rows != piece.group_rows:
-            raise UserError(f"{piece.shard}: {group} has {table.num_rows} rows, not {piece.group_rows}; {REMEDY}")
-        return table
+    def process(self, task: Task) -> None:
+        source, piece = task
+        self.publish_func(Rows(piece, source(piece)))
 
 
-@contextlib.contextmanager
-def _named(shard: Path, part: str) -> Iterator[None]:
-    """Turn what a missing or damaged file makes of pyarrow into one line with its name."""
-    try:
-        yield
-    except (pa.ArrowException, OSError) as error:
-        if not shard.exists():
-            raise UserError(f"{shard} is missing, though the manifest names it; {REMEDY}") from None
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise UserError(f"{shard}: its {part} cannot be read ({reason}); {REMEDY}") from None
+class _OldFileSystem(old_fs.FileSystem):  # type: ignore[misc]
+    """What petastorm asks of a file system, which must be of the kind that Arrow had before; fsspec's no longer are."""
+
+    def __init__(self, filesystem: fs.FileSystem) -> None:
+        self._filesystem = filesystem
+
+    def isdir(self, path: str) -> bool:
+        return False  # it is asked about shards alone
+
+    def isfile(self, path: str) -> bool:
+        return bool(self._filesystem.get_file_info(path).type == fs.FileType.File)
+
+    def open(self, path: str, mode: str = "rb") -> pa.NativeFile:
+        assert mode == "rb", "petastorm only reads here"
+        return self._filesystem.open_input_file(path)
 
 
 class _AsTheyCome:

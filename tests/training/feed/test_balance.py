@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from pipelines.settings import UserError
 from training.feed.balance import Identities, IdentityOrder, read_identities
+from training.feed.location import Location
 from training.feed.order import Load
 
 layouts = st.lists(st.lists(st.integers(1, 9), min_size=0, max_size=6), min_size=1, max_size=12).filter(
@@ -158,7 +159,7 @@ def test_identities_are_read_in_the_order_of_their_rows(tmp_path: Path) -> None:
         tmp_path, split=["train", "val", "train"], label=[1, 0, 0], num_images=[3, 9, 4], row_group=[1, 0, 0],
         first_row=[0, 0, 2],
     )  # fmt: skip
-    found = read_identities(tmp_path, "train")
+    found = read_identities(Location(tmp_path), "train")
     assert (found.row_group.tolist(), found.first_row.tolist(), found.num_images.tolist()) == ([0, 1], [2, 0], [4, 3])
 
 
@@ -168,4 +169,4 @@ def test_a_dataset_of_mixed_identities_is_refused_with_the_remedy(
 ) -> None:
     write_labels(tmp_path, split=["train"], label=[0], num_images=[3], **columns)
     with pytest.raises(UserError, match=r"needs each whole in a row group; set shard\.layout=identity"):
-        read_identities(tmp_path, "train")
+        read_identities(Location(tmp_path), "train")

@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import re
 import subprocess
 import sys
 import threading
@@ -255,6 +256,11 @@ def test_a_forgotten_epoch_leaves_no_thread(write_dataset: Write, taken: int) ->
     assert feed_threads() == []
 
 
+def test_the_shuffle_is_told_beside_less_and_more_memory(write_dataset: Write) -> None:
+    line = feed(write_dataset([[4] * 10] * 3).folder, shuffle_row_groups=12).shuffle_line()
+    assert re.fullmatch(r"with feed\.shuffle_row_groups=12, .* \d+\.\d times .* \(3: \d+\.\d, 48: \d+\.\d\)", line)
+
+
 def test_waiting_is_counted_over_all_epochs(write_dataset: Write) -> None:
     one = feed(write_dataset([[12]]).folder)
     assert one.wait_seconds == 0.0
@@ -273,7 +279,7 @@ def test_an_interpreter_that_exits_in_the_middle_of_an_epoch_does_not_hang(write
         "batches = feed.epoch(0); print(len(next(batches).image_ids))"
     )
     command = [sys.executable, "-c", script, str(folder)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=180, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, "4\n", "")
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Generator
 
 import pytest
 
+from training.feed import prefetch
 from training.feed.prefetch import Prefetch
 
 
@@ -92,3 +93,11 @@ def test_waiting_is_counted() -> None:
     ahead = Prefetch(slow(), depth=1)
     next(ahead)
     assert 0.02 < ahead.wait_seconds < 5.0
+
+
+def test_a_thread_that_dies_without_a_word_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(prefetch, "_produce", lambda source, line: line.items.put(1))
+    ahead = Prefetch(counting(3), depth=2)
+    assert next(ahead) == 1
+    with pytest.raises(RuntimeError, match="is dead"):
+        next(ahead)

@@ -1,42 +1,51 @@
 """Row groups through petastorm: the plan's order, and every kind of broken shard told by name."""
 
-import hashlib
+import itertools
 import os
 import pickle
-import zlib
-from collections.abc import Callable, Iterator
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from pipelines import records
-from pipelines.parquet import write_table
 from pipelines.settings import UserError
-from training.feed.feed import row_groups
-from training.feed.reader import Piece, Reader, RowGroupWorker, Rows, check_versions
+from training.feed.location import Location, RemoteSettings
+from training.feed.reader import Reader, check_versions
+from training.feed.shards import Piece, Rows, read_row_group, row_groups
 
 LAYOUT = [[4, 3], [1, 1, 5], [2]]
 
 
+def open_reader(plan: Iterable[Piece], *, threads: int = 1, max_stall_seconds: float = 60.0, **options: Any) -> Reader:
+    pieces = iter(plan)
+    first = next(pieces)
+    plan = itertools.chain([first], pieces)
+    return Reader(plan, any_shard=first.shard, threads=threads, max_stall_seconds=max_stall_seconds, **options)
+
+
 def read(plan: list[Piece], threads: int = 1) -> list[Rows]:
-    with Reader(iter(plan), any_shard=plan[0].shard, threads=threads) as reader:
+    with open_reader(plan, threads=threads) as reader:
         return list(reader)
 
 
-def flip_bit(path: Path, position: int) -> None:
-    content = bytearray(path.read_bytes())
-    content[position] ^= 1
-    path.write_bytes(content)
+def file_of(piece: Piece) -> Path:
+    return Path(str(piece.shard))
+
+
+def reading_threads() -> int:
+    return sum(thread.name == "feed-read" for thread in threading.enumerate())
 
 
 @pytest.mark.parametrize("threads", [1, 2, 4])
 def test_rows_come_in_the_order_of_the_plan_and_none_is_lost(write_dataset: Callable[..., Any], threads: int) -> None:
     dataset = write_dataset(LAYOUT)
-    pieces = row_groups(dataset.folder, "train")
+    pieces = row_groups(Location(dataset.folder), "train")
     plan = [pieces[number] for number in (5, 0, 3, 3, 1, 4, 2, 0)] * 5
     ids = [image_id for rows in read(plan, threads) for image_id in rows.image_ids]
     ends = [4, 7, 8, 9, 14, 16]
@@ -44,18 +53,9 @@ def test_rows_come_in_the_order_of_the_plan_and_none_is_lost(write_dataset: Call
     assert ids == [image_id for start, end in spans for image_id in dataset.image_ids[start:end]]
 
 
-def test_a_part_of_a_row_group_has_only_its_rows(write_dataset: Callable[..., Any]) -> None:
-    dataset = write_dataset(LAYOUT)
-    whole = row_groups(dataset.folder, "train")[4]
-    (rows,) = read([Piece(whole.shard, whole.row_group, whole.group_rows, first=2, rows=2)])
-    assert rows.image_ids == dataset.image_ids[11:13]
-    assert rows.labels == [11, 12]
-    assert [rows.image(row) for row in (0, 1)] == [dataset.images[name] for name in rows.image_ids]
-
-
 @pytest.mark.parametrize("threads", [1, 3])
 def test_it_reads_a_bounded_window_ahead(write_dataset: Callable[..., Any], threads: int) -> None:
-    piece = row_groups(write_dataset([[2]]).folder, "train")[0]
+    piece = row_groups(Location(write_dataset([[2]]).folder), "train")[0]
     asked = 0
 
     def plan() -> Iterator[Piece]:
@@ -64,7 +64,7 @@ def test_it_reads_a_bounded_window_ahead(write_dataset: Callable[..., Any], thre
             asked += 1
             yield piece
 
-    with Reader(plan(), any_shard=piece.shard, threads=threads) as reader:
+    with open_reader(plan(), threads=threads) as reader:
         for taken in range(1, 6):
             next(reader)
             assert asked == taken + threads + 2
@@ -72,96 +72,106 @@ def test_it_reads_a_bounded_window_ahead(write_dataset: Callable[..., Any], thre
 
 def test_only_one_footer_is_read_before_the_plan_asks_for_more(write_dataset: Callable[..., Any]) -> None:
     dataset = write_dataset(LAYOUT)
-    pieces = row_groups(dataset.folder, "train")
-    pieces[2].shard.write_bytes(b"no footer at all")
+    pieces = row_groups(Location(dataset.folder), "train")
+    file_of(pieces[2]).write_bytes(b"no footer at all")
     assert len(read(pieces[:2])) == 2
 
 
 def test_odd_characters_in_the_path_do_no_harm(write_dataset: Callable[..., Any], tmp_path: Path) -> None:
     folder = write_dataset(LAYOUT).folder.rename(tmp_path / "my set #1 100%25 ü")
-    assert len(read(row_groups(folder, "train"))) == 6
+    assert len(read(row_groups(Location(folder), "train"))) == 6
 
 
 def test_a_missing_shard_is_named(write_dataset: Callable[..., Any]) -> None:
-    pieces = row_groups(write_dataset(LAYOUT).folder, "train")
-    pieces[2].shard.unlink()
+    pieces = row_groups(Location(write_dataset(LAYOUT).folder), "train")
+    file_of(pieces[2]).unlink()
     with pytest.raises(UserError, match=r"00001\.parquet is missing"):
         read(pieces)
     with pytest.raises(UserError, match=r"00001\.parquet is missing"):
         read(pieces[2:])  # also where it would have been asked for the schema
 
 
-@pytest.mark.parametrize("keep", [0, 10, -1])
-def test_a_cut_shard_is_named(write_dataset: Callable[..., Any], keep: int) -> None:
-    pieces = row_groups(write_dataset(LAYOUT).folder, "train")
-    pieces[2].shard.write_bytes(pieces[2].shard.read_bytes()[:keep])
-    with pytest.raises(UserError, match=r"00001\.parquet: its row group 0 cannot be read") as raised:
-        read(pieces)
-    assert "\n" not in str(raised.value)
-
-
-def test_a_row_group_of_another_size_than_promised_is_refused(write_dataset: Callable[..., Any]) -> None:
-    pieces = row_groups(write_dataset(LAYOUT).folder, "train")
-    with pytest.raises(UserError, match=r"00000\.parquet: row group 0 has 4 rows, not 5"):
-        read([Piece(pieces[0].shard, 0, group_rows=5, first=0, rows=5)])
-
-
-def test_a_flipped_bit_in_an_image_is_found_and_named(write_dataset: Callable[..., Any]) -> None:
-    dataset = write_dataset(LAYOUT)
-    pieces = row_groups(dataset.folder, "train")
-    victim = dataset.image_ids[12]
-    place = pieces[2].shard.read_bytes().index(dataset.images[victim])
-    flip_bit(pieces[2].shard, place + 200)
-    rows = read(pieces)[4]
-    with pytest.raises(
-        UserError, match=rf"00001\.parquet: row 3 of row group 2 \(image_id {victim}\) is not what was written"
-    ):
-        rows.image(3)
-    assert rows.image(2) == dataset.images[dataset.image_ids[11]]
-
-
-@pytest.mark.parametrize("seed", range(8))
-def test_a_bit_flipped_anywhere_in_the_pictures_is_found_and_the_shard_named(tmp_path: Path, seed: int) -> None:
-    """The shard is written as the shard stage writes it, and read as the feed reads it."""
-    rng = np.random.default_rng(seed)
-    images = [rng.bytes(int(size)) for size in rng.integers(1, 4_000, 12)]
-    ids = [hashlib.sha256(image).hexdigest() for image in images]
-    columns = [ids, list(range(12)), images, [zlib.crc32(image) for image in images]]
-    file = write_table(pa.table(columns, schema=records.DATASET), tmp_path, "train/000000")
-    shard = tmp_path / file.path
-    piece = Piece(shard, 0, group_rows=12, first=0, rows=12)
-    (whole,) = read([piece])
-    assert [whole.image(row) for row in range(12)] == images
-    content = shard.read_bytes()
-    for row in rng.permutation(12):
-        place = content.index(images[row]) + int(rng.integers(len(images[row])))
-        damaged = bytearray(content)
-        damaged[place] ^= 1 << int(rng.integers(8))
-        shard.write_bytes(damaged)
-        (rows,) = read([piece])
-        with pytest.raises(UserError, match=rf"^{shard}: row {row} of row group 0 .*{ids[row]}.* is not what was"):
-            rows.image(row)
-        assert [rows.image(other) for other in range(12) if other != row] == images[:row] + images[row + 1 :]
-
-
 @pytest.mark.parametrize("error", [ZeroDivisionError, MemoryError, SystemExit])
 @pytest.mark.parametrize("threads", [1, 3])
 def test_a_thread_that_dies_ends_the_reading(
-    write_dataset: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, error: type[BaseException], threads: int
+    write_dataset: Callable[..., Any], error: type[BaseException], threads: int
 ) -> None:
-    pieces = row_groups(write_dataset(LAYOUT).folder, "train")
-    read_one = RowGroupWorker._read
+    pieces = row_groups(Location(write_dataset(LAYOUT).folder), "train")
 
-    def dying(self: RowGroupWorker, piece: Piece) -> pa.Table:
+    def dying(piece: Piece) -> pa.Table:
         if piece == pieces[3]:
             raise error
-        return read_one(self, piece)
+        return read_row_group(piece)
 
-    monkeypatch.setattr(RowGroupWorker, "_read", dying)
-    with Reader(iter(pieces), any_shard=pieces[0].shard, threads=threads) as reader:
+    with open_reader(pieces, threads=threads, source=dying) as reader:
         assert [len(next(reader).labels) for _ in range(3)] == [4, 3, 1]
         with pytest.raises(error):
             next(reader)
+    assert reading_threads() == 0
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_a_read_that_gives_nothing_is_named_in_time_and_not_waited_for(
+    write_dataset: Callable[..., Any], threads: int
+) -> None:
+    pieces = row_groups(Location(write_dataset(LAYOUT).folder), "train")
+    let_go = threading.Event()
+
+    def hanging(piece: Piece) -> pa.Table:
+        if piece == pieces[3]:
+            let_go.wait(60.0)
+        return read_row_group(piece)
+
+    begin = time.monotonic()
+    with open_reader(pieces, threads=threads, max_stall_seconds=0.3, source=hanging) as reader:
+        for _ in range(3):
+            next(reader)
+        with pytest.raises(
+            UserError, match=r"00001\.parquet: row group 1 gave nothing within .*max_stall_seconds=0\.3"
+        ):
+            next(reader)
+    assert 0.3 < time.monotonic() - begin < 25.0
+    let_go.set()
+
+
+def test_a_fault_that_passes_is_tried_again_and_then_named(write_dataset: Callable[..., Any]) -> None:
+    remote = RemoteSettings(tries=3, first_wait_seconds=0.0)
+    pieces = row_groups(Location(write_dataset(LAYOUT).folder, remote), "train")
+    faults = 2
+
+    def shaky(piece: Piece) -> pa.Table:
+        nonlocal faults
+        if piece == pieces[3] and faults:
+            faults -= 1
+            raise ConnectionResetError("planted")
+        return read_row_group(piece)
+
+    with open_reader(pieces, source=shaky) as reader:
+        assert len(list(reader)) == 6
+    faults = 3
+    with (
+        open_reader(pieces, source=shaky) as reader,
+        pytest.raises(
+            UserError, match=r"00001\.parquet: row group 1 could not be read in 3 tries \(planted\); .*tries"
+        ),
+    ):
+        list(reader)
+
+
+def test_closing_does_not_wait_for_the_next_try(write_dataset: Callable[..., Any]) -> None:
+    remote = RemoteSettings(tries=100, first_wait_seconds=600.0, longest_wait_seconds=3600.0)
+    pieces = row_groups(Location(write_dataset(LAYOUT).folder, remote), "train")
+    tried = threading.Event()
+
+    def failing(piece: Piece) -> pa.Table:
+        tried.set()
+        raise TimeoutError
+
+    begin = time.monotonic()
+    with open_reader(pieces, source=failing):
+        assert tried.wait(60.0)
+    assert time.monotonic() - begin < 25.0
+    assert reading_threads() == 0
 
 
 def test_pickles_in_the_folder_are_not_opened(write_dataset: Callable[..., Any], tmp_path: Path) -> None:
@@ -169,9 +179,9 @@ def test_pickles_in_the_folder_are_not_opened(write_dataset: Callable[..., Any],
         def __reduce__(self) -> tuple[Any, ...]:
             return os.mkdir, (str(tmp_path / "ran"),)
 
-    pieces = row_groups(write_dataset(LAYOUT).folder, "train")
+    pieces = row_groups(Location(write_dataset(LAYOUT).folder), "train")
     schema = records.DATASET.with_metadata({b"dataset-toolkit.unischema.v1": pickle.dumps(Payload())})
-    pq.write_metadata(schema, pieces[0].shard.parent / "_common_metadata")
+    pq.write_metadata(schema, file_of(pieces[0]).parent / "_common_metadata")
     assert len(read(pieces)) == 6
     assert not (tmp_path / "ran").exists()
 
@@ -179,7 +189,7 @@ def test_pickles_in_the_folder_are_not_opened(write_dataset: Callable[..., Any],
 def test_reading_prints_and_warns_nothing(
     write_dataset: Callable[..., Any], capsys: pytest.CaptureFixture[str], recwarn: pytest.WarningsRecorder
 ) -> None:
-    read(row_groups(write_dataset(LAYOUT).folder, "train"))
+    read(row_groups(Location(write_dataset(LAYOUT).folder), "train"))
     assert capsys.readouterr().out == ""
     assert [str(warning.message) for warning in recwarn] == []
 

@@ -1,0 +1,96 @@
+"""Row groups read one by one: their rows and pictures, and what is said of a file that is not what was written."""
+
+import hashlib
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from pipelines import records
+from pipelines.parquet import write_table
+from pipelines.settings import UserError
+from training.feed.location import Location
+from training.feed.shards import Piece, Rows, Shard, read_row_group, row_groups
+
+LAYOUT = [[4, 3], [1, 1, 5], [2]]
+
+
+def read(plan: list[Piece]) -> list[Rows]:
+    return [Rows(piece, read_row_group(piece)) for piece in plan]
+
+
+def file_of(piece: Piece) -> Path:
+    return Path(str(piece.shard))
+
+
+def flip_bit(path: Path, position: int) -> None:
+    content = bytearray(path.read_bytes())
+    content[position] ^= 1
+    path.write_bytes(content)
+
+
+def test_a_part_of_a_row_group_has_only_its_rows(write_dataset: Callable[..., Any]) -> None:
+    dataset = write_dataset(LAYOUT)
+    whole = row_groups(Location(dataset.folder), "train")[4]
+    (rows,) = read([Piece(whole.shard, whole.row_group, whole.group_rows, first=2, rows=2)])
+    assert rows.image_ids == dataset.image_ids[11:13]
+    assert rows.labels == [11, 12]
+    assert [rows.image(row) for row in (0, 1)] == [dataset.images[name] for name in rows.image_ids]
+
+
+@pytest.mark.parametrize("keep", [0, 10, -1])
+def test_a_cut_shard_is_named(write_dataset: Callable[..., Any], keep: int) -> None:
+    pieces = row_groups(Location(write_dataset(LAYOUT).folder), "train")
+    file_of(pieces[2]).write_bytes(file_of(pieces[2]).read_bytes()[:keep])
+    with pytest.raises(UserError, match=r"00001\.parquet: its row group 0 cannot be read") as raised:
+        read(pieces)
+    assert "\n" not in str(raised.value)
+
+
+def test_a_row_group_of_another_size_than_promised_is_refused(write_dataset: Callable[..., Any]) -> None:
+    pieces = row_groups(Location(write_dataset(LAYOUT).folder), "train")
+    with pytest.raises(UserError, match=r"00000\.parquet: row group 0 has 4 rows, not 5"):
+        read([Piece(pieces[0].shard, 0, group_rows=5, first=0, rows=5)])
+
+
+def test_a_flipped_bit_in_an_image_is_found_and_named(write_dataset: Callable[..., Any]) -> None:
+    dataset = write_dataset(LAYOUT)
+    pieces = row_groups(Location(dataset.folder), "train")
+    victim = dataset.image_ids[12]
+    place = file_of(pieces[2]).read_bytes().index(dataset.images[victim])
+    flip_bit(file_of(pieces[2]), place + 200)
+    rows = read(pieces)[4]
+    with pytest.raises(
+        UserError, match=rf"00001\.parquet: row 3 of row group 2 \(image_id {victim}\) is not what was written"
+    ):
+        rows.image(3)
+    assert rows.image(2) == dataset.images[dataset.image_ids[11]]
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_a_bit_flipped_anywhere_in_the_pictures_is_found_and_the_shard_named(tmp_path: Path, seed: int) -> None:
+    """The shard is written as the shard stage writes it, and read as the feed reads it."""
+    rng = np.random.default_rng(seed)
+    images = [rng.bytes(int(size)) for size in rng.integers(1, 4_000, 12)]
+    ids = [hashlib.sha256(image).hexdigest() for image in images]
+    columns = [ids, list(range(12)), images, [zlib.crc32(image) for image in images]]
+    file = write_table(pa.table(columns, schema=records.DATASET), tmp_path, "train/000000")
+    shard = tmp_path / file.path
+    named = Shard(Location(tmp_path), file.path, file.num_bytes, file.sha256)
+    piece = Piece(named, 0, group_rows=12, first=0, rows=12)
+    (whole,) = read([piece])
+    assert [whole.image(row) for row in range(12)] == images
+    content = shard.read_bytes()
+    for row in rng.permutation(12):
+        place = content.index(images[row]) + int(rng.integers(len(images[row])))
+        damaged = bytearray(content)
+        damaged[place] ^= 1 << int(rng.integers(8))
+        shard.write_bytes(damaged)
+        (rows,) = read([piece])
+        with pytest.raises(UserError, match=rf"^{shard}: row {row} of row group 0 .*{ids[row]}.* is not what was"):
+            rows.image(row)
+        assert [rows.image(other) for other in range(12) if other != row] == images[:row] + images[row + 1 :]

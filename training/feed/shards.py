@@ -1,0 +1,130 @@
+"""The shards of a split and their row groups: which there are, and how one is read."""
+
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipelines import manifest, records
+from pipelines.settings import UserError
+from training.feed.bad_rows import REMEDY, BadRowError
+from training.feed.location import Location, telling_faults
+
+COLUMNS = [records.IMAGE_ID, records.LABEL, records.IMAGE, records.DIGEST]
+
+
+@dataclass(frozen=True)
+class Shard:
+    """One Parquet file of a dataset."""
+
+    location: Location
+    path: str  # below the location
+    num_bytes: int
+    sha256: str
+
+    def __str__(self) -> str:
+        return self.location.name_of(self.path)
+
+
+@dataclass(frozen=True)
+class Piece:
+    """One row group of one shard, and which of its rows are wanted."""
+
+    shard: Shard
+    row_group: int
+    group_rows: int  # that the manifest promises
+    first: int
+    rows: int
+
+    def __str__(self) -> str:
+        return f"{self.shard}: row group {self.row_group}"
+
+    def part(self, first: int, rows: int) -> "Piece":
+        return replace(self, first=first, rows=rows)
+
+
+Source = Callable[[Piece], pa.Table]  # the columns of the whole row group of a piece
+
+
+class Rows:
+    """The wanted rows of a row group, images still encoded; rows are counted from the piece's first."""
+
+    def __init__(self, piece: Piece, table: pa.Table) -> None:
+        self.piece = piece
+        self._table = table
+        wanted = table.slice(piece.first, piece.rows)
+        # Through numpy, since to_pylist takes ten times as long and holds the GIL.
+        self.image_ids: list[str] = wanted.column(records.IMAGE_ID).to_numpy().tolist()
+        self.labels: list[int] = wanted.column(records.LABEL).to_numpy().tolist()
+        self._digests: list[int] = wanted.column(records.DIGEST).to_numpy().tolist()
+        images = wanted.column(records.IMAGE).combine_chunks()
+        _, offsets, data = images.buffers()
+        begin = images.offset
+        self._offsets = memoryview(offsets).cast("i")[begin : begin + piece.rows + 1]
+        self._data = memoryview(data)
+
+    def whole(self) -> "Rows":
+        """All rows of the row group."""
+        return Rows(self.piece.part(0, self.piece.group_rows), self._table)
+
+    def image(self, row: int) -> bytes:
+        """The bytes of one image.
+
+        Raises:
+            BadRowError: they are not what was written.
+        """
+        data = bytes(self._data[self._offsets[row] : self._offsets[row + 1]])
+        if zlib.crc32(data) != self._digests[row]:
+            raise self.fault(row, "is not what was written (its digest differs)")
+        return data
+
+    def fault(self, row: int, what: str) -> BadRowError:
+        """The error that names a row."""
+        piece = self.piece
+        place = f"row {piece.first + row} of row group {piece.row_group} ({records.IMAGE_ID} {self.image_ids[row]})"
+        return BadRowError(f"{piece.shard}: {place}", what)
+
+
+def row_groups(location: Location, split: str) -> list[Piece]:
+    """Every row group of a split, whole, in the manifest's order.
+
+    Raises:
+        UserError: no finished dataset, no such split in it, or a shard that is not there whole.
+    """
+    found = manifest.read_from(location, location.read)
+    shards = [file for file in found.files if file.row_groups and file.path.startswith(f"{split}/")]
+    if not shards:
+        splits = sorted({file.path.split("/")[0] for file in found.files if file.row_groups and "/" in file.path})
+        raise UserError(f"{location} has no split {split!r}; it has {', '.join(splits) or 'none'}")
+    sizes = location.sizes(split)
+    for file in shards:
+        # Costs one listing here, and hours where it shows only when the epoch comes to it.
+        if sizes.get(file.path) != file.num_bytes:
+            raise UserError(f"{location.name_of(file.path)} is missing or cut; {REMEDY}")
+    return [
+        Piece(Shard(location, file.path, file.num_bytes, file.sha256), number, group.rows, first=0, rows=group.rows)
+        for file in shards
+        for number, group in enumerate(file.row_groups)
+    ]
+
+
+def read_row_group(piece: Piece) -> pa.Table:
+    """The columns of the feed of a whole row group, read once and by this thread.
+
+    Raises:
+        UserError: the shard is missing or damaged.
+        OSError: a fault that may pass.
+    """
+    shard, part = piece.shard, f"row group {piece.row_group}"
+    with (
+        telling_faults(shard.location, shard.path, part, remedy=REMEDY),
+        shard.location.open(shard.path) as stream,
+        # Far away one request for all columns is worth a thread of Arrow's.
+        pq.ParquetFile(stream, pre_buffer=shard.location.is_remote) as file,
+    ):
+        table = file.read_row_group(piece.row_group, columns=COLUMNS, use_threads=False)
+    if table.num_rows != piece.group_rows:
+        raise UserError(f"{piece} has {table.num_rows} rows, not {piece.group_rows}; {REMEDY}")
+    return table
