@@ -1,14 +1,18 @@
 """A river of tiny stages in real processes, and a small conf/ for the settings."""
 
+import contextlib
 import io
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
+from pyspark.sql import SparkSession
 from rich.console import Console
 
+from jobs.entry import JobContext
 from jobs.place import PlaceSettings
 from jobs.run import drive
 from jobs.screen import Screen
@@ -16,6 +20,21 @@ from jobs.settings import PROJECT, RunSettings
 from jobs.stages import STAGES, Stage
 
 MILL = Path(__file__).parent / "mill"
+
+
+@pytest.fixture
+def share_session(spark: SparkSession, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Give jobs the session of all tests, instead of one more JVM to each."""
+
+    @contextlib.contextmanager
+    def shared(context: JobContext, **options: Any) -> Iterator[SparkSession]:
+        yield spark
+
+    def share(*jobs: ModuleType) -> None:
+        for job in jobs:
+            monkeypatch.setattr(job, "spark_session", shared)
+
+    return share
 
 
 @pytest.fixture

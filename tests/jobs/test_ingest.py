@@ -1,11 +1,10 @@
 """The job of ingest on broken sources: refused by name and with a remedy, or counted and noted, never passed over."""
 
-import contextlib
 import json
 import os
 import re
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +12,9 @@ import cv2
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from pyspark.sql import SparkSession
 
 from jobs import ingest
-from jobs.entry import JobContext, run_job
+from jobs.entry import run_job
 from jobs.settings import OWNERS, RunSettings, check_section, freeze
 from pipelines.manifest import Manifest, read
 
@@ -26,14 +24,8 @@ NUM_IMAGES = 40
 
 
 @pytest.fixture(autouse=True)
-def session(spark: SparkSession, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The session of all tests instead of one more JVM for each job."""
-
-    @contextlib.contextmanager
-    def shared(context: JobContext) -> Iterator[SparkSession]:
-        yield spark
-
-    monkeypatch.setattr(ingest, "spark_session", shared)
+def session(share_session: Callable[..., None]) -> None:
+    share_session(ingest)
 
 
 @pytest.fixture(scope="session")

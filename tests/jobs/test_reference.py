@@ -1,10 +1,9 @@
 """The job that takes in references: all of them in one table, under the names of their files, and none passed over."""
 
-import contextlib
 import hashlib
 import json
 import tarfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +11,9 @@ import cv2
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from pyspark.sql import SparkSession
 
 from jobs import reference
-from jobs.entry import JobContext, run_job
+from jobs.entry import run_job
 from jobs.settings import OWNERS, RunSettings, check_section, freeze
 from pipelines.manifest import read
 
@@ -26,14 +24,8 @@ Run = Callable[..., tuple[int, Path]]
 
 
 @pytest.fixture(autouse=True)
-def session(spark: SparkSession, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The session of all tests instead of one more JVM for each job."""
-
-    @contextlib.contextmanager
-    def shared(context: JobContext) -> Iterator[SparkSession]:
-        yield spark
-
-    monkeypatch.setattr(reference, "spark_session", shared)
+def session(share_session: Callable[..., None]) -> None:
+    share_session(reference)
 
 
 @pytest.fixture

@@ -1,8 +1,7 @@
 """The jobs that embed and score, one after the other, on the records of drawn people."""
 
-import contextlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,6 @@ import cv2
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from pyspark.sql import SparkSession
 
 from jobs import embed, ingest, reference, score
 from jobs.entry import JobContext, run_job
@@ -31,15 +29,8 @@ JOBS: dict[str, tuple[Callable[[JobContext], None], str]] = {
 
 
 @pytest.fixture(autouse=True)
-def session(spark: SparkSession, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The session of all tests instead of one more JVM for each job."""
-
-    @contextlib.contextmanager
-    def shared(context: JobContext, **options: Any) -> Iterator[SparkSession]:
-        yield spark
-
-    for module in (ingest, reference, embed, score):
-        monkeypatch.setattr(module, "spark_session", shared)
+def session(share_session: Callable[..., None]) -> None:
+    share_session(ingest, reference, embed, score)
 
 
 @pytest.fixture
