@@ -1,7 +1,7 @@
 """The peers, each in the format and with the settings that its own documentation recommends; run by a Python that has them.
 
 Shuffled, two workers where two are asked for, workers kept between epochs where that can be had. SPDL and LitData decode
-by themselves; the others are given Pillow, as their documentation does, or OpenCV (`--decoder cv2`), which is faster.
+by themselves (SPDL also without its own decoder); the others are given Pillow, as their documentation does, or OpenCV (`--decoder cv2`), which is faster.
 Where a peer shuffles through a buffer, it holds 1,000 pictures.
 """
 
@@ -11,7 +11,7 @@ import os
 import random
 import struct
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -76,7 +76,7 @@ def files(job: Job) -> list[Path]:
     return sorted((job.folder / "jpegs").iterdir())
 
 
-def epochs(loader: Iterable[Any], first: Any = None) -> Stream:
+def epochs(loader: Iterable[Any]) -> Stream:
     """The batches of (B, S, S, 3) pixels that a loader gives, epoch after epoch; full ones only."""
     for _ in itertools.count():
         for batch in loader:
@@ -142,12 +142,11 @@ def grain(job: Job, *, processes: bool) -> Stream:
     return (torch.from_numpy(batch).permute(0, 3, 1, 2) for batch in batches)
 
 
-# SPDL: files, decoded by its own threads a batch at a time
+# SPDL: files, decoded by threads; by FFmpeg, which it wants to find on the machine, or by what the others are given
 
 
 def spdl(job: Job) -> Stream:
     import spdl.io
-    from spdl.pipeline import PipelineBuilder
 
     shrink = f",scale={job.side_px}:{job.side_px}" if job.side_px != 112 else ""
     graph = f"crop=min(iw\\,ih):min(iw\\,ih){shrink},format=pix_fmts=rgb24"
@@ -155,6 +154,18 @@ def spdl(job: Job) -> Stream:
     def load(paths: list[str]) -> torch.Tensor:
         buffer = spdl.io.load_image_batch(paths, width=None, height=None, pix_fmt=None, filter_desc=graph)
         return spdl.io.to_torch(buffer)
+
+    load([str(path) for path in files(job)[:2]])  # the pipeline would drop what fails, and so wait for ever
+    return spdl_pipeline(job, load)
+
+
+def spdl_threads(job: Job) -> Stream:
+    square = Square(job)
+    return spdl_pipeline(job, lambda paths: torch.stack([square(Path(path).read_bytes()) for path in paths]))
+
+
+def spdl_pipeline(job: Job, load: Callable[[list[str]], torch.Tensor]) -> Stream:
+    from spdl.pipeline import PipelineBuilder
 
     builder = PipelineBuilder().add_source(shuffled_paths(job)).pipe(load, concurrency=job.workers).add_sink(3)
     pipeline = builder.build(num_threads=job.workers)
@@ -305,6 +316,7 @@ SYSTEMS = {
     "grain-threads": partial(grain, processes=False),
     "grain-processes": partial(grain, processes=True),
     "spdl": spdl,
+    "spdl-threads": spdl_threads,
     "torchdata": torchdata,
     "litdata": litdata,
     "streaming": streaming,
