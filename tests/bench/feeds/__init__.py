@@ -1,2 +1,1 @@
-"""What the bench of the feed is made of: data (the pictures), clock (how it is timed), ours and peers (who is timed), ranks
-and memory."""
+"""Parts of the bench of the feed: data (the pictures), clock (how it is timed), ours, peers (who is), ranks, memory."""

@@ -1,7 +1,7 @@
 """How a feed is timed, the same for all; needs nothing but Python and numpy, for it runs in the peers' environment too.
 
-A system is a function from a `Job` to an endless stream of batches. Its clock starts some steps after the first batch, so
-that neither the start of workers nor what they had ready counts, and runs over at least so many seconds and as many
+A system is a function from a `Job` to an endless stream of batches. Its clock starts some steps after the first batch,
+so that neither the start of workers nor what they had ready counts, and runs over at least so many seconds and as many
 pictures as the set has; the turns of epochs count.
 """
 
@@ -66,8 +66,8 @@ def checked(stream: Stream, job: Job) -> Stream:
     assert tuple(first.shape) == shape, f"{tuple(first.shape)} is not {shape}"
     pixels = np.asarray(first)
     assert pixels.dtype == np.uint8
-    # Drawn faces are neither empty nor all alike.
-    assert pixels.std() > 10 and pixels.mean(axis=(1, 2, 3)).std() > 1
+    assert pixels.std() > 10, "the pictures are empty"
+    assert pixels.mean(axis=(1, 2, 3)).std() > 1, "the pictures are all alike"
     return itertools.chain([first], stream)
 
 

@@ -11,12 +11,11 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from feeds import clock  # noqa: E402
-from feeds.clock import Job, Stream  # noqa: E402
-
-from training.feed import Feed, FeedSettings  # noqa: E402
-from training.feed.augment import AugmentSettings  # noqa: E402
-from training.feed.decode import DecodeSettings, centre_box, jpeg_size, render  # noqa: E402
+from feeds import clock
+from feeds.clock import Job, Stream
+from training.feed import Feed, FeedSettings
+from training.feed.augment import AugmentSettings
+from training.feed.decode import DecodeSettings, centre_box, jpeg_size, render
 
 SHUFFLED_ROWS = 1000
 
@@ -65,7 +64,8 @@ def petastorm(job: Job, *, batched: bool) -> Stream:
     side = job.side_px
 
     def decode(rows):
-        rows["image"] = [square(cv2.cvtColor(cv2.imdecode(np.frombuffer(data, np.uint8), 1), 4), side) for data in rows["image"]]
+        bgr = (cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) for data in rows["image"])
+        rows["image"] = [square(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB), side) for picture in bgr]
         return rows
 
     spec = TransformSpec(decode, edit_fields=[("image", np.uint8, (side, side, 3), False)], selected_fields=["image"])

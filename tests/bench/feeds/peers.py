@@ -1,8 +1,9 @@
-"""The peers, each in the format and with the settings that its own documentation recommends; run by a Python that has them.
+"""The peers, each in the format and with the settings that its own documentation recommends.
 
-Shuffled, two workers where two are asked for, workers kept between epochs where that can be had. SPDL and LitData decode
-by themselves (SPDL also without its own decoder); the others are given Pillow, as their documentation does, or OpenCV (`--decoder cv2`), which is faster.
-Where a peer shuffles through a buffer, it holds 1,000 pictures.
+Run by a Python that has them. Shuffled, as many workers as are asked for, kept between epochs. SPDL and LitData decode
+by themselves (SPDL also without its own decoder). The others are given Pillow, as their documentation does, or OpenCV
+(`--decoder cv2`), which is faster; Streaming always hands out what Pillow has opened. Where a peer shuffles through a
+buffer, it holds 1,000 pictures.
 """
 
 import io
@@ -24,8 +25,8 @@ from torch.utils.data import DataLoader, Dataset
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from feeds import clock  # noqa: E402
-from feeds.clock import Job, Stream  # noqa: E402
+from feeds import clock
+from feeds.clock import Job, Stream
 
 SHUFFLED_ROWS = 1000
 SHARDS = 8

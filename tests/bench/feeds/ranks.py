@@ -27,7 +27,13 @@ def main(dataset: Path, steps: int) -> None:
     torch.set_num_threads(1)
     comm = HorovodComm()
     feed = Feed(
-        dataset, "train", FeedSettings(), seed=0, global_batch_size=BATCH_SIZE * comm.size, rank=comm.rank, size=comm.size
+        dataset,
+        "train",
+        FeedSettings(),
+        seed=0,
+        global_batch_size=BATCH_SIZE * comm.size,
+        rank=comm.rank,
+        size=comm.size,
     )
     batches = (batch for epoch in itertools.count() for batch in feed.epoch(epoch))
     alone = seconds_of(lambda: next(batches), steps)
