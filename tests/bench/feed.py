@@ -41,7 +41,7 @@ import numpy as np
 from feeds.data import FACES, PHOTOS, PictureSet, prepare, write_dataset
 
 HERE = Path(__file__).parent
-REPO = HERE.parents[1]
+OUR_PATH = {"PYTHONPATH": str(HERE.parents[1])}
 OURS = ["bound", "ours", "petastorm", "petastorm-batched"]
 # Of those that read the same format the first writes it.
 PEERS = [
@@ -83,7 +83,7 @@ class Bench:
         python = sys.executable if is_ours else str(self.options.peers)
         command = [python, "-W", "ignore", str(script), verb, system, json.dumps(job), *more]
         try:
-            return json.loads(last_line(command))
+            return json.loads(last_line(command, OUR_PATH if is_ours else {}))
         except RunError as error:
             if system in ("bound", "ours"):
                 raise
@@ -96,9 +96,9 @@ class RunError(Exception):
     """A run that ended without an answer."""
 
 
-def last_line(command: list[str]) -> str:
+def last_line(command: list[str], variables: dict[str, str]) -> str:
     """What a process printed last."""
-    environment = os.environ | {"PYTHONPATH": str(REPO)}
+    environment = os.environ | variables
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=LONGEST_RUN_SECONDS, env=environment)
     except subprocess.TimeoutExpired:
@@ -215,7 +215,7 @@ def accelerate(bench: Bench, rates: dict[str, float]) -> dict[str, float | None]
 def on_ranks(bench: Bench, ranks: int) -> dict[str, float]:
     launcher = [str(Path(sys.executable).parent / "horovodrun"), "-np", str(ranks), "--gloo"]
     script = [str(HERE / "feeds" / "ranks.py"), str(bench.folder / "ours"), str(STEPS)]
-    told = last_line([*launcher, sys.executable, "-W", "ignore", *script])
+    told = last_line([*launcher, sys.executable, "-W", "ignore", *script], OUR_PATH)
     return {name: round(value, 4) for name, value in json.loads(told[told.index("{") :]).items()}
 
 
@@ -228,7 +228,7 @@ def memory(bench: Bench, data: Path, images: int, epochs: int) -> dict[str, floa
         if not (folder / "manifest.json").exists():
             write_dataset(folder, islice(cycle(drawn), count), bench.kind.rows_per_group)
         script = [str(HERE / "feeds" / "memory.py"), str(folder), str(epochs)]
-        resident_kib = np.array(json.loads(last_line([sys.executable, "-W", "ignore", *script])))
+        resident_kib = np.array(json.loads(last_line([sys.executable, "-W", "ignore", *script], OUR_PATH)))
         print(f"resident set after each epoch of {count}: {resident_kib.tolist()} KiB", flush=True)
         slope, _ = np.polyfit(range(WARM_EPOCHS, epochs), resident_kib[WARM_EPOCHS:], 1)
         result |= {f"{name}_slope_kib_per_epoch": round(slope, 1), f"{name}_mib": round(resident_kib.max() / 1024)}

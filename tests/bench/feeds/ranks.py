@@ -1,7 +1,7 @@
 """One of the ranks that horovodrun starts: trains a small network from the feed, and says how long it waited for it.
 
-The answer of rank 0, in one JSON line: seconds of a step, the share of it that the slowest rank waited for its batch, and
-the share that decoding a batch would take alone, which says whether it fits into the time that is to spare.
+Rank 0 answers in one JSON line: seconds of a step, the share of it that the slowest rank waited for its batch, and the
+share that a batch takes where nothing is trained, which says whether decoding fits into the time to spare.
 """
 
 import itertools
