@@ -8,6 +8,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import pandas as pd
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
@@ -63,7 +64,7 @@ def petastorm(job: Job, *, batched: bool) -> Stream:
     cv2.setNumThreads(1)
     side = job.side_px
 
-    def decode(rows):
+    def decode(rows: pd.DataFrame) -> pd.DataFrame:
         bgr = (cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) for data in rows["image"])
         rows["image"] = [square(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB), side) for picture in bgr]
         return rows

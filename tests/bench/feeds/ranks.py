@@ -8,6 +8,7 @@ import itertools
 import json
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -70,7 +71,7 @@ def network() -> nn.Module:
     return nn.Sequential(*blocks, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(widths[-1], 1000))
 
 
-def seconds_of(work, times: int) -> float:
+def seconds_of(work: Callable[[], object], times: int) -> float:
     begin = time.perf_counter()
     for _ in range(times):
         work()
