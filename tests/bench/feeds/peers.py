@@ -6,7 +6,6 @@ by themselves (SPDL also without its own decoder). The others are given Pillow, 
 buffer, it holds 1,000 pictures.
 """
 
-import io
 import itertools
 import os
 import random
@@ -18,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 import cv2
-import numpy as np
 import torch
 from PIL import Image
 from torch.utils.data import DataLoader, Dataset
@@ -27,6 +25,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from feeds import clock
 from feeds.clock import Job, Stream
+from feeds.square import Square
 
 SHUFFLED_ROWS = 1000
 SHARDS = 8
@@ -35,42 +34,6 @@ SHARDS = 8
 def main() -> None:
     cv2.setNumThreads(1)
     clock.main(SYSTEMS, WRITERS)
-
-
-class Square:
-    """An encoded picture, or one that Pillow has opened, to the square that is fed: (S, S, 3), uint8."""
-
-    def __init__(self, job: Job) -> None:
-        self.side = job.side_px
-        self.decoder = job.decoder
-
-    def __call__(self, picture: bytes | Image.Image) -> torch.Tensor:
-        return torch.from_numpy(self.array(picture))
-
-    def array(self, picture: bytes | Image.Image) -> np.ndarray:
-        if isinstance(picture, bytes) and self.decoder == "cv2":
-            return self._by_opencv(picture)
-        opened = Image.open(io.BytesIO(picture)) if isinstance(picture, bytes) else picture
-        return self._by_pillow(opened)
-
-    def _by_pillow(self, picture: Image.Image) -> np.ndarray:
-        picture = picture.convert("RGB")
-        short = min(picture.size)
-        if picture.size != (self.side, self.side):
-            left, top = (picture.width - short) // 2, (picture.height - short) // 2
-            box = (left, top, left + short, top + short)
-            picture = picture.resize((self.side, self.side), Image.Resampling.BILINEAR, box=box)
-        return np.array(picture)
-
-    def _by_opencv(self, data: bytes) -> np.ndarray:
-        picture = cv2.cvtColor(cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
-        height, width = picture.shape[:2]
-        short = min(height, width)
-        if (width, height) == (self.side, self.side):
-            return picture
-        top, left = (height - short) // 2, (width - short) // 2
-        part = picture[top : top + short, left : left + short]
-        return cv2.resize(part, (self.side, self.side), interpolation=cv2.INTER_AREA)
 
 
 def files(job: Job) -> list[Path]:
@@ -108,12 +71,8 @@ def torchdata(job: Job) -> Stream:
 
 
 def worker_settings(job: Job) -> dict[str, Any]:
-    return {
-        "batch_size": job.batch_size,
-        "num_workers": job.workers,
-        "persistent_workers": True,
-        "drop_last": True,
-    }
+    settings = {"persistent_workers": True, "drop_last": True}
+    return settings | {"batch_size": job.batch_size, "num_workers": job.workers}
 
 
 # Grain: ArrayRecord files, one picture in each group, as its random access wants it
@@ -156,7 +115,8 @@ def spdl(job: Job) -> Stream:
         buffer = spdl.io.load_image_batch(paths, width=None, height=None, pix_fmt=None, filter_desc=graph)
         return spdl.io.to_torch(buffer)
 
-    load([str(path) for path in files(job)[:2]])  # the pipeline would drop what fails, and so wait for ever
+    # Tells what is missing, where the pipeline would drop every batch and wait for ever.
+    spdl.io.demux_image(str(files(job)[0]))
     return spdl_pipeline(job, load)
 
 
@@ -282,10 +242,9 @@ def write_huggingface(job: Job) -> None:
             {"image": {"bytes": path.read_bytes(), "path": path.name}, "label": number % 1000}
             for number, path in list(enumerate(files(job)))[shard::SHARDS]
         ]
-        # The rows of a row group that the library itself writes where there are pictures.
-        pq.write_table(
-            pa.Table.from_pylist(rows, schema), job.folder / "huggingface" / f"{shard}.parquet", row_group_size=100
-        )
+        table = pa.Table.from_pylist(rows, schema)
+        # With the row groups that the library itself writes where there are pictures.
+        pq.write_table(table, job.folder / "huggingface" / f"{shard}.parquet", row_group_size=100)
 
 
 def huggingface(job: Job, *, streamed: bool) -> Stream:
