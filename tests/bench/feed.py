@@ -35,6 +35,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import cycle, islice
 from pathlib import Path
+from textwrap import shorten
 from typing import Any
 
 import numpy as np
@@ -104,7 +105,8 @@ def last_line(command: list[str], variables: dict[str, str]) -> str:
     except subprocess.TimeoutExpired:
         raise RunError(f"it gave nothing within {LONGEST_RUN_SECONDS} s") from None
     if done.returncode:
-        raise RunError((done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1])
+        said = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
+        raise RunError(shorten(said[-1], 300, placeholder=" ..."))
     return done.stdout.strip().splitlines()[-1]
 
 
