@@ -1,126 +1,240 @@
-"""How near the feed comes to bare decoding: images per second of both, with the same decoder and threads.
+"""How near the feed comes to bare decoding, and how far ahead it is of other loaders.
 
-    python tests/bench/feed.py --images 20000 --threads 1 2 --rounds 5
+    python tests/bench/feed.py [--peers PYTHON] [--accelerator] [--ranks 2] [--memory] [--data FOLDER]
 
-The last line is one JSON object; `feed_ratio` is feed / bare, by number of threads. The goal is 0.9.
+The same drawn faces of 112x112 and photos of 500x400 (fed at 224x224) are stored as a dataset of ours and in the format
+that each peer recommends, and fed as shuffled batches of uint8 (B, 3, S, S) by one and by two threads or workers:
+
+- bound: the decoder of the feed on bytes in memory, into memory that is there, by as many threads that never wait
+- ours: `Feed`, with nothing random but the order
+- petastorm, petastorm-batched: the stock reader with its two loaders
+- with --peers, in a Python that has them: Grain (threads, processes), SPDL (with its decoder, which needs FFmpeg's
+  libraries on the machine, and without), torchdata, LitData, MosaicML Streaming, WebDataset, Hugging Face datasets
+  (map-style, streamed); see feeds/peers.py
+
+Every run is a process of its own. Each system runs once in a round, the order turns by one from round to round, and the
+figures are medians. A run's clock starts when workers run and the first batches have been taken, and ends after
+--seconds, but not before as many pictures as the set has. What cannot run is named with its reason and left out.
+
+- --accelerator: an emulated accelerator with a fixed time per step, as MLPerf Storage has it: the most images/s at
+  which it is busy 0.90 of the time, found by bisection, for ours and the two best peers
+- --ranks N: ranks under horovodrun train a small network; the wait for the feed by the time of a step
+- --memory: the resident set over 20 epochs of a set of 50,000 and of one of a tenth of it
+
+The last line is one JSON object. Goals: ours_of_bound 0.9, ours_of_best_peer above 1, for both sets.
 """
 
 import argparse
-import hashlib
 import json
+import os
 import statistics
+import subprocess
+import sys
 import tempfile
-import time
-import zlib
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from functools import partial
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import cycle, islice
 from pathlib import Path
+from textwrap import shorten
+from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
-import simplejpeg
-from pictures import SIDE_PX, drawn_jpegs
+from feeds.data import FACES, PHOTOS, PictureSet, prepare, write_dataset
 
-from pipelines import manifest, records
-from training.feed import Batch, Feed, FeedSettings
+HERE = Path(__file__).parent
+OUR_PATH = {"PYTHONPATH": str(HERE.parents[1])}
+OURS = ["bound", "ours", "petastorm", "petastorm-batched"]
+# Of those that read the same format the first writes it.
+PEERS = [
+    *("grain-threads", "grain-processes", "spdl", "spdl-threads", "torchdata", "litdata", "streaming", "webdataset"),
+    *("huggingface", "huggingface-streamed"),
+]
+LONGEST_RUN_SECONDS = 600
+WARM_EPOCHS = 4  # until the allocator has what it needs
+STEPS = 40
 
-GROUP_ROWS = 512
-SHARD_ROWS = 8 * GROUP_ROWS
-BATCH_SIZE = 256
+
+@dataclass(frozen=True)
+class Bench:
+    """One set of pictures and how it is fed."""
+
+    kind: PictureSet
+    folder: Path
+    images: int
+    options: argparse.Namespace
+    failed: dict[str, str] = field(default_factory=dict)  # system -> why it is left out
+
+    def systems(self) -> list[str]:
+        named = [*OURS, *(PEERS if self.options.peers else [])]
+        only = self.options.only
+        return [name for name in named if name not in self.failed and (not only or name in ("bound", "ours", *only))]
+
+    def ask(self, verb: str, system: str, workers: int, *more: str) -> dict[str, Any]:
+        """The answer of a run in a process of its own; empty where a peer failed, which is told and noted."""
+        job = {
+            "folder": str(self.folder),
+            "side_px": self.kind.side_px,
+            "workers": workers,
+            "batch_size": self.options.batch_size,
+            "images": self.images,
+            "decoder": self.options.decoder,
+        }
+        is_ours = system in OURS
+        script = HERE / "feeds" / ("ours.py" if is_ours else "peers.py")
+        python = sys.executable if is_ours else str(self.options.peers)
+        command = [python, "-W", "ignore", str(script), verb, system, json.dumps(job), *more]
+        try:
+            return json.loads(last_line(command, OUR_PATH if is_ours else {}))
+        except RunError as error:
+            if system in ("bound", "ours"):
+                raise
+            self.failed[system] = str(error)
+            print(f"{self.kind.name}: {system} is left out: {error}", flush=True)
+            return {}
+
+
+class RunError(Exception):
+    """A run that ended without an answer."""
+
+
+def last_line(command: list[str], variables: dict[str, str]) -> str:
+    """What a process printed last."""
+    environment = os.environ | variables
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=LONGEST_RUN_SECONDS, env=environment)
+    except subprocess.TimeoutExpired:
+        raise RunError(f"it gave nothing within {LONGEST_RUN_SECONDS} s") from None
+    if done.returncode:
+        said = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
+        raise RunError(shorten(said[-1], 300, placeholder=" ..."))
+    return done.stdout.strip().splitlines()[-1]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--images", type=int, default=20_000)
+    options = arguments()
+    with tempfile.TemporaryDirectory() as scratch:
+        data = options.data or Path(scratch)
+        counts = {FACES: options.images, PHOTOS: options.photos}
+        benches = [Bench(kind, data / kind.name, images, options) for kind, images in counts.items() if images]
+        result: dict[str, Any] = {"decoder_of_peers": options.decoder}
+        for bench in benches:
+            prepare(bench.folder, bench.kind, bench.images)
+            result[bench.kind.name] = compare(bench)
+        if options.ranks:
+            result["ranks"] = on_ranks(benches[0], options.ranks)
+        if options.memory:
+            result["memory"] = memory(benches[0], data, options.memory, options.epochs)
+    print(json.dumps(result))
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--images", type=int, default=20_000, help="faces")
+    parser.add_argument("--photos", type=int, default=3_000)
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--rounds", type=int, default=5)
-    options = parser.parse_args()
-    images = list(drawn_jpegs(options.images))
-    with tempfile.TemporaryDirectory() as folder:
-        write_dataset(Path(folder), images)
-        result = measure(Path(folder), images, options.threads, options.rounds)
-    print(json.dumps(result | {"images": len(images), "bytes_per_image": round(statistics.mean(map(len, images)))}))
+    parser.add_argument("--seconds", type=float, default=5.0, help="of a run, at least")
+    parser.add_argument("--batch-size", type=int, default=256)
+    parser.add_argument("--peers", type=Path, help="a Python with torch, opencv and the peers")
+    parser.add_argument("--decoder", choices=["pil", "cv2"], default="pil", help="of peers that have none of their own")
+    parser.add_argument("--only", nargs="+", help="peers to compare with")
+    parser.add_argument("--accelerator", action="store_true")
+    parser.add_argument("--ranks", type=int, default=0)
+    parser.add_argument("--memory", type=int, nargs="?", const=50_000, default=0, help="pictures in the larger set")
+    parser.add_argument("--epochs", type=int, default=20, help="of --memory")
+    parser.add_argument("--data", type=Path, help="where the pictures are kept for the next time")
+    return parser.parse_args()
 
 
-def measure(dataset: Path, images: list[bytes], threads: list[int], rounds: int) -> dict[str, dict[str, float]]:
-    """Medians by number of threads over interleaved rounds."""
-    result: dict[str, dict[str, float]] = {}
-    for count in threads:
-        runs = interleaved(dataset, images, count, rounds)
-        for name in runs[0]:
-            result.setdefault(name, {})[str(count)] = round(statistics.median(run[name][0] for run in runs))
-        for name in ("feed", "sweep"):
-            # Of CPU seconds as well: on a shared machine these say more than the clock.
-            for kind, measured in enumerate(("ratio", "cpu_ratio")):
-                ratio = statistics.median(run[name][kind] / run["bare"][kind] for run in runs)
-                result.setdefault(f"{name}_{measured}", {})[str(count)] = round(ratio, 3)
+def compare(bench: Bench) -> dict[str, Any]:
+    """Rates of all systems by number of workers, and what ours are of them."""
+    for system in bench.systems():
+        write(bench, system)
+    result: dict[str, Any] = {}
+    for workers in bench.options.threads:
+        runs = list(rounds(bench, workers))
+        result[str(workers)] = summary(runs, [name for name in bench.systems() if name in runs[0]])
+    if bench.options.accelerator:
+        result["accelerator"] = accelerate(bench, result[str(max(bench.options.threads))]["images_per_second"])
+    return result | {"left_out": bench.failed}
+
+
+def write(bench: Bench, system: str) -> None:
+    """Store the set in a system's format, unless an earlier run has done so."""
+    mark = bench.folder / f"{system}.written"
+    if system in PEERS and not mark.exists():
+        bench.ask("write", system, 1)
+        if system not in bench.failed:
+            mark.touch()
+
+
+def rounds(bench: Bench, workers: int) -> Iterator[dict[str, dict[str, float]]]:
+    for number in range(bench.options.rounds):
+        systems = bench.systems()
+        turn = number % len(systems)
+        run = {}
+        for system in [*systems[turn:], *systems[:turn]]:
+            answer = bench.ask("rate", system, workers, "--seconds", str(bench.options.seconds))
+            if answer:
+                run[system] = answer
+        told = {name: round(answer["images_per_second"]) for name, answer in run.items()}
+        print(f"{bench.kind.name}, {workers} workers, round {number}: {told}", flush=True)
+        yield run
+
+
+def summary(runs: Sequence[dict[str, dict[str, float]]], systems: list[str]) -> dict[str, Any]:
+    """Medians over the rounds: of rates, and of the ratios within each round."""
+
+    def median(name: str) -> float:
+        return statistics.median(run[name]["images_per_second"] for run in runs)
+
+    def ratio(name: str, unit: str = "images_per_second") -> float:
+        return round(statistics.median(run["ours"][unit] / run[name][unit] for run in runs), 3)
+
+    best = max((name for name in systems if name not in ("bound", "ours")), key=median, default=None)
+    return {
+        "images_per_second": {name: round(median(name)) for name in systems},
+        "ours_of_bound": ratio("bound"),
+        # On a shared machine this says more than the clock.
+        "ours_of_bound_by_cpu": ratio("bound", "images_per_cpu_second"),
+        "best_peer": best,
+        "ours_of_best_peer": best and ratio(best),
+    }
+
+
+def accelerate(bench: Bench, rates: dict[str, float]) -> dict[str, float | None]:
+    """The most images/s at which an emulated accelerator is kept busy."""
+    peers = sorted((name for name in rates if name not in ("bound", "ours")), key=lambda name: -rates[name])
+    workers = max(bench.options.threads)
+    found = {}
+    for system in ["ours", *peers[:2]]:
+        more = ("--seconds", str(bench.options.seconds), "--most", str(1.5 * rates[system]))
+        images_per_second = bench.ask("accelerate", system, workers, *more).get("images_per_second")
+        found[system] = images_per_second and round(images_per_second)
+    return found
+
+
+def on_ranks(bench: Bench, ranks: int) -> dict[str, float]:
+    launcher = [str(Path(sys.executable).parent / "horovodrun"), "-np", str(ranks), "--gloo"]
+    script = [str(HERE / "feeds" / "ranks.py"), str(bench.folder / "ours"), str(STEPS)]
+    told = last_line([*launcher, sys.executable, "-W", "ignore", *script], OUR_PATH)
+    return {name: round(value, 4) for name, value in json.loads(told[told.index("{") :]).items()}
+
+
+def memory(bench: Bench, data: Path, images: int, epochs: int) -> dict[str, float]:
+    """Slope and height of the resident set for a set and for a tenth of it."""
+    result = {}
+    drawn = [path.read_bytes() for path in sorted((bench.folder / "jpegs").iterdir())]
+    for name, count in (("whole", images), ("tenth", images // 10)):
+        folder = data / f"memory-{count}"
+        if not (folder / "manifest.json").exists():
+            write_dataset(folder, islice(cycle(drawn), count), bench.kind.rows_per_group)
+        script = [str(HERE / "feeds" / "memory.py"), str(folder), str(epochs)]
+        resident_kib = np.array(json.loads(last_line([sys.executable, "-W", "ignore", *script], OUR_PATH)))
+        print(f"resident set after each epoch of {count}: {resident_kib.tolist()} KiB", flush=True)
+        slope, _ = np.polyfit(range(WARM_EPOCHS, epochs), resident_kib[WARM_EPOCHS:], 1)
+        result |= {f"{name}_slope_kib_per_epoch": round(slope, 1), f"{name}_mib": round(resident_kib.max() / 1024)}
     return result
-
-
-def interleaved(dataset: Path, images: list[bytes], threads: int, rounds: int) -> list[dict[str, tuple[float, float]]]:
-    """Rates of each round; one more round before them fills the page cache."""
-    feed = Feed(dataset, "train", FeedSettings(threads=threads), seed=0, global_batch_size=BATCH_SIZE, rank=0, size=1)
-    runs = []
-    for number in range(rounds + 1):
-        run = {
-            "bare": rates(partial(bare, images, threads)),
-            "feed": rates(partial(consume, feed.epoch(number))),
-            "sweep": rates(partial(consume, feed.sweep())),
-        }
-        print(f"threads {threads} round {number}:", {name: round(wall) for name, (wall, _) in run.items()}, flush=True)
-        runs.append(run)
-    return runs[1:]
-
-
-def consume(batches: Iterator[Batch]) -> int:
-    return sum(len(batch.labels) for batch in batches)
-
-
-def rates(work: Callable[[], int]) -> tuple[float, float]:
-    """Images per second of the clock, and per second of CPU."""
-    wall, cpu = time.perf_counter(), time.process_time()
-    done = work()
-    return done / (time.perf_counter() - wall), done / (time.process_time() - cpu)
-
-
-def bare(images: list[bytes], threads: int) -> int:
-    """Decode all images, bytes already in memory, into one block per thread and nothing else."""
-
-    def decode(part: list[bytes]) -> None:
-        block = np.empty((BATCH_SIZE, SIDE_PX, SIDE_PX, 3), np.uint8)
-        for number, data in enumerate(part):
-            simplejpeg.decode_jpeg(data, buffer=block[number % BATCH_SIZE])
-
-    with ThreadPoolExecutor(threads) as executor:
-        list(executor.map(decode, [images[start::threads] for start in range(threads)]))
-    return len(images)
-
-
-def write_dataset(folder: Path, images: list[bytes]) -> None:
-    files = []
-    (folder / "train").mkdir()
-    for number, start in enumerate(range(0, len(images), SHARD_ROWS)):
-        part = images[start : start + SHARD_ROWS]
-        table = pa.table(
-            [
-                [hashlib.sha256(data).hexdigest() for data in part],
-                [start % 1000] * len(part),
-                part,
-                [zlib.crc32(data) for data in part],
-            ],
-            schema=records.DATASET,
-        )
-        path = folder / "train" / f"{number:05d}.parquet"
-        pq.write_table(table, path, row_group_size=GROUP_ROWS, compression="none", use_dictionary=False)
-        sizes = [len(part[at : at + GROUP_ROWS]) for at in range(0, len(part), GROUP_ROWS)]
-        groups = tuple(manifest.RowGroup(rows=rows, num_bytes=0) for rows in sizes)
-        files.append(manifest.describe(folder, path, rows=len(part), row_groups=groups))
-    found = manifest.Manifest(
-        kind="dataset", fingerprint="0" * 16, parents={}, settings={}, code_version="", counts={}, files=tuple(files)
-    )
-    manifest.write(folder, found)
 
 
 if __name__ == "__main__":

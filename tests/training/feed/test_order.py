@@ -3,6 +3,7 @@
 import tracemalloc
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from itertools import islice
 
 import pytest
 from hypothesis import given, settings
@@ -74,6 +75,28 @@ def test_a_resumed_epoch_is_the_rest(sizes: list[int], batch: int, groups: int, 
     start = data.draw(st.integers(0, plan.steps_per_epoch))
     whole = rows_of(plan.epoch(0, rank=0, size=1))
     assert rows_of(plan.epoch(0, rank=0, size=1, start_step=start)) == whole[start:]
+
+
+@given(layouts, st.integers(1, 4), st.integers(1, 60), st.data())
+@settings(max_examples=40, deadline=None)
+def test_an_epoch_goes_on_where_it_was_when_ranks_come_or_go(
+    sizes: list[int], twelfths: int, groups: int, data: st.DataObject
+) -> None:
+    batch = 12 * twelfths
+    plan = order(sizes, batch=batch, groups=groups)
+    start, seen = 0, Counter[tuple[int, int]]()
+    while start < plan.steps_per_epoch:
+        stop = data.draw(st.integers(start + 1, plan.steps_per_epoch), label="stop")
+        size = data.draw(st.sampled_from((1, 2, 3, 4)), label="ranks")
+        for rank in range(size):
+            steps = plan.epoch(4, rank=rank, size=size, start_step=start)
+            seen.update(flat(rows_of(islice(steps, stop - start))))
+        start = stop
+    # Every row that the epoch shows, and as often: once, unless the set is smaller than a batch.
+    assert seen.total() == plan.steps_per_epoch * batch
+    assert set(seen) <= {(group, row) for group, count in enumerate(sizes) for row in range(count)}
+    assert max(seen.values()) <= -(-batch // sum(sizes))
+    assert max(seen.values()) - min(seen[row] for row in set(seen)) <= 1
 
 
 @given(layouts, st.integers(1, 10), st.integers(1, 5))
