@@ -10,11 +10,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from pipelines.batches import runs
 from pipelines.manifest import File, RowGroup, describe
 from pipelines.records import IMAGE, ROWS
 
@@ -89,7 +89,7 @@ def write_runs(
             where pictures are large.
     """
     open_file: _OpenFile | None = None
-    for name, rows in _runs(batches):
+    for name, rows in runs(batches, FILE):
         if open_file is None or open_file.name != name:
             if open_file is not None:
                 yield open_file.close()
@@ -97,18 +97,6 @@ def write_runs(
         open_file.append(rows)
     if open_file is not None:
         yield open_file.close()
-
-
-def _runs(batches: Iterable[pa.RecordBatch]) -> Iterator[tuple[str, pa.RecordBatch]]:
-    """Cut batches where the file changes."""
-    for batch in batches:
-        if batch.num_rows == 0:
-            continue
-        encoded = pc.run_end_encode(batch.column(FILE))
-        start = 0
-        for name, stop in zip(encoded.values.to_pylist(), encoded.run_ends.to_pylist(), strict=True):
-            yield name, batch.slice(start, stop - start)
-            start = stop
 
 
 class _OpenFile:
