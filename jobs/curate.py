@@ -57,8 +57,10 @@ def curate(context: JobContext) -> None:
         num_left_out = num_records - counts[KEPT]
         rejected = _write(not_kept(decisions), context, REJECTIONS, num_rows=num_left_out, table=REJECTED_ROWS)
         excluded: list[File] = []
-        if "reference" in context.parents:
-            excluded = _write(exclusions(decisions), context, EXCLUSIONS, num_rows=num_left_out, table=EXCLUDED_ROWS)
+        if "reference" in context.parents and rejected:
+            # Of what was just written: the decisions would be made once more.
+            leaks = exclusions(read_files(spark, context.folder, rejected))
+            excluded = _write(leaks, context, EXCLUSIONS, num_rows=num_left_out, table=EXCLUDED_ROWS)
         notes = _proposals(context, spark)
     shutil.rmtree(context.folder / _SCRATCH, ignore_errors=True)
     files = [*rows, *rejected, *excluded]

@@ -50,6 +50,6 @@ def exclusions(decisions: DataFrame) -> DataFrame:
     """The list of what is in the evaluation set too: `records.EXCLUSIONS`.
 
     Args:
-        decisions: as `curate.decide` makes them.
+        decisions: as `curate.decide` makes them, or `records.REJECTIONS`.
     """
     return decisions.where(F.col(REASON) == LEAK).select(*EXCLUSIONS.names)

@@ -10,11 +10,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from pipelines.batches import runs
 from pipelines.manifest import File, RowGroup, describe
 from pipelines.records import IMAGE, ROWS
 
@@ -91,31 +91,15 @@ def write_runs(
             where pictures are large.
     """
     open_file: _OpenFile | None = None
-    for (name, group), rows in _runs(batches):
+    for name, rows in runs(batches, FILE):
         if open_file is None or open_file.name != name:
             if open_file is not None:
                 yield open_file.close()
             open_file = _OpenFile(folder, name, schema, rows_per_group, bytes_per_group)
-        open_file.append(rows, group)
+        for group, part in runs([rows], GROUP) if GROUP in rows.schema.names else [(None, rows)]:
+            open_file.append(part, group)
     if open_file is not None:
         yield open_file.close()
-
-
-def _runs(batches: Iterable[pa.RecordBatch]) -> Iterator[tuple[tuple[str, int | None], pa.RecordBatch]]:
-    """Cut batches where the file or the row group changes."""
-    for batch in batches:
-        if batch.num_rows == 0:
-            continue
-        files, groups = pc.run_end_encode(batch.column(FILE)), _group_runs(batch)
-        ends = sorted({*files.run_ends.to_pylist(), *groups.run_ends.to_pylist()})
-        for start, stop in zip([0, *ends], ends, strict=False):
-            yield (files[start].as_py(), groups[start].as_py()), batch.slice(start, stop - start)
-
-
-def _group_runs(batch: pa.RecordBatch) -> pa.RunEndEncodedArray:
-    if GROUP in batch.schema.names:
-        return pc.run_end_encode(batch.column(GROUP))
-    return pc.run_end_encode(pa.nulls(len(batch), pa.int64()))
 
 
 class _OpenFile:

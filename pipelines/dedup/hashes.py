@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from pyspark.sql import DataFrame
 
 from pipelines.dedup.exact import IS_OLD
-from pipelines.dedup.hamming import distances
+from pipelines.dedup.hamming import U64, distances
 from pipelines.dedup.plan import SAMPLE_HASHES, HashSample, measure_distances
-from pipelines.dedup.search import FLIPPED, OLD, U64, WORDS, Entries, Indices
+from pipelines.dedup.search import FLIPPED, OLD, WORDS, Entries, Indices
 from pipelines.manifest import File
 from pipelines.parquet import in_files, write_files
 from pipelines.records import DISTANCE, HASH, HASH_FLIPPED, IMAGE_ID, LEFT, PAIRS, RIGHT

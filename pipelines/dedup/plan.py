@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from pipelines.dedup.hamming import distances
-from pipelines.dedup.search import U64, Table, bit_order, table_of
+from pipelines.dedup.hamming import U64, distances
+from pipelines.dedup.search import Table, bit_order, table_of
 from pipelines.records import HASH_BITS
 from pipelines.settings import Settings
 

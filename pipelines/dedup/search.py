@@ -14,12 +14,11 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
-from pipelines.dedup.hamming import differing
+from pipelines.dedup.hamming import U64, differing
 from pipelines.records import HASH_BITS
 
 WORDS = HASH_BITS // 64  # a hash as unsigned integers, in the machine's byte order
 
-U64 = NDArray[np.uint64]
 Indices = NDArray[np.int64]
 
 FLIPPED, OLD = np.uint8(1), np.uint8(2)  # bits of a kind: two entries are compared unless they share one

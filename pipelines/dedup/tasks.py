@@ -11,9 +11,10 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from pyspark.sql import DataFrame, SparkSession
 
+from pipelines.dedup.hamming import U64
 from pipelines.dedup.hashes import HashFiles, arrange, read_entries
 from pipelines.dedup.plan import SearchPlan, tables_of
-from pipelines.dedup.search import U64, WORDS, Entries, search
+from pipelines.dedup.search import WORDS, Entries, search
 
 # A row is a pair, or tells what a search looked at and what it left out.
 _FOUND = pa.schema([(name, pa.int64()) for name in ("left", "right", "compared", "skipped")])

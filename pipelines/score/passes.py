@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from pipelines.batches import runs
 from pipelines.embedder import unit
 from pipelines.records import COSINE, EMBEDDING, IDENTITY, IMAGE_ID, LEFT, OWN_COSINE, PROMINENCE, RIGHT
 from pipelines.score.cells import nearest_cells
@@ -143,16 +144,5 @@ def _found(
 
 def _runs(batches: Batches, column: str) -> Iterator[tuple[Any, Iterator[pa.RecordBatch]]]:
     """Each value of a column that the rows are in order of, and its rows; to be taken before the next value's."""
-    for value, slices in itertools.groupby(_slices(batches, column), key=operator.itemgetter(0)):
+    for value, slices in itertools.groupby(runs(batches, column), key=operator.itemgetter(0)):
         yield value, (part for _, part in slices)
-
-
-def _slices(batches: Batches, column: str) -> Iterator[tuple[Any, pa.RecordBatch]]:
-    for batch in batches:
-        if batch.num_rows == 0:
-            continue
-        encoded = pc.run_end_encode(batch.column(column))
-        start = 0
-        for value, stop in zip(encoded.values.to_pylist(), encoded.run_ends.to_pylist(), strict=True):
-            yield value, batch.slice(start, stop - start)
-            start = stop

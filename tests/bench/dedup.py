@@ -22,7 +22,6 @@ import os
 import shutil
 import statistics
 import subprocess
-import sys
 import tempfile
 import threading
 import time
@@ -37,12 +36,17 @@ from numpy.typing import NDArray
 from pyspark.sql import SparkSession
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
+from sessions import session
 
 from pipelines.dedup.near import DedupSettings, near_pairs
 from pipelines.parquet import in_files, write_files
 from pipelines.records import PAIRS
 
 CORES = 2
+OPTIONS = {
+    "spark.sql.shuffle.partitions": str(4 * CORES),
+    "spark.sql.execution.arrow.maxRecordsPerBatch": "8192",
+}
 DISTANCES = 32
 PAIRS_PER_DISTANCE = 1000
 HOT_SHARE = 100
@@ -125,7 +129,7 @@ def main() -> None:
 
 def measure(scratch: Path, options: argparse.Namespace) -> dict[str, Any]:
     drawn = draw(int(options.count), scratch / "hashes")
-    spark = session(scratch)
+    spark = session(scratch, OPTIONS, cores=CORES)
     draw(20_000, scratch / "few")
     search(spark, scratch / "few", scratch)  # starts the JVM and its workers, which all the runs share
     result: dict[str, Any] = {"hashes": len(drawn.plain), "cores": CORES}
@@ -214,24 +218,6 @@ def write_images(folder: Path, plain: NDArray[np.uint64], flipped: NDArray[np.ui
 def as_binary(words: NDArray[np.uint64]) -> pa.Array:
     offsets = pa.py_buffer(np.arange(0, 32 * len(words) + 1, 32, dtype=np.int32))
     return pa.Array.from_buffers(pa.binary(), len(words), [None, offsets, pa.py_buffer(np.ascontiguousarray(words))])
-
-
-def session(scratch: Path) -> SparkSession:
-    os.environ["PYSPARK_PYTHON"] = sys.executable
-    spark = (
-        SparkSession.builder.master(f"local[{CORES}]")
-        .config("spark.ui.enabled", "false")
-        .config("spark.python.daemon.module", "pipelines.spark_daemon")
-        .config("spark.ui.showConsoleProgress", "false")
-        .config("spark.driver.host", "127.0.0.1")
-        .config("spark.driver.memory", "2g")
-        .config("spark.local.dir", str(scratch))
-        .config("spark.sql.shuffle.partitions", str(4 * CORES))
-        .config("spark.sql.execution.arrow.maxRecordsPerBatch", "8192")
-        .getOrCreate()
-    )
-    spark.sparkContext.setLogLevel("ERROR")
-    return spark
 
 
 def search(spark: SparkSession, folder: Path, scratch: Path) -> tuple[float, NDArray[np.int64], dict[str, float]]:

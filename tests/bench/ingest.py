@@ -17,12 +17,10 @@ import argparse
 import io
 import json
 import multiprocessing
-import os
 import resource
 import shutil
 import statistics
 import subprocess
-import sys
 import tarfile
 import tempfile
 import time
@@ -34,6 +32,7 @@ from typing import Any
 import cv2
 from pictures import drawn_jpegs
 from pyspark.sql import SparkSession
+from sessions import session
 
 from pipelines import sources
 from pipelines.ingest import ingest, records_of, survey
@@ -75,7 +74,7 @@ def main() -> None:
 def measure(scratch: Path, options: argparse.Namespace) -> dict[str, Any]:
     archive, folder = draw(scratch / "all", options.images)
     _, few = draw(scratch / "few", options.images // PEER_SHARE)
-    spark = session(scratch)
+    spark = session(scratch, {"spark.driver.extraJavaOptions": "-XX:TieredStopAtLevel=1"}, cores=CORES)
     runs: dict[str, Callable[[], float]] = {
         "pool": partial(pool, settings("tar", archive)),
         "tar": partial(spark_pass, spark, settings("tar", archive), scratch),
@@ -144,23 +143,6 @@ def draw_piece(piece: tuple[int, int]) -> list[bytes]:
 
 def settings(kind: str, path: Path) -> SourceSettings:
     return SourceSettings(kind=kind, path=str(path))  # type: ignore[arg-type]
-
-
-def session(scratch: Path) -> SparkSession:
-    os.environ["PYSPARK_PYTHON"] = sys.executable
-    spark = (
-        SparkSession.builder.master(f"local[{CORES}]")
-        .config("spark.ui.enabled", "false")
-        .config("spark.python.daemon.module", "pipelines.spark_daemon")
-        .config("spark.ui.showConsoleProgress", "false")
-        .config("spark.driver.host", "127.0.0.1")
-        .config("spark.driver.memory", "2g")
-        .config("spark.local.dir", str(scratch))
-        .config("spark.driver.extraJavaOptions", "-XX:TieredStopAtLevel=1")
-        .getOrCreate()
-    )
-    spark.sparkContext.setLogLevel("ERROR")
-    return spark
 
 
 def warm_up(spark: SparkSession, source: SourceSettings, scratch: Path) -> None:
