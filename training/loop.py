@@ -82,7 +82,7 @@ class _Run:
         steps_per_epoch = self._parts.feed.steps_per_epoch
         while True:
             epoch, start_step = divmod(self.num_batches, steps_per_epoch)
-            for batch in self._parts.feed.epoch(epoch, start_step=start_step):
+            for batch in self._parts.feed.epoch(epoch, start_step=start_step, goes_on=epoch + 1 < self._recipe.epochs):
                 self.num_batches += 1
                 yield batch
             assert self.num_batches == (epoch + 1) * steps_per_epoch, "the feed gave other than steps_per_epoch batches"

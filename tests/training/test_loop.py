@@ -43,7 +43,7 @@ class MemoryFeed:
         self.bad_rows = comm.rank + 1
         self._part = slice(comm.rank * GLOBAL_BATCH_SIZE // comm.size, (comm.rank + 1) * GLOBAL_BATCH_SIZE // comm.size)
 
-    def epoch(self, epoch, *, start_step=0):
+    def epoch(self, epoch, *, start_step=0, goes_on=False):
         for step in range(start_step, STEPS_PER_EPOCH):
             images, labels = global_batch(epoch, step)
             ids = [""] * len(labels[self._part])

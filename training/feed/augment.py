@@ -103,6 +103,7 @@ class Augment:
         )
         # Only what can happen is asked for, since each question costs a hundredth of a decode.
         self._changes = [(draw, chance * 2.0**32, change) for draw, chance, change in changes if chance > 0.0]
+        self.is_idle = not self.crops and not self._changes  # leaves every picture as it is
 
     def draws(self, image_id: str, variant: int = 0) -> Draws:
         """The draws for a picture; another variant of it gets others."""

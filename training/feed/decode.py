@@ -5,13 +5,16 @@ would throw away. Everything else, and what simplejpeg refuses, goes through the
 it was taken in, so that both rooms agree on what a picture shows and on what is broken.
 """
 
+import contextlib
 import math
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from itertools import repeat, takewhile
 from typing import Literal
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 import simplejpeg
 from pydantic import Field
 
@@ -24,6 +27,8 @@ Size = tuple[int, int]  # width and height in pixels, upright
 ChooseBox = Callable[[int, int], Box]  # from the upright width and height
 
 JPEG_START = b"\xff\xd8\xff"
+JFIF_START = b"\xff\xd8\xff\xe0\x00\x10"  # the image, and a first segment of the length that JFIF's has
+JFIF_BYTES = 14  # of it that follow
 EXIF_START = b"Exif\0\0"
 METADATA_MARKERS = frozenset(bytes([marker]) for marker in (*range(0xE0, 0xF0), 0xFE))  # APP0 to APP15, comment
 ORIENTATION = 0x0112
@@ -57,6 +62,33 @@ def jpeg_size(data: bytes, limits: PixelSettings) -> Size | None:
     except ValueError:
         return None
     return (int(width), int(height)) if int(width) * int(height) <= limits.max_pixels else None
+
+
+def are_plain_jpegs(data: npt.NDArray[np.uint8], starts: npt.NDArray[np.int32]) -> npt.NDArray[np.bool_]:
+    """Which of the images that begin there are JPEGs as most are written: JFIF's own segment, and no other metadata.
+
+    These are upright. What is said of an image that is shorter than that has no meaning.
+    """
+    heads = data.take(starts[:, None] + np.arange(len(JFIF_START) + JFIF_BYTES + 2), mode="clip")
+    after = heads[:, -2:]
+    is_jfif = (heads[:, : len(JFIF_START)] == np.frombuffer(JFIF_START, np.uint8)).all(axis=1)
+    plain: npt.NDArray[np.bool_] = is_jfif & (after[:, 0] == 0xFF) & (after[:, 1] < min(METADATA_MARKERS)[0])
+    return plain
+
+
+def render_fitting(images: Sequence[memoryview], pictures: Sequence[Picture]) -> int:
+    """Decode plain JPEGs that have the size of their pictures straight into these, without asking for sizes first.
+
+    Returns how many were done before the first that is of another size, or damaged; the pictures from there on may
+    hold anything.
+    """
+    defaults = map(repeat, ("RGB", False, False, 0, 0, 1))
+    shown: list[Picture] = []
+    # Without a line of Python between one decode and the next: it would run from a cold cache.
+    with contextlib.suppress(ValueError):
+        shown.extend(map(simplejpeg.decode_jpeg, images, *defaults, pictures))
+    fitting = takewhile(lambda pair: pair[0].shape == pair[1].shape, zip(shown, pictures, strict=False))
+    return sum(1 for _ in fitting)
 
 
 def render(data: bytes, picture: Picture, size: Size | None, choose_box: ChooseBox, *, limits: PixelSettings) -> None:

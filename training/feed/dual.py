@@ -109,9 +109,9 @@ class DualFeed:
         """How well the pictures of all are shuffled; for people."""
         return self._feed.shuffle_line()
 
-    def epoch(self, epoch: int, *, start_step: int = 0) -> Iterator[DualBatch]:
-        """The batches of one pass over the split's pictures, from a step on."""
-        for batch in self._feed.epoch(epoch, start_step=start_step):
+    def epoch(self, epoch: int, *, start_step: int = 0, goes_on: bool = False) -> Iterator[DualBatch]:
+        """The batches of one pass over the split's pictures, from a step on; see `Feed.epoch`."""
+        for batch in self._feed.epoch(epoch, start_step=start_step, goes_on=goes_on):
             yield _in_parts(batch, self._num_pairs)
 
 

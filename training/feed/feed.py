@@ -6,7 +6,10 @@ and finished batches wait in a short queue. Memory: the encoded row groups that 
 """
 
 import contextlib
-from collections.abc import Callable, Iterator
+import itertools
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Self
 
@@ -16,16 +19,17 @@ from pipelines.settings import Settings, UserError
 from training.feed.augment import Augment, AugmentSettings
 from training.feed.bad_rows import BadRows
 from training.feed.balance import IdentityOrder, read_identities
-from training.feed.batch import Batch, Painter, batches
+from training.feed.batch import Batch, Decoders, batches
 from training.feed.cache import CachedRowGroups
 from training.feed.decode import DecodeSettings
 from training.feed.keep import KeptPictures, KeptRowGroups, check_room
 from training.feed.location import Location, RemoteSettings
 from training.feed.order import Order, Plan, Step, sweep
+from training.feed.paint import Painter
 from training.feed.prefetch import Prefetch
 from training.feed.quality import shuffle_quality
 from training.feed.reader import Reader
-from training.feed.shards import Source, read_row_group, row_groups
+from training.feed.shards import Piece, Source, keep_pages, read_row_group, row_groups
 
 
 class FeedSettings(Settings):
@@ -70,6 +74,14 @@ class FeedSettings(Settings):
         return Location(dataset if self.location is None else self.location, self.remote)
 
 
+@dataclass(frozen=True)
+class _Pass:
+    """One pass over the split, which has begun."""
+
+    ahead: Prefetch[Batch]
+    all_asked_for: threading.Event  # the reader has been told of the last row group
+
+
 class Feed:
     """The batches of one rank, the same for the same seed whatever the threads."""
 
@@ -102,6 +114,9 @@ class Feed:
         self._pieces = row_groups(location, split)
         self._order = self._plan(location, split, global_batch_size)
         self._source, self._pictures = self._nearer()
+        self._decoders = Decoders(settings.threads)
+        self._begun: tuple[int, _Pass] | None = None  # the pass that will follow, by its epoch
+        keep_pages()
         self.steps_per_epoch = self._order.steps_per_epoch
         self.wait_seconds = 0.0  # that consumers have waited for batches since the feed was built
         self.bad_rows = 0  # that this rank has met in its newest pass
@@ -152,43 +167,64 @@ class Feed:
             f"as in a true permutation ({others})"
         )
 
-    def epoch(self, epoch: int, *, start_step: int = 0) -> Iterator[Batch]:
-        """The batches of one pass over the split, shuffled and augmented, from a step on."""
-        augment = Augment(self._settings.augment, seed=self._seed, epoch=epoch)
+    def epoch(self, epoch: int, *, start_step: int = 0, goes_on: bool = False) -> Iterator[Batch]:
+        """The batches of one pass over the split, shuffled and augmented, from a step on.
 
-        def steps() -> Iterator[Step]:
-            return self._order.epoch(epoch, rank=self._rank, size=self._size, start_step=start_step)
+        Args:
+            goes_on: the next epoch will be asked for. It is begun when this one's last row group has been asked for,
+                since its first step opens a row group of every stream; the two then share the memory for a while.
+        """
+        begun, self._begun = self._begun, None
+        if begun is not None and start_step == 0 and begun[0] == epoch:
+            yield from self._batches(begun[1], next_epoch=epoch + 1 if goes_on else None)
+            return
+        if begun is not None:
+            begun[1].ahead.close()
+        yield from self._batches(self._begin_epoch(epoch, start_step), next_epoch=epoch + 1 if goes_on else None)
 
-        return self._batches(steps, augment)
+    def _begin_epoch(self, epoch: int, start_step: int) -> _Pass:
+        steps = self._order.epoch(epoch, rank=self._rank, size=self._size, start_step=start_step)
+        return self._begin(steps, Augment(self._settings.augment, seed=self._seed, epoch=epoch))
 
     def sweep(self) -> Iterator[Batch]:
         """Every row of the split once over all ranks, in file order, not augmented; the last batch may be short."""
         sizes = [piece.rows for piece in self._pieces]
+        steps = sweep(sizes, batch_size=self._batch_size, rank=self._rank, size=self._size)
+        yield from self._batches(self._begin(steps, None), next_epoch=None)
 
-        def steps() -> Iterator[Step]:
-            return sweep(sizes, batch_size=self._batch_size, rank=self._rank, size=self._size)
+    def _begin(self, steps: Iterator[Step], augment: Augment | None) -> _Pass:
+        # What the pass holds must not hold the feed, else nobody could forget one with a pass begun ahead.
+        pieces, settings, source = self._pieces, self._settings, self._source
+        all_asked_for = threading.Event()
+        # Planned once; the reader is some steps ahead, in the same thread.
+        planned, taken = itertools.tee(steps)
 
-        return self._batches(steps, None)
+        def plan() -> Iterator[Piece]:
+            for step in planned:
+                for load in step.opens:
+                    yield pieces[load.group].part(load.first, load.rows)
+            all_asked_for.set()
 
-    def _batches(self, steps: Callable[[], Iterator[Step]], augment: Augment | None) -> Iterator[Batch]:
-        plan = (self._pieces[load.group].part(load.first, load.rows) for step in steps() for load in step.opens)
-        source = batches(
-            steps(),
-            lambda: Reader(
-                plan,
-                any_shard=self._pieces[0].shard,
-                threads=self._settings.reader_threads,
-                max_stall_seconds=self._settings.max_stall_seconds,
-                source=self._source,
-            ),
-            self._pieces,
-            Painter(self._settings.decode, augment, self._pictures),
-            threads=self._settings.threads,
-        )
+        def open_reader() -> Reader:
+            return Reader(
+                plan(),
+                any_shard=pieces[0].shard,
+                threads=settings.reader_threads,
+                max_stall_seconds=settings.max_stall_seconds,
+                source=source,
+            )
+
+        painter = Painter(settings.decode, augment, self._pictures)
+        ahead = Prefetch(batches(taken, open_reader, pieces, painter, self._decoders), depth=settings.prefetch_batches)
+        return _Pass(ahead, all_asked_for)
+
+    def _batches(self, begun: _Pass, *, next_epoch: int | None) -> Iterator[Batch]:
         met = BadRows(self._settings.max_bad_rows)
         self.bad_rows = 0
-        with contextlib.closing(Prefetch(source, depth=self._settings.prefetch_batches)) as ahead:
+        with contextlib.closing(begun.ahead) as ahead:
             while True:
+                if next_epoch is not None and self._begun is None and begun.all_asked_for.is_set():
+                    self._begun = next_epoch, self._begin_epoch(next_epoch, 0)
                 waited = ahead.wait_seconds
                 batch = next(ahead, None)
                 self.wait_seconds += ahead.wait_seconds - waited

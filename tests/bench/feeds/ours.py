@@ -51,7 +51,7 @@ def ours(job: Job) -> Stream:
     )
     feed = Feed(job.folder / "ours", "train", settings, seed=0, global_batch_size=job.batch_size, rank=0, size=1)
     for epoch in itertools.count():
-        for batch in feed.epoch(epoch):
+        for batch in feed.epoch(epoch, goes_on=True):
             yield batch.images
 
 

@@ -6,10 +6,11 @@ from typing import Any
 import pytest
 import torch
 
-from training.feed.batch import MOST_BLOCKS, Painter, _Blocks, batches
+from training.feed.batch import MOST_BLOCKS, Decoders, _Blocks, batches
 from training.feed.decode import DecodeSettings
 from training.feed.location import Location
 from training.feed.order import sweep
+from training.feed.paint import Painter
 from training.feed.reader import Reader
 from training.feed.shards import row_groups
 
@@ -56,4 +57,4 @@ def test_a_reader_that_ends_too_early_is_named(write_dataset: Callable[..., Any]
     painter = Painter(DecodeSettings(size_px=16), None)
     steps = sweep([4, 4, 4], batch_size=4, rank=0, size=1)
     with pytest.raises(RuntimeError, match=r"the reader ended before .*00002\.parquet: row group 0"):
-        list(batches(steps, open_reader, pieces, painter, threads=1))
+        list(batches(steps, open_reader, pieces, painter, Decoders(1)))

@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 import threading
+import time
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterable
@@ -253,6 +254,43 @@ def test_a_forgotten_epoch_leaves_no_thread(write_dataset: Write, taken: int) ->
     for _ in range(taken):
         next(batches)
     del batches
+    assert feed_threads() == []
+
+
+@pytest.mark.parametrize("asked_next", [1, 0, 3])
+def test_an_epoch_that_was_begun_ahead_gives_what_it_gives_alone(write_dataset: Write, asked_next: int) -> None:
+    folder = write_dataset(LAYOUTS["uneven shards"]).folder
+    one = feed(folder, threads=2, augment=EVERYTHING)
+    asked = [*one.epoch(0, goes_on=True)], [*one.epoch(asked_next, goes_on=True)], [*one.sweep()], [*one.epoch(2)]
+    alone = (feed(folder, augment=EVERYTHING) for _ in asked)
+    expected = [next(alone).epoch(0), next(alone).epoch(asked_next), next(alone).sweep(), next(alone).epoch(2)]
+    assert [print_of(batches) for batches in asked] == [print_of(batches) for batches in expected]
+
+
+def test_the_next_epoch_is_begun_while_this_one_is_taken(write_dataset: Write) -> None:
+    folder = write_dataset([[5] * 20]).folder
+    one = feed(folder)
+    batches = one.epoch(0, goes_on=True)
+    while feed_threads().count("feed-prefetch") < 2:
+        next(batches)
+    assert sum(name.startswith("feed-decode") for name in feed_threads()) == 1  # both share them
+    list(batches)
+    assert feed_threads().count("feed-prefetch") == 1
+    assert print_of(one.epoch(1, start_step=1)) == print_of(feed(folder).epoch(1, start_step=1))
+    assert feed_threads() == []
+
+
+@pytest.mark.parametrize("taken", [0, 1])
+def test_a_feed_that_is_forgotten_with_an_epoch_begun_ahead_leaves_no_thread(write_dataset: Write, taken: int) -> None:
+    one = feed(write_dataset([[5] * 20]).folder)
+    list(one.epoch(0, goes_on=True))
+    batches = one.epoch(1, goes_on=True)
+    for _ in range(taken):
+        next(batches)
+    del batches, one
+    deadline = time.monotonic() + 30
+    while feed_threads() and time.monotonic() < deadline:
+        time.sleep(0.01)
     assert feed_threads() == []
 
 

@@ -8,10 +8,11 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
+import simplejpeg
 from pydantic import ValidationError
 
 from pipelines.settings import UserError
-from training.feed import Feed, FeedSettings, batch
+from training.feed import Feed, FeedSettings
 from training.feed.augment import AugmentSettings
 from training.feed.decode import DecodeSettings
 from training.feed.keep import KeptRowGroups
@@ -68,13 +69,13 @@ def test_a_row_group_is_read_once(write_dataset: Write) -> None:
 
 def test_a_picture_is_decoded_once(write_dataset: Write, monkeypatch: pytest.MonkeyPatch) -> None:
     decoded: Counter[bytes] = Counter()
-    render = batch.render
+    decode_jpeg = simplejpeg.decode_jpeg
 
-    def counting(data: bytes, *arguments: Any, **options: Any) -> None:
-        decoded[data] += 1
-        render(data, *arguments, **options)
+    def counting(data: bytes, *arguments: Any, **options: Any) -> Any:
+        decoded[bytes(data)] += 1
+        return decode_jpeg(data, *arguments, **options)
 
-    monkeypatch.setattr(batch, "render", counting)
+    monkeypatch.setattr(simplejpeg, "decode_jpeg", counting)
     one = feed(write_dataset(LAYOUT).folder, keep="decoded")
     for _ in range(2):
         list(one.sweep())
