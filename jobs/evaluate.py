@@ -28,7 +28,7 @@ def _evaluate(context: JobContext, comm: Comm) -> None:
         backbone,
         context.settings.evaluate,
         comm,
-        dataset=context.parents["shard"],
+        dataset=context.settings.feed.at(context.parents["shard"]),
         size_px=card.model.input_size_px,
     )
     if comm.rank == 0:

@@ -135,8 +135,9 @@ def _schedule(context: JobContext, steps_per_epoch: int) -> Callable[[int], floa
 
 def _validation(context: JobContext, backbone: nn.Module, comm: Comm) -> Callable[[], dict[str, float]]:
     """Verification on pairs of held-out identities, where there are any."""
-    settings, dataset = context.settings, context.parents["shard"]
-    held_out = manifest.read(dataset).facts["splits"].get("val", {"classes": 0})
+    settings = context.settings
+    dataset = settings.feed.at(context.parents["shard"])
+    held_out = manifest.read_from(dataset, dataset.read).facts["splits"].get("val", {"classes": 0})
     if held_out["classes"] < _MIN_CLASSES:
         return dict
     pairs = EvaluateSettings(

@@ -15,6 +15,7 @@ from training.evaluate.pairs_txt import load_pairs_txt
 from training.evaluate.val_pairs import load_val_pairs
 from training.evaluate.verification import VerificationResult, verify
 from training.feed.decode import DecodeSettings
+from training.feed.location import Location
 
 
 class EvaluateSettings(Settings):
@@ -43,12 +44,12 @@ class EvaluateSettings(Settings):
 
 
 def evaluate(
-    backbone: nn.Module, settings: EvaluateSettings, comm: Comm, *, dataset: Path, size_px: int
+    backbone: nn.Module, settings: EvaluateSettings, comm: Comm, *, dataset: Location, size_px: int
 ) -> VerificationResult:
     """Judge a backbone on the settings' pairs; every rank calls it and gets the result.
 
     Args:
-        dataset: folder of the dataset artefact, for the val split.
+        dataset: where the dataset lies, for the val split.
         size_px: side of the backbone's square input.
 
     Raises:
@@ -60,7 +61,7 @@ def evaluate(
     return verify(pairs, embeddings, fars=settings.fars)
 
 
-def load_pairs(settings: EvaluateSettings, *, dataset: Path) -> PairSet:
+def load_pairs(settings: EvaluateSettings, *, dataset: Location) -> PairSet:
     """The pairs that the settings name.
 
     Raises:

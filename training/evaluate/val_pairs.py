@@ -5,20 +5,21 @@ Which pairs are drawn follows from the seed, the labels and the image_ids alone,
 
 import hashlib
 import itertools
+import operator
 import random
-import zlib
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
-import pyarrow.parquet as pq
+import pyarrow as pa
 
-from pipelines import manifest
-from pipelines.records import DIGEST, IMAGE, IMAGE_ID, LABEL
+from pipelines.records import IMAGE_ID, LABEL
 from pipelines.settings import UserError
 from training.evaluate.pairs import BoolArray, IndexArray, PairSet, Pictures
+from training.feed.location import Location
+from training.feed.retry import patiently
+from training.feed.shards import COLUMNS, Piece, Rows, read_row_group, row_groups
 
 SPLIT = "val"
 # Two rows are drawn at random until they are a new pair; a split that holds enough pairs needs few attempts.
@@ -36,25 +37,21 @@ class Draw:
     folds_share_people: bool
 
 
-@dataclass(frozen=True)
-class _Row:
-    """Where one row of the split lies."""
-
-    path: Path
-    row_group: int
-    row: int  # within the group
+_Row = tuple[Piece, int]  # where a row of the split lies
 
 
-def load_val_pairs(dataset: Path, *, num_pairs: int, folds: int, seed: int) -> PairSet:
+def load_val_pairs(dataset: Location, *, num_pairs: int, folds: int, seed: int) -> PairSet:
     """Draw pairs from a dataset's val split; the pictures are read when they are asked for.
 
     Args:
         num_pairs: wanted; fewer come where the split holds fewer.
 
     Raises:
-        UserError: the split is too small to draw from.
+        UserError: the split is too small to draw from, or cannot be read.
     """
-    rows, labels, image_ids = _read_split(dataset)
+    pieces = row_groups(dataset, SPLIT)
+    labels, image_ids = _read_names(pieces)
+    rows = [(piece, row) for piece in pieces for row in range(piece.rows)]
     draw = draw_pairs(labels, image_ids, num_pairs=num_pairs, folds=folds, seed=seed)
     used, place = np.unique(np.concatenate([draw.left, draw.right]), return_inverse=True)
     picked = [rows[row] for row in used]
@@ -139,32 +136,21 @@ def _different_pairs(people: list[list[int]], wanted: int, rng: random.Random) -
     return list(pairs)
 
 
-def _read_split(dataset: Path) -> tuple[list[_Row], list[int], list[str]]:
-    rows: list[_Row] = []
-    labels: list[int] = []
-    image_ids: list[str] = []
-    for file in manifest.read(dataset).files:
-        if not file.path.startswith(f"{SPLIT}/"):
-            continue
-        path = dataset / file.path
-        for number, group in enumerate(file.row_groups):
-            rows += [_Row(path, number, row) for row in range(group.rows)]
-        table = pq.read_table(path, columns=[LABEL, IMAGE_ID])
-        labels += table[LABEL].to_pylist()
-        image_ids += table[IMAGE_ID].to_pylist()
-    assert len(rows) == len(labels), "the manifest's row groups and the files differ"
-    return rows, labels, image_ids
+def _read_names(pieces: Sequence[Piece]) -> tuple[list[int], list[str]]:
+    """The labels and image_ids of all rows."""
+    tables = [_read(piece, (LABEL, IMAGE_ID)) for piece in pieces]
+    labels = [label for table in tables for label in table[LABEL].to_pylist()]
+    return labels, [image_id for table in tables for image_id in table[IMAGE_ID].to_pylist()]
 
 
 def _read_images(rows: Sequence[_Row]) -> list[bytes]:
     images = []
-    for (path, row_group), picked in itertools.groupby(rows, key=lambda row: (row.path, row.row_group)):
-        table = pq.ParquetFile(path).read_row_group(row_group, columns=[IMAGE, DIGEST])
-        for row in picked:
-            image: bytes = table[IMAGE][row.row].as_py()
-            if zlib.crc32(image) != table[DIGEST][row.row].as_py():
-                raise UserError(
-                    f"{path} row group {row_group} row {row.row} was altered since it was written; shard again"
-                )
-            images.append(image)
+    for piece, picked in itertools.groupby(rows, key=operator.itemgetter(0)):
+        group = Rows(piece, _read(piece, COLUMNS))
+        images += [bytes(group.image(row)) for _, row in picked]
     return images
+
+
+def _read(piece: Piece, columns: Sequence[str]) -> pa.Table:
+    remote = piece.shard.location.remote
+    return patiently(lambda: read_row_group(piece, columns), name=str(piece), settings=remote)

@@ -83,7 +83,7 @@ class Reader(petastorm_reader.Reader):  # type: ignore[misc]
                 super(Reader, self).__init__(
                     _OldFileSystem(location.filesystem),
                     [location.path_of(any_shard.path)],
-                    schema_fields=COLUMNS,
+                    schema_fields=list(COLUMNS),
                     reader_pool=OrderedPool(threads, location.remote, max_stall_seconds=max_stall_seconds),
                     worker_class=RowGroupWorker,
                     is_batched_reader=True,

@@ -1,7 +1,7 @@
 """The shards of a split and their row groups: which there are, and how one is read."""
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -16,7 +16,7 @@ from training.feed.decode import are_plain_jpegs
 from training.feed.location import Location, telling_faults
 
 PAGES_KEPT_MS = 10_000
-COLUMNS = [records.IMAGE_ID, records.LABEL, records.IMAGE, records.DIGEST]
+COLUMNS = (records.IMAGE_ID, records.LABEL, records.IMAGE, records.DIGEST)
 
 
 @dataclass(frozen=True)
@@ -130,8 +130,8 @@ def row_groups(location: Location, split: str) -> list[Piece]:
     ]
 
 
-def read_row_group(piece: Piece) -> pa.Table:
-    """The columns of the feed of a whole row group, read once and by this thread.
+def read_row_group(piece: Piece, columns: Sequence[str] = COLUMNS) -> pa.Table:
+    """The columns of a whole row group, those of the feed unless others are named, read once and by this thread.
 
     Raises:
         UserError: the shard is missing or damaged.
@@ -144,7 +144,7 @@ def read_row_group(piece: Piece) -> pa.Table:
         # Far away one request for all columns is worth a thread of Arrow's.
         pq.ParquetFile(stream, pre_buffer=shard.location.is_remote) as file,
     ):
-        table = file.read_row_group(piece.row_group, columns=COLUMNS, use_threads=False)
+        table = file.read_row_group(piece.row_group, columns=list(columns), use_threads=False)
     if table.num_rows != piece.group_rows:
         raise UserError(f"{piece} has {table.num_rows} rows, not {piece.group_rows}; {REMEDY}")
     return table

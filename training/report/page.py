@@ -134,6 +134,9 @@ def _training_figures(dataset: Artefact | None, metrics: list[Row]) -> list[Figu
         speed = statistics.median(row["images_per_second"] for row in steps)
         waited = sum(row["feed_wait_seconds"] for row in steps) / max(1e-9, sum(row["step_seconds"] for row in steps))
         figures.append(Figure("images/s", f"{speed:,.0f}", f"{_percent(waited)} waiting for the feed"))
+    bad_rows = max((row["bad_rows"] for row in metrics if "bad_rows" in row), default=0)
+    if bad_rows:
+        figures.append(Figure("bad pictures", f"{bad_rows:,}", "met in an epoch, others shown instead; see logs"))
     return figures
 
 

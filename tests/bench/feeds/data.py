@@ -1,6 +1,6 @@
 """The pictures that all are fed: faces of 112x112 px and photos of 500x400 px, as files and as a dataset of ours.
 
-Drawing 20,000 people would take longer than all the rest, so each drawn photo is shown in several cuts, mirrored or
+Drawing 50,000 people would take longer than all the rest, so each drawn photo is shown in several cuts, mirrored or
 not, each with grain of its own: no two files are alike.
 """
 

@@ -29,7 +29,7 @@ def bound(job: Job) -> Stream:
     images = [path.read_bytes() for path in sorted((job.folder / "jpegs").iterdir())]
     sizes = [jpeg_size(data, settings.limits) for data in images]
     blocks = [np.empty((job.batch_size, job.side_px, job.side_px, 3), np.uint8) for _ in range(job.workers)]
-    done = threading.Semaphore(0)
+    done, stopped = threading.Semaphore(0), threading.Event()
 
     def decode(worker: int) -> None:
         for first in itertools.count(worker * job.batch_size, job.workers * job.batch_size):
@@ -37,12 +37,20 @@ def bound(job: Job) -> Stream:
                 number = (first + place) % len(images)
                 render(images[number], picture, sizes[number], choose, limits=settings.limits)
             done.release()
+            if stopped.is_set():
+                return
 
-    for worker in range(job.workers):
-        threading.Thread(target=decode, args=(worker,), daemon=True).start()
-    while True:
-        done.acquire()
-        yield blocks[0].transpose(0, 3, 1, 2)
+    threads = [threading.Thread(target=decode, args=(worker,)) for worker in range(job.workers)]
+    for thread in threads:
+        thread.start()
+    try:
+        while True:
+            done.acquire()
+            yield blocks[0].transpose(0, 3, 1, 2)
+    finally:
+        stopped.set()
+        for thread in threads:
+            thread.join()
 
 
 def ours(job: Job) -> Stream:

@@ -13,6 +13,7 @@ from torch import nn
 from training.comm.local import LocalComm
 from training.comm.threads import run_threads
 from training.evaluate import EvaluateSettings, evaluate
+from training.feed.location import Location
 
 
 class _MeanColour(nn.Module):
@@ -45,7 +46,7 @@ def test_a_model_that_tells_all_pairs_is_judged_perfect_on_any_number_of_ranks(t
     settings = EvaluateSettings(pairs="bin", path=_pack(tmp_path), folds=5, batch_size=7, fars=(0.1,))
 
     def judge(comm):
-        return evaluate(_MeanColour(), settings, comm, dataset=tmp_path, size_px=16)
+        return evaluate(_MeanColour(), settings, comm, dataset=Location(tmp_path), size_px=16)
 
     alone = judge(LocalComm())
     assert (alone.accuracy, alone.auc, alone.num_pairs, alone.num_same) == (1.0, 1.0, 20, 10)
@@ -55,7 +56,7 @@ def test_a_model_that_tells_all_pairs_is_judged_perfect_on_any_number_of_ranks(t
 
 def test_a_result_survives_json(tmp_path):
     settings = EvaluateSettings(pairs="bin", path=_pack(tmp_path), folds=5)
-    result = evaluate(_MeanColour(), settings, LocalComm(), dataset=tmp_path, size_px=16)
+    result = evaluate(_MeanColour(), settings, LocalComm(), dataset=Location(tmp_path), size_px=16)
     assert type(result).model_validate_json(result.model_dump_json()) == result
 
 

@@ -1,5 +1,6 @@
 """The page is read back by html.parser, as a browser would."""
 
+import json
 import re
 from html.parser import HTMLParser
 
@@ -121,6 +122,14 @@ def test_headline_result_and_lineage_are_on_the_page(trained):
     for expected in ("87.5 % ± 1.2 %, 2 folds", "0.9321", "images/s 321 20.0 %", "too few pairs", "1 min 01 s",
                      "f00d", "d3c1", "lr: 0.1", "40 pairs of somewhere"):  # fmt: skip
         assert expected in text
+
+
+def test_damaged_pictures_are_counted_on_the_page_where_there_are_any(trained):
+    assert "bad pictures" not in _read(trained).text
+    path = trained.folder / "metrics.jsonl"
+    rows = [{"step": step, "bad_rows": bad_rows} for step, bad_rows in ((5, 3), (10, 2))]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert "bad pictures 3" in _read(trained).text
 
 
 def test_a_rejected_picture_shows_its_value_and_the_limit(trained):
