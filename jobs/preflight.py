@@ -143,10 +143,14 @@ def check_objective(settings: RunSettings) -> None:
 
 
 def _check_pool(settings: RunSettings) -> None:
-    if photos := settings.sections["feed"].get("photos_per_identity"):
+    feed = settings.sections["feed"]
+    if photos := feed.get("photos_per_identity"):
         raise UserError(
             f"feed.photos_per_identity={photos}, and objective=f2c takes two of each identity by itself; set it to null"
         )
+    where = feed.get("where") or {}
+    if where.get("share", 1) != 1 or where.get("labels"):
+        raise UserError(f"feed.where={where}, and objective=f2c takes whole identities; drop it")
     ranks, slots = settings.place.num_ranks, settings.sections["objective"]["pool"]["slots"]
     pictures = ranks * half_step_pictures(settings.sections["recipe"]["batch_size"] // ranks)
     if slots < pictures:

@@ -49,7 +49,7 @@ def _train(context: JobContext, comm: Comm) -> None:
         num_classes=num_classes,
         embedding_dim=settings.model.embedding_dim,
     )
-    feed = _feed(context, comm)
+    feed = _feed(context, comm, device)
     if comm.rank == 0 and settings.feed.photos_per_identity is None:
         context.log.info("%s", feed.shuffle_line())
     strategy = build_strategy(
@@ -81,7 +81,7 @@ def _train(context: JobContext, comm: Comm) -> None:
     comm.barrier()
 
 
-def _feed(context: JobContext, comm: Comm) -> Feed | DualFeed:
+def _feed(context: JobContext, comm: Comm, device: torch.device) -> Feed | DualFeed:
     settings = context.settings
     build = DualFeed if settings.objective.takes_two_views else Feed
     return build(
@@ -92,6 +92,7 @@ def _feed(context: JobContext, comm: Comm) -> Feed | DualFeed:
         global_batch_size=settings.recipe.batch_size,
         rank=comm.rank,
         size=comm.size,
+        device=device,
     )
 
 

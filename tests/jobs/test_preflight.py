@@ -110,6 +110,10 @@ POOL = {"name": "class_pool", "pool": {"slots": 22}}
             r"^feed.photos_per_identity=2, and objective=f2c takes two of each identity by itself; set it to null$",
         ),
         (
+            {"objective": POOL, "shard": {"layout": "identity"}, "feed": {"where": {"share": 0.5}}},
+            r"^feed.where=\{'share': 0.5\}, and objective=f2c takes whole identities; drop it$",
+        ),
+        (
             {"objective": {"sharded": True}, "recipe": {"batch_size": 15, "optimiser": {"name": "adamw"}}},
             r"^objective.sharded=true and recipe.optimiser.name=adamw: .* updated by sgd; choose it, or set",
         ),

@@ -11,11 +11,12 @@ from itertools import count
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from pipelines.settings import UserError
 from training.feed.balance import IdentityOrder, read_identities
 from training.feed.batch import Batch, DualBatch
-from training.feed.feed import Feed, FeedSettings
+from training.feed.feed import CPU, Feed, FeedSettings
 from training.feed.location import Location
 from training.feed.order import IntArray, Load, Order, Step
 
@@ -75,22 +76,31 @@ class DualFeed:
         global_batch_size: int,
         rank: int,
         size: int,
+        device: torch.device = CPU,
     ) -> None:
         """Read the manifest; no shard is opened yet.
 
         Args:
             global_batch_size: pictures drawn from all in a step of all ranks, and identities besides.
+            device: where the batches shall be.
 
         Raises:
             UserError: as of `Feed`, or identities do not lie whole in row groups.
         """
-        if settings.photos_per_identity is not None:
+        if settings.photos_per_identity is not None or not settings.where.is_everything:
             raise UserError(
-                f"feed.photos_per_identity={settings.photos_per_identity}, and the objective takes pictures of its "
-                "own choice; set it to null"
+                "the objective takes pictures of its own choice, of whole identities; drop feed.photos_per_identity "
+                "and feed.where"
             )
         self._feed = _Pictures(
-            dataset, split, settings, seed=seed, global_batch_size=global_batch_size, rank=rank, size=size
+            dataset,
+            split,
+            settings,
+            seed=seed,
+            global_batch_size=global_batch_size,
+            rank=rank,
+            size=size,
+            device=device,
         )
         self._num_pairs = global_batch_size // size
         self.steps_per_epoch = self._feed.steps_per_epoch

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Self
 
+import torch
 from pydantic import Field, model_validator
 
 from pipelines.settings import Settings, UserError
@@ -22,6 +23,7 @@ from training.feed.balance import IdentityOrder, read_identities
 from training.feed.batch import Batch, Decoders, batches
 from training.feed.cache import CachedRowGroups
 from training.feed.decode import DecodeSettings
+from training.feed.device import on_device, take_over
 from training.feed.keep import KeptPictures, KeptRowGroups, check_room
 from training.feed.location import Location, RemoteSettings
 from training.feed.order import Order, Plan, Step, sweep
@@ -30,6 +32,9 @@ from training.feed.prefetch import Prefetch
 from training.feed.quality import shuffle_quality
 from training.feed.reader import Reader
 from training.feed.shards import Piece, Source, keep_pages, read_row_group, row_groups
+from training.feed.where import ChosenRows, WhereSettings, chosen_pieces
+
+CPU = torch.device("cpu")
 
 
 class FeedSettings(Settings):
@@ -50,6 +55,7 @@ class FeedSettings(Settings):
     max_stall_seconds: float = Field(default=300.0, gt=0, le=86_400)
     # Damaged pictures that a rank bears in one epoch, showing others in their place (see `bad_rows`); 0 = none.
     max_bad_rows: int = Field(default=0, ge=0)
+    where: WhereSettings = WhereSettings()  # which rows are fed
     # So many of each identity stand side by side in a batch, which needs shard.layout=identity; null = single pictures.
     photos_per_identity: int | None = Field(default=None, ge=1, le=1024)
     # What of the split stays in every rank's memory once it was read: nothing, its pictures as they lie on disk, or
@@ -66,6 +72,15 @@ class FeedSettings(Settings):
             raise ValueError(
                 f"keep=decoded keeps whole pictures, and augment.crop_area={list(self.augment.crop_area)} decodes "
                 "another part each time; set keep=encoded, or augment.crop_area=[1,1]"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _identities_are_whole(self) -> Self:
+        if self.photos_per_identity is not None and not self.where.is_everything:
+            raise ValueError(
+                f"photos_per_identity={self.photos_per_identity} shows identities whole, and where chooses rows of "
+                "them; drop one of them"
             )
         return self
 
@@ -95,8 +110,12 @@ class Feed:
         global_batch_size: int,
         rank: int,
         size: int,
+        device: torch.device = CPU,
     ) -> None:
         """Read the manifest; no shard is opened yet.
+
+        Args:
+            device: where the batches shall be.
 
         Raises:
             UserError: the dataset or the split is not there, or the ranks cannot share the batch evenly.
@@ -109,9 +128,10 @@ class Feed:
         self._seed = seed
         self._rank = rank
         self._size = size
+        self._device = device
         self._batch_size = global_batch_size // size
         location = settings.at(dataset)
-        self._pieces = row_groups(location, split)
+        self._pieces = chosen_pieces(row_groups(location, split), settings.where)
         self._order = self._plan(location, split, global_batch_size)
         self._source, self._pictures = self._nearer()
         self._decoders = Decoders(settings.threads)
@@ -145,6 +165,8 @@ class Feed:
         source: Source = read_row_group
         if settings.cache_dir is not None:
             source = CachedRowGroups(source, settings.cache_dir, max_bytes=settings.cache_bytes)
+        if not settings.where.is_everything:
+            source = ChosenRows(source, settings.where)
         if settings.keep == "none":
             return source, None
         check_room(self._pieces, keep=settings.keep, keep_bytes=settings.keep_bytes, size_px=size_px)
@@ -215,8 +237,9 @@ class Feed:
             )
 
         painter = Painter(settings.decode, augment, self._pictures)
-        ahead = Prefetch(batches(taken, open_reader, pieces, painter, self._decoders), depth=settings.prefetch_batches)
-        return _Pass(ahead, all_asked_for)
+        is_pinned = self._device.type == "cuda"
+        made = batches(taken, open_reader, pieces, painter, self._decoders, is_pinned=is_pinned)
+        return _Pass(Prefetch(on_device(made, self._device), depth=settings.prefetch_batches), all_asked_for)
 
     def _batches(self, begun: _Pass, *, next_epoch: int | None) -> Iterator[Batch]:
         met = BadRows(self._settings.max_bad_rows)
@@ -233,4 +256,4 @@ class Feed:
                 # Not where they were met, which is some batches ahead.
                 met.note(batch.bad_rows)
                 self.bad_rows = len(met)
-                yield batch
+                yield take_over(batch)

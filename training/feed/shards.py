@@ -3,6 +3,7 @@
 import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Self
 
 import numpy as np
 import pyarrow as pa
@@ -38,9 +39,14 @@ class Piece:
 
     shard: Shard
     row_group: int
-    group_rows: int  # that the manifest promises
+    stored_rows: int  # that the manifest promises
+    group_rows: int  # of them that are fed at all, see `where`; counted by themselves
     first: int
     rows: int
+
+    @classmethod
+    def whole(cls, shard: Shard, row_group: int, rows: int) -> Self:
+        return cls(shard, row_group, stored_rows=rows, group_rows=rows, first=0, rows=rows)
 
     def __str__(self) -> str:
         return f"{self.shard}: row group {self.row_group}"
@@ -89,7 +95,9 @@ class Rows:
     def fault(self, row: int, what: str) -> BadRowError:
         """The error that names a row."""
         piece = self.piece
-        place = f"row {piece.first + row} of row group {piece.row_group} ({records.IMAGE_ID} {self.image_ids[row]})"
+        among = "" if piece.group_rows == piece.stored_rows else f"those of feed.where, {piece.group_rows} rows, of "
+        place = f"row {piece.first + row} of {among}row group {piece.row_group}"
+        place += f" ({records.IMAGE_ID} {self.image_ids[row]})"
         return BadRowError(f"{piece.shard}: {place}", what)
 
 
@@ -124,7 +132,7 @@ def row_groups(location: Location, split: str) -> list[Piece]:
         if sizes.get(file.path) != file.num_bytes:
             raise UserError(f"{location.name_of(file.path)} is missing or cut; {REMEDY}")
     return [
-        Piece(Shard(location, file.path, file.num_bytes, file.sha256), number, group.rows, first=0, rows=group.rows)
+        Piece.whole(Shard(location, file.path, file.num_bytes, file.sha256), number, group.rows)
         for file in shards
         for number, group in enumerate(file.row_groups)
     ]
@@ -145,6 +153,6 @@ def read_row_group(piece: Piece, columns: Sequence[str] = COLUMNS) -> pa.Table:
         pq.ParquetFile(stream, pre_buffer=shard.location.is_remote) as file,
     ):
         table = file.read_row_group(piece.row_group, columns=list(columns), use_threads=False)
-    if table.num_rows != piece.group_rows:
-        raise UserError(f"{piece} has {table.num_rows} rows, not {piece.group_rows}; {REMEDY}")
+    if table.num_rows != piece.stored_rows:
+        raise UserError(f"{piece} has {table.num_rows} rows, not {piece.stored_rows}; {REMEDY}")
     return table

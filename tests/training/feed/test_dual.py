@@ -244,7 +244,9 @@ def test_waiting_is_counted(people: Any) -> None:
 
 
 def test_what_the_feed_cannot_give_is_refused_in_one_line(people: Any, write_dataset: Write) -> None:
-    with pytest.raises(UserError, match="photos_per_identity=2, and the objective takes pictures of its own choice"):
+    with pytest.raises(
+        UserError, match=r"the objective takes pictures of its own choice, of whole identities; drop feed\.photos"
+    ):
         feed(people.folder, photos_per_identity=2)
     with pytest.raises(UserError, match="global_batch_size is 5, which 2 ranks cannot share"):
         feed(people.folder, batch=5, size=2)

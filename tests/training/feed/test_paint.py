@@ -42,7 +42,7 @@ def rows_of(images: list[bytes], tmp_path: Path) -> Rows:
     ]
     table = pa.table(columns, schema=records.DATASET)
     shard = Shard(Location(tmp_path), "train/0.parquet", 0, "")
-    return Rows(Piece(shard, 0, len(images), 0, len(images)), table)
+    return Rows(Piece.whole(shard, 0, len(images)), table)
 
 
 def painted(painter: Painter, rows: Rows, numbers: list[int]) -> np.ndarray:

@@ -36,7 +36,7 @@ def flip_bit(path: Path, position: int) -> None:
 def test_a_part_of_a_row_group_has_only_its_rows(write_dataset: Callable[..., Any]) -> None:
     dataset = write_dataset(LAYOUT)
     whole = row_groups(Location(dataset.folder), "train")[4]
-    (rows,) = read([Piece(whole.shard, whole.row_group, whole.group_rows, first=2, rows=2)])
+    (rows,) = read([whole.part(2, 2)])
     assert rows.image_ids == dataset.image_ids[11:13]
     assert rows.labels == [11, 12]
     assert [rows.image(row) for row in (0, 1)] == [dataset.images[name] for name in rows.image_ids]
@@ -54,7 +54,7 @@ def test_a_cut_shard_is_named(write_dataset: Callable[..., Any], keep: int) -> N
 def test_a_row_group_of_another_size_than_promised_is_refused(write_dataset: Callable[..., Any]) -> None:
     pieces = row_groups(Location(write_dataset(LAYOUT).folder), "train")
     with pytest.raises(UserError, match=r"00000\.parquet: row group 0 has 4 rows, not 5"):
-        read([Piece(pieces[0].shard, 0, group_rows=5, first=0, rows=5)])
+        read([Piece.whole(pieces[0].shard, 0, 5)])
 
 
 def test_a_flipped_bit_in_an_image_is_found_and_named(write_dataset: Callable[..., Any]) -> None:
@@ -81,7 +81,7 @@ def test_a_bit_flipped_anywhere_in_the_pictures_is_found_and_the_shard_named(tmp
     file = write_table(pa.table(columns, schema=records.DATASET), tmp_path, "train/000000")
     shard = tmp_path / file.path
     named = Shard(Location(tmp_path), file.path, file.num_bytes, file.sha256)
-    piece = Piece(named, 0, group_rows=12, first=0, rows=12)
+    piece = Piece.whole(named, 0, 12)
     (whole,) = read([piece])
     assert [whole.image(row) for row in range(12)] == images
     content = shard.read_bytes()

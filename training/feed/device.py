@@ -1,0 +1,36 @@
+"""Batches go to the device of the model ahead of the steps, in the thread that makes them.
+
+The copies run in a CUDA stream of their own, from pinned blocks, so that they neither wait for the step on an earlier
+batch nor hold it up. A CPU takes the batches as they are.
+"""
+
+from collections.abc import Generator
+from contextlib import closing
+from dataclasses import replace
+
+import torch
+
+from training.feed.batch import Batch
+
+
+def on_device(batches: Generator[Batch, None, None], device: torch.device) -> Generator[Batch, None, None]:
+    """The same batches with their pixels and labels on the device; what it takes from is closed with it."""
+    with closing(batches):
+        if device.type != "cuda":
+            yield from batches
+            return
+        stream = torch.cuda.Stream(device)
+        for batch in batches:
+            with torch.cuda.stream(stream):
+                images = batch.images.to(device, non_blocking=True)
+                labels = batch.labels.to(device, non_blocking=True)
+            stream.synchronize()  # else the block of pixels might be painted anew before it is copied
+            yield replace(batch, images=images, labels=labels)
+
+
+def take_over(batch: Batch) -> Batch:
+    """Tell the allocator that the stream of the caller uses the batch, which another stream has made."""
+    for tensor in (batch.images, batch.labels):
+        if tensor.is_cuda:
+            tensor.record_stream(torch.cuda.current_stream(tensor.device))
+    return batch
