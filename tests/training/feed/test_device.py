@@ -51,7 +51,8 @@ def test_a_cuda_device_gets_the_same_pixels_while_blocks_are_painted_anew(write_
     )
     for epoch in range(3):
         for one, other in zip(here.epoch(epoch), there.epoch(epoch), strict=True):
-            assert other.images.is_cuda and other.labels.is_cuda
+            assert other.images.is_cuda
+            assert other.labels.is_cuda
             assert (other.images.cpu() == one.images).all()
             assert other.images.stride() == one.images.stride()
             assert (other.labels.cpu() == one.labels).all()
