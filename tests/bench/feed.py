@@ -14,7 +14,8 @@ that each peer recommends, and fed as shuffled batches of uint8 (B, 3, S, S) by 
 
 Every run is a process of its own. Each system runs once in a round, the order turns by one from round to round, and the
 figures are medians. A run's clock starts when workers run and the first batches have been taken, and ends after
---seconds, but not before as many pictures as the set has. What cannot run is named with its reason and left out.
+--seconds, or after twice as many where fewer pictures have come by then than the set has. What cannot run is named with
+its reason and left out.
 
 - --accelerator: an emulated accelerator with a fixed time per step, as MLPerf Storage has it: the most images/s at
   which it is busy 0.90 of the time, found by bisection, for ours and the two best peers

@@ -183,6 +183,6 @@ class _Blocks:
             if len(block) == num_pictures and sys.getrefcount(block) == 3:
                 return block
         shape = (num_pictures, self._size_px, self._size_px, 3)
-        block: Picture = torch.empty(shape, dtype=torch.uint8, pin_memory=self._is_pinned).numpy()
+        block = torch.empty(shape, dtype=torch.uint8, pin_memory=self._is_pinned).numpy()
         self._blocks = [*self._blocks[1 - MOST_BLOCKS :], block]
         return block

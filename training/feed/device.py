@@ -19,7 +19,7 @@ def on_device(batches: Generator[Batch, None, None], device: torch.device) -> Ge
         if device.type != "cuda":
             yield from batches
             return
-        stream = torch.cuda.Stream(device)
+        stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
         for batch in batches:
             with torch.cuda.stream(stream):
                 images = batch.images.to(device, non_blocking=True)

@@ -1,8 +1,8 @@
 """How a feed is timed, the same for all; needs nothing but Python and numpy, for it runs in the peers' environment too.
 
 A system is a function from a `Job` to an endless stream of batches. Its clock starts some steps after the first batch,
-so that neither the start of workers nor what they had ready counts, and runs over at least so many seconds and as many
-pictures as the set has; the turns of epochs count.
+so that neither the start of workers nor what they had ready counts, and runs over at least so many seconds, and on
+until as many pictures have come as the set has, or twice the seconds are over; the turns of epochs count.
 """
 
 import argparse
@@ -76,7 +76,7 @@ def rate(stream: Stream, job: Job, seconds: float) -> dict[str, float]:
     for _ in range(WARM_STEPS):
         next(stream)
     wall, cpu, images = time.perf_counter(), time.process_time(), 0
-    while (elapsed := time.perf_counter() - wall) < seconds or images < job.images:
+    while (elapsed := time.perf_counter() - wall) < seconds or (images < job.images and elapsed < 2 * seconds):
         images += len(next(stream))
     return {"images_per_second": images / elapsed, "images_per_cpu_second": images / (time.process_time() - cpu)}
 
