@@ -33,6 +33,7 @@ EXIF_START = b"Exif\0\0"
 METADATA_MARKERS = frozenset(bytes([marker]) for marker in (*range(0xE0, 0xF0), 0xFE))  # APP0 to APP15, comment
 ORIENTATION = 0x0112
 UPRIGHT = 1
+LEAST_JPEG_FACTOR = 1.6  # by which libjpeg shrinks a picture; smaller ones take longer than the whole
 
 
 class DecodeSettings(Settings):
@@ -123,7 +124,7 @@ def _render_jpeg(data: bytes, picture: Picture, size: Size, box: Box) -> None:
         data,
         min_width=math.ceil(size[0] * side / box.width),
         min_height=math.ceil(size[1] * side / box.height),
-        min_factor=2,  # smaller factors save no time
+        min_factor=LEAST_JPEG_FACTOR,
     )
     _resize(rgb, _scaled(box, rgb.shape[1] / size[0], rgb.shape[0] / size[1]), picture)
 
@@ -139,8 +140,9 @@ def _resize(rgb: Picture, box: Box, picture: Picture) -> None:
         np.copyto(picture, region)
         return
     size = len(picture)
-    shrinks = min(box.width, box.height) > size
-    cv2.resize(region, (size, size), dst=picture, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+    # Below a factor of 2 a bilinear resize uses every pixel too, in a sixth of the time.
+    skips = min(box.width, box.height) >= 2 * size
+    cv2.resize(region, (size, size), dst=picture, interpolation=cv2.INTER_AREA if skips else cv2.INTER_LINEAR)
 
 
 def exif_orientation(data: bytes) -> int:

@@ -1,6 +1,8 @@
 """The systems of our own environment: the bare decoder, our feed, and Petastorm as it comes."""
 
+import contextlib
 import itertools
+import queue
 import sys
 import threading
 from functools import lru_cache, partial
@@ -29,14 +31,15 @@ def bound(job: Job) -> Stream:
     images = [path.read_bytes() for path in sorted((job.folder / "jpegs").iterdir())]
     sizes = [jpeg_size(data, settings.limits) for data in images]
     blocks = [np.empty((job.batch_size, job.side_px, job.side_px, 3), np.uint8) for _ in range(job.workers)]
-    done, stopped = threading.Semaphore(0), threading.Event()
+    ready = queue.Queue(maxsize=job.workers)  # who does not take stops them
+    stopped = threading.Event()
 
     def decode(worker: int) -> None:
         for first in itertools.count(worker * job.batch_size, job.workers * job.batch_size):
             for place, picture in enumerate(blocks[worker]):
                 number = (first + place) % len(images)
                 render(images[number], picture, sizes[number], choose, limits=settings.limits)
-            done.release()
+            ready.put(blocks[worker])
             if stopped.is_set():
                 return
 
@@ -45,12 +48,12 @@ def bound(job: Job) -> Stream:
         thread.start()
     try:
         while True:
-            done.acquire()
-            yield blocks[0].transpose(0, 3, 1, 2)
+            yield ready.get().transpose(0, 3, 1, 2)
     finally:
         stopped.set()
-        for thread in threads:
-            thread.join()
+        while any(thread.is_alive() for thread in threads):
+            with contextlib.suppress(queue.Empty):
+                ready.get(timeout=0.1)
 
 
 def ours(job: Job) -> Stream:
