@@ -83,21 +83,49 @@ class Decoders:
                     self._executor.shutdown()
 
 
+class Blocks:
+    """Blocks of pixels, used again once nobody holds them, since new pages cost up to a tenth of the decoding.
+
+    Passes over a split share them, so that an epoch takes no more memory than the one before it.
+    """
+
+    def __init__(self, size_px: int, *, is_pinned: bool = False) -> None:
+        """There is none yet.
+
+        Args:
+            is_pinned: they shall lie in pages that a CUDA device copies by itself.
+        """
+        self._size_px = size_px
+        self._is_pinned = is_pinned
+        self._lock = threading.Lock()
+        self._blocks: list[Picture] = []
+
+    def take(self, num_pictures: int) -> Picture:
+        """A block (B, S, S, 3) that no batch shows any more."""
+        with self._lock:
+            for block in self._blocks:
+                # The list, the loop and the call itself; a batch's tensors and their views hold the array as well.
+                if len(block) == num_pictures and sys.getrefcount(block) == 3:
+                    return block
+            shape = (num_pictures, self._size_px, self._size_px, 3)
+            block = torch.empty(shape, dtype=torch.uint8, pin_memory=self._is_pinned).numpy()
+            self._blocks = [*self._blocks[1 - MOST_BLOCKS :], block]
+            return block
+
+
 def batches(
     steps: Iterator[Step],
     open_reader: Callable[[], Reader],
     pieces: Sequence[Piece],
     painter: Painter,
     decoders: Decoders,
-    *,
-    is_pinned: bool = False,
+    blocks: Blocks,
 ) -> Generator[Batch, None, None]:
     """The batches of the steps.
 
     Args:
         open_reader: gives the loads that the steps open, in their order.
         pieces: the split's row groups, as the loads count them.
-        is_pinned: the pixels lie in pages that a CUDA device copies by itself.
 
     Raises:
         UserError: a shard is missing or damaged, or a row group has no good row.
@@ -107,7 +135,6 @@ def batches(
     with open_reader() as reader, decoders.running() as executor, _cancelling(decoding):
         opened: dict[int, Rows] = {}
         num_opened = 0
-        blocks = _Blocks(painter.size_px, is_pinned=is_pinned)
         for step in steps:
             for part in step.opens:
                 opened[num_opened] = _next_rows(reader, pieces[part.group].part(part.first, part.rows))
@@ -166,23 +193,3 @@ class _Decoding:
             image_ids=[rows.image_ids[row] for rows, row in picks],
             bad_rows=tuple(error for part in painted for error in part.bad_rows),
         )
-
-
-class _Blocks:
-    """Blocks of pixels, used again once nobody holds them, since new pages cost up to a tenth of the decoding."""
-
-    def __init__(self, size_px: int, *, is_pinned: bool = False) -> None:
-        self._size_px = size_px
-        self._is_pinned = is_pinned
-        self._blocks: list[Picture] = []
-
-    def take(self, num_pictures: int) -> Picture:
-        """A block (B, S, S, 3) that no batch shows any more."""
-        for block in self._blocks:
-            # The list, the loop and the call itself; a batch's tensors and their views hold the array as well.
-            if len(block) == num_pictures and sys.getrefcount(block) == 3:
-                return block
-        shape = (num_pictures, self._size_px, self._size_px, 3)
-        block = torch.empty(shape, dtype=torch.uint8, pin_memory=self._is_pinned).numpy()
-        self._blocks = [*self._blocks[1 - MOST_BLOCKS :], block]
-        return block

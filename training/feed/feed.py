@@ -20,7 +20,7 @@ from pipelines.settings import Settings, UserError
 from training.feed.augment import Augment, AugmentSettings
 from training.feed.bad_rows import BadRows
 from training.feed.balance import IdentityOrder, read_identities
-from training.feed.batch import Batch, Decoders, batches
+from training.feed.batch import Batch, Blocks, Decoders, batches
 from training.feed.cache import CachedRowGroups
 from training.feed.decode import DecodeSettings
 from training.feed.device import on_device, take_over
@@ -135,6 +135,7 @@ class Feed:
         self._order = self._plan(location, split, global_batch_size)
         self._source, self._pictures = self._nearer()
         self._decoders = Decoders(settings.threads)
+        self._blocks = Blocks(settings.decode.size_px, is_pinned=device.type == "cuda")
         self._begun: tuple[int, _Pass] | None = None  # the pass that will follow, by its epoch
         keep_pages()
         self.steps_per_epoch = self._order.steps_per_epoch
@@ -237,8 +238,7 @@ class Feed:
             )
 
         painter = Painter(settings.decode, augment, self._pictures)
-        is_pinned = self._device.type == "cuda"
-        made = batches(taken, open_reader, pieces, painter, self._decoders, is_pinned=is_pinned)
+        made = batches(taken, open_reader, pieces, painter, self._decoders, self._blocks)
         return _Pass(Prefetch(on_device(made, self._device), depth=settings.prefetch_batches), all_asked_for)
 
     def _batches(self, begun: _Pass, *, next_epoch: int | None) -> Iterator[Batch]:

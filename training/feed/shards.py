@@ -16,7 +16,7 @@ from training.feed.bad_rows import REMEDY, BadRowError
 from training.feed.decode import are_plain_jpegs
 from training.feed.location import Location, telling_faults
 
-PAGES_KEPT_MS = 10_000
+PAGES_KEPT_MS = 1_000
 COLUMNS = (records.IMAGE_ID, records.LABEL, records.IMAGE, records.DIGEST)
 
 

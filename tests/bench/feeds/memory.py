@@ -13,7 +13,7 @@ def main(dataset: Path, epochs: int) -> None:
     feed = Feed(dataset, "train", FeedSettings(), seed=0, global_batch_size=BATCH_SIZE, rank=0, size=1)
     resident_kib = []
     for epoch in range(epochs):
-        for _ in feed.epoch(epoch):
+        for _ in feed.epoch(epoch, goes_on=True):
             pass
         resident_kib.append(resident())
     print(json.dumps(resident_kib))

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 
-from training.feed.batch import MOST_BLOCKS, Decoders, _Blocks, batches
+from training.feed.batch import MOST_BLOCKS, Blocks, Decoders, batches
 from training.feed.decode import DecodeSettings
 from training.feed.location import Location
 from training.feed.order import sweep
@@ -16,7 +16,7 @@ from training.feed.shards import row_groups
 
 
 def test_a_block_is_used_again_once_nobody_holds_it() -> None:
-    blocks = _Blocks(8)
+    blocks = Blocks(8)
     first = blocks.take(4)
     address = first.ctypes.data
     assert blocks.take(4).ctypes.data != address
@@ -25,7 +25,7 @@ def test_a_block_is_used_again_once_nobody_holds_it() -> None:
 
 
 def test_a_view_of_a_tensor_of_a_block_keeps_it() -> None:
-    blocks = _Blocks(8)
+    blocks = Blocks(8)
     block = blocks.take(4)
     address = block.ctypes.data
     view = torch.from_numpy(block).permute(0, 3, 1, 2)[1:, 0]
@@ -36,13 +36,13 @@ def test_a_view_of_a_tensor_of_a_block_keeps_it() -> None:
 
 
 def test_a_short_batch_gets_a_block_of_its_size() -> None:
-    blocks = _Blocks(8)
+    blocks = Blocks(8)
     assert blocks.take(4).shape == (4, 8, 8, 3)
     assert blocks.take(3).shape == (3, 8, 8, 3)
 
 
 def test_no_more_than_a_few_blocks_are_kept() -> None:
-    blocks = _Blocks(8)
+    blocks = Blocks(8)
     held = [blocks.take(1) for _ in range(3 * MOST_BLOCKS)]
     assert len(blocks._blocks) == MOST_BLOCKS
     assert len({block.ctypes.data for block in held}) == len(held)
@@ -57,4 +57,4 @@ def test_a_reader_that_ends_too_early_is_named(write_dataset: Callable[..., Any]
     painter = Painter(DecodeSettings(size_px=16), None)
     steps = sweep([4, 4, 4], batch_size=4, rank=0, size=1)
     with pytest.raises(RuntimeError, match=r"the reader ended before .*00002\.parquet: row group 0"):
-        list(batches(steps, open_reader, pieces, painter, Decoders(1)))
+        list(batches(steps, open_reader, pieces, painter, Decoders(1), Blocks(16)))
