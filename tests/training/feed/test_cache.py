@@ -1,5 +1,6 @@
 """The cache on disk: read from far once, never larger than allowed, and no fault of the disk is the end of a run."""
 
+import contextlib
 import logging
 import os
 import resource
@@ -128,20 +129,25 @@ def test_a_damaged_file_is_noticed_and_read_again(
     assert far.reads[pieces[0]] == 2
 
 
-@pytest.fixture
+@contextlib.contextmanager
 def full_disk() -> Iterator[None]:
-    """No file of this process may grow beyond 4 KiB; the kernel refuses the rest as it does on a full disk."""
+    """No file of this process may grow beyond 4 KiB; the kernel refuses the rest as it does on a full disk.
+
+    No longer than the work lasts, since the log of the tests may be such a file.
+    """
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def test_a_full_disk_is_told_once_and_borne(
-    pieces: list[Piece], tmp_path: Path, full_disk: None, caplog: pytest.LogCaptureFixture
+    pieces: list[Piece], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     cached = CachedRowGroups(Far(), tmp_path / "cache", max_bytes=2**20)
-    with caplog.at_level(logging.WARNING):
+    with full_disk(), caplog.at_level(logging.WARNING):
         for piece in pieces:
             assert cached(piece).equals(read_row_group(piece))
     assert len(caplog.records) == 1
