@@ -26,7 +26,10 @@ class Prefetch(Generic[Item]):
         # The thread must not hold the prefetcher, else nobody could forget it. It is a daemon since the interpreter
         # joins all others before it tells them to stop.
         self._thread = threading.Thread(target=_produce, args=(source, self._line), name="feed-prefetch", daemon=True)
-        self._stop = weakref.finalize(self, _stop, self._line, self._thread)
+        # At exit the latest of these is called first. The line lives as long as the thread: where the prefetcher was
+        # forgotten a moment ago the thread is still ending, and one that is in foreign code then aborts the process.
+        weakref.finalize(self._line, _join, self._thread)
+        self._stop = weakref.finalize(self, _stop, self._line)
         self._thread.start()
 
     def __iter__(self) -> Iterator[Item]:
@@ -90,11 +93,14 @@ def _produce(source: Generator[Item, None, None], line: _Line[Item]) -> None:
         line.items.put(_End(error))
 
 
-def _stop(line: _Line[Item], thread: threading.Thread) -> None:
+def _join(thread: threading.Thread) -> None:
+    if thread is not threading.current_thread():
+        thread.join()
+
+
+def _stop(line: _Line[Item]) -> None:
     line.stopped.set()
     # Makes room for an item that is waiting for it; no other can follow, since the thread looks at `stopped` next.
     with contextlib.suppress(queue.Empty):
         while True:
             line.items.get_nowait()
-    if not threading.main_thread().is_alive():
-        thread.join()

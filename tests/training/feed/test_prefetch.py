@@ -1,6 +1,8 @@
 """The thread ahead of the consumer: order, bounds, errors, and above all its end."""
 
 import gc
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Generator
@@ -83,6 +85,29 @@ def test_forgetting_it_ends_the_thread() -> None:
     gc.collect()
     assert closed.wait(5.0)
     assert soon(lambda: threads() == 0)
+
+
+@pytest.mark.parametrize("is_forgotten", [True, False])
+def test_a_process_ends_after_what_makes_the_items(is_forgotten: bool) -> None:
+    program = f"""
+import time
+from training.feed.prefetch import Prefetch
+
+def source():
+    try:
+        while True:
+            yield 1
+    finally:
+        time.sleep(1)
+        print("closed", flush=True)
+
+ahead = Prefetch(source(), depth=2)
+next(ahead)
+if {is_forgotten}:
+    del ahead
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "closed\n", "")
 
 
 def test_waiting_is_counted() -> None:
