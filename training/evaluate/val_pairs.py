@@ -12,14 +12,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import pyarrow as pa
 
 from pipelines.records import IMAGE_ID, LABEL
 from pipelines.settings import UserError
 from training.evaluate.pairs import BoolArray, IndexArray, PairSet, Pictures
 from training.feed.location import Location
-from training.feed.retry import patiently
-from training.feed.shards import COLUMNS, Piece, Rows, read_row_group, row_groups
+from training.feed.shards import COLUMNS, Piece, Rows, read_columns, row_groups
 
 SPLIT = "val"
 # Two rows are drawn at random until they are a new pair; a split that holds enough pairs needs few attempts.
@@ -138,7 +136,7 @@ def _different_pairs(people: list[list[int]], wanted: int, rng: random.Random) -
 
 def _read_names(pieces: Sequence[Piece]) -> tuple[list[int], list[str]]:
     """The labels and image_ids of all rows."""
-    tables = [_read(piece, (LABEL, IMAGE_ID)) for piece in pieces]
+    tables = [read_columns(piece, (LABEL, IMAGE_ID)) for piece in pieces]
     labels = [label for table in tables for label in table[LABEL].to_pylist()]
     return labels, [image_id for table in tables for image_id in table[IMAGE_ID].to_pylist()]
 
@@ -146,11 +144,6 @@ def _read_names(pieces: Sequence[Piece]) -> tuple[list[int], list[str]]:
 def _read_images(rows: Sequence[_Row]) -> list[bytes]:
     images = []
     for piece, picked in itertools.groupby(rows, key=operator.itemgetter(0)):
-        group = Rows(piece, _read(piece, COLUMNS))
+        group = Rows(piece, read_columns(piece, COLUMNS))
         images += [bytes(group.image(row)) for _, row in picked]
     return images
-
-
-def _read(piece: Piece, columns: Sequence[str]) -> pa.Table:
-    remote = piece.shard.location.remote
-    return patiently(lambda: read_row_group(piece, columns), name=str(piece), settings=remote)

@@ -15,6 +15,7 @@ from pipelines.settings import UserError
 from training.feed.bad_rows import REMEDY, BadRowError
 from training.feed.decode import are_plain_jpegs
 from training.feed.location import Location, telling_faults
+from training.feed.retry import patiently
 
 PAGES_KEPT_MS = 1_000
 COLUMNS = (records.IMAGE_ID, records.LABEL, records.IMAGE, records.DIGEST)
@@ -156,3 +157,9 @@ def read_row_group(piece: Piece, columns: Sequence[str] = COLUMNS) -> pa.Table:
     if table.num_rows != piece.stored_rows:
         raise UserError(f"{piece} has {table.num_rows} rows, not {piece.stored_rows}; {REMEDY}")
     return table
+
+
+def read_columns(piece: Piece, columns: Sequence[str]) -> pa.Table:
+    """`read_row_group`, called again while its faults are passing ones; for what no reader reads ahead."""
+    remote = piece.shard.location.remote
+    return patiently(lambda: read_row_group(piece, columns), name=str(piece), settings=remote)

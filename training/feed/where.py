@@ -14,8 +14,7 @@ from pydantic import Field, model_validator
 
 from pipelines.records import IMAGE_ID, LABEL
 from pipelines.settings import Settings, UserError
-from training.feed.retry import patiently
-from training.feed.shards import Piece, Source, read_row_group
+from training.feed.shards import Piece, Source, read_columns
 
 _DIGITS = 8  # of an image_id that decide; it is a digest, so they are as good as drawn
 _COLUMNS = (IMAGE_ID, LABEL)
@@ -60,15 +59,10 @@ def chosen_pieces(pieces: Sequence[Piece], where: WhereSettings) -> list[Piece]:
     """
     if where.is_everything:
         return list(pieces)
-    counts = [int(where.mask(_narrow(piece)).sum()) for piece in pieces]
+    counts = [int(where.mask(read_columns(piece, _COLUMNS)).sum()) for piece in pieces]
     if not any(counts):
         raise UserError(f"feed.where ({where.model_dump_json()}) chooses none of {sum(p.rows for p in pieces)} rows")
     return [replace(piece, rows=count, group_rows=count) for piece, count in zip(pieces, counts, strict=True)]
-
-
-def _narrow(piece: Piece) -> pa.Table:
-    remote = piece.shard.location.remote
-    return patiently(lambda: read_row_group(piece, _COLUMNS), name=str(piece), settings=remote)
 
 
 class ChosenRows:
