@@ -2,17 +2,19 @@
 
 Tables are float32, features travel in the run's precision. What is held between steps follows from the algorithms
 (Partial FC: arXiv 2010.05222, section 3, and 2203.15565; F2C: arXiv 2105.10375, section 3). What a step needs at its
-peak is that of this project's code: either logits, slopes and probabilities lie side by side, or the gradient goes back
-through the normalisation of the centres. Traffic is what a rank sends on a ring of k (Patarasuk and Yuan 2009):
-2 (k - 1) / k of what is averaged, k - 1 times its own part of what is gathered, (k - 1) / k of what is summed and
-shared out. The backbone, with its gradients and activations, is in none of these figures; F2C holds a second one.
+peak is that of this project's code: either logits, slopes and probabilities lie side by side, or the gradient of the
+centres and two tables as large as the logits; what is updated at once of a sample is small. Traffic is what a rank
+sends on a ring of k (Patarasuk and Yuan 2009): 2 (k - 1) / k of what is averaged, k - 1 times its own part of what is
+gathered, (k - 1) / k of what is summed and shared out. The backbone, with its gradients and activations, is in none of
+these figures; F2C holds a second one.
 """
 
 import math
 from dataclasses import dataclass
 
 _FLOAT = 4  # bytes, of what tables and logits hold
-_INDEX = 8  # bytes of a label or a slot
+_INDEX = 8  # bytes of a label
+_SLOT = 128  # bytes of the host's memory for a slot of a pool: three numbers, and the entry of a dictionary
 
 
 @dataclass(frozen=True)
@@ -77,7 +79,7 @@ def _replicated(size: HeadSize) -> HeadCost:
     table = _FLOAT * size.identities * size.embedding_dim
     logits = _FLOAT * size.identities * size.batch
     on_wire = size.gradient_bytes * size.identities * size.embedding_dim
-    return HeadCost("full, on every rank", 3 * table, max(4 * logits + table, 5 * table), 0, _averaged(on_wire, size))
+    return HeadCost("full, on every rank", 3 * table, max(4 * logits, 2 * logits + table), 0, _averaged(on_wire, size))
 
 
 def _sharded(size: HeadSize, way: str, in_step: int) -> HeadCost:
@@ -87,9 +89,15 @@ def _sharded(size: HeadSize, way: str, in_step: int) -> HeadCost:
 
 
 def _dense(size: HeadSize, way: str) -> HeadCost:
-    """As in the second version of InsightFace: the gradient is as large as the part, and every row is updated."""
+    """As in the second version of InsightFace: the gradient is as large as the part, and every row is updated.
+
+    The centres are normalised first, and the gradient comes back through that.
+    """
     part = _FLOAT * size.shard * size.embedding_dim
-    return HeadCost(way, 2 * part, max(_sharded_peak(size, size.sampled), 2 * part), 0, _sharded_sent(size))
+    centres = _FLOAT * size.sampled * size.embedding_dim
+    logits = _FLOAT * size.sampled * size.batch * size.ranks
+    in_step = max(3 * logits + 2 * centres, 5 * centres) + centres + _gathered(size)
+    return HeadCost(way, 2 * part, max(in_step, 2 * part), 0, _sharded_sent(size))
 
 
 def _banked(size: HeadSize, way: str) -> HeadCost:
@@ -99,21 +107,25 @@ def _banked(size: HeadSize, way: str) -> HeadCost:
 
 
 def _pool(size: HeadSize) -> HeadCost:
-    """Two features for each slot, and on the host the slot of each identity; a half-step at a time."""
+    """Two features for each slot, and on the host whose they are; a half-step at a time."""
     pictures = half_step_pictures(size.batch)
     written = min(size.slots, pictures * size.ranks)
     peak = _FLOAT * (7 * pictures * size.slots + 3 * written * size.embedding_dim)
     gathered = pictures * (_FLOAT * size.embedding_dim + _INDEX)
     held = 2 * _FLOAT * size.slots * size.embedding_dim
-    return HeadCost("F2C's pool", held, peak, _INDEX * size.identities, 2 * (size.ranks - 1) * gathered)
+    return HeadCost("F2C's pool", held, peak, _SLOT * size.slots, 2 * (size.ranks - 1) * gathered)
 
 
 def _sharded_peak(size: HeadSize, in_step: int) -> int:
-    features = size.batch * size.ranks  # those of all ranks
     centres = _FLOAT * in_step * size.embedding_dim
-    logits = _FLOAT * in_step * features
+    logits = _FLOAT * in_step * size.batch * size.ranks
     copied = centres if in_step < size.shard else 0
-    return max(3 * logits + 2 * centres, 5 * centres) + copied + 3 * _FLOAT * features * size.embedding_dim
+    return max(3 * logits, 2 * logits + centres) + copied + _gathered(size)
+
+
+def _gathered(size: HeadSize) -> int:
+    """The features of all ranks, normalised, and their gradient."""
+    return 3 * _FLOAT * size.batch * size.ranks * size.embedding_dim
 
 
 def _sharded_sent(size: HeadSize) -> int:

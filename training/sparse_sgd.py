@@ -9,6 +9,10 @@ from torch import Tensor
 
 from training.optim import OptimiserSettings
 
+# What is copied out of the tables to be updated, at a time: few enough rows for a processor's cache, and next to
+# nothing beside the gradient.
+_ROWS_AT_ONCE = 4096
+
 
 @torch.no_grad()
 def sparse_sgd(
@@ -26,12 +30,16 @@ def sparse_sgd(
         index_S: the rows that the gradient belongs to, each once; None = all of them in order.
         gradient_SD: overwritten.
     """
-    weight_SD = weight_RD if index_S is None else weight_RD[index_S]
-    velocity_SD = velocity_RD if index_S is None else velocity_RD[index_S]
-    gradient_SD.add_(weight_SD, alpha=settings.weight_decay)
-    velocity_SD.mul_(settings.momentum).add_(gradient_SD)
-    move_SD = gradient_SD.add_(velocity_SD, alpha=settings.momentum) if settings.nesterov else velocity_SD
-    weight_SD.add_(move_SD, alpha=-learning_rate)
-    if index_S is not None:
-        weight_RD.index_copy_(0, index_S, weight_SD)
-        velocity_RD.index_copy_(0, index_S, velocity_SD)
+    for low in range(0, len(gradient_SD), _ROWS_AT_ONCE):
+        part = slice(low, low + _ROWS_AT_ONCE)
+        gradient_PD = gradient_SD[part]
+        rows = None if index_S is None else index_S[part]
+        weight_PD = weight_RD[part] if rows is None else weight_RD.index_select(0, rows)
+        velocity_PD = velocity_RD[part] if rows is None else velocity_RD.index_select(0, rows)
+        gradient_PD.add_(weight_PD, alpha=settings.weight_decay)
+        velocity_PD.mul_(settings.momentum).add_(gradient_PD)
+        move_PD = gradient_PD.add_(velocity_PD, alpha=settings.momentum) if settings.nesterov else velocity_PD
+        weight_PD.add_(move_PD, alpha=-learning_rate)
+        if rows is not None:
+            weight_RD.index_copy_(0, rows, weight_PD)
+            velocity_RD.index_copy_(0, rows, velocity_PD)

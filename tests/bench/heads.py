@@ -1,16 +1,18 @@
 """Heads for many identities: seconds of a step, and memory above the weights, of four ways to hold features to classes.
 
-usage: python tests/bench/heads.py [--ids 10000 100000 1000000] [--ranks 2] [--batch 64] [--steps 10]
+    python tests/bench/heads.py [--ids 10000 100000 1000000 10000000] [--ranks 2] [--batch 64] [--rounds 3]
 
     full    every centre in every step, shared out over the ranks (model parallelism)
-    dense   Partial FC with a tenth of the centres, whose gradient and update are dense, as InsightFace's second version
-            does it: written here, the peer
+    dense   the peer: Partial FC with a tenth of the centres, whose gradient and update are dense, as in InsightFace's
+            second version (partial_fc_v2.py); written here
     sparse  ours: a tenth of the centres, and only those are read, updated and decayed
-    pool    F2C's pool with slots for a hundredth of the identities; the same features stand for both nets'
+    pool    F2C's pool, of as many slots whatever number of identities; a step is both of its halves
 
-Each way runs in a launch of its own. Features come as they are, so that no backbone hides the head. Memory is the
-largest resident set of a rank (on a GPU: allocated) less what was there before the head, less its centres or pool. The
-last line is JSON; ratios are dense over sparse, and full over sparse. Sizes that do not fit the memory are left out.
+Each way runs in a launch of its own under horovodrun (one rank: without, which is how it runs on a GPU that has no
+Horovod). Features are drawn, so that no backbone hides the head. Memory is the largest resident set of a rank (on a
+GPU: what was allocated) less what was there before the head; above_mib is that less its weights, or its pool. Figures
+are medians of the rounds. The last line is JSON. Goals: dense_over_sparse at 1M above 2 in time and memory,
+pool_most_over_least below 1.1 in both, lru_share below 0.05. Sizes that do not fit the memory are left out.
 """
 
 import argparse
@@ -22,18 +24,22 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import psutil
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
+from training.capacity import half_step_pictures
 from training.comm import Comm
 from training.comm.horovod import HorovodComm
+from training.comm.local import LocalComm
 from training.objectives import ObjectiveSettings, Surroundings, build_objective
 from training.objectives.distributed_softmax import gather_features, sharded_cross_entropy
-from training.objectives.logits import Logits
 from training.objectives.margin import cosface
 from training.objectives.sharded_centres import classes_of
 from training.optim import OptimiserSettings
@@ -45,21 +51,31 @@ RATE = 0.1
 WARM_UP_STEPS = 2
 SGD = OptimiserSettings()
 
-# One step of one rank, and the bytes of what it holds features against.
-Head = tuple[Callable[[Tensor, Tensor], None], int]
+SETTINGS = {"name": "cosface", "margin": 0.4, "scale": 64.0}
+
+
+@dataclass
+class Head:
+    """One way, on one rank."""
+
+    step: Callable[[Tensor, Tensor], None]  # features (B, D) with a gradient, labels (B,)
+    weights: int  # bytes
+    lru_seconds: Callable[[], float] = lambda: 0.0  # so far
 
 
 def sharded_head(ids: int, comm: Comm, device: torch.device, *, sample_rate: float) -> Head:
-    settings = ObjectiveSettings(name="cosface", margin=0.4, scale=64.0, sharded=True, sample_rate=sample_rate)
+    settings = ObjectiveSettings.model_validate(SETTINGS | {"sharded": True, "sample_rate": sample_rate})
     around = Surroundings(nn.Identity(), comm, device, SGD, 0)
     head = build_objective(settings, around, num_classes=ids, embedding_dim=DIM)
     [local] = head.local_updates
+    tables = head.local_rows.tables
+    tables["velocity"].zero_()  # memory that is promised, but that no row was ever written to, would not be counted
 
     def step(features: Tensor, labels: Tensor) -> None:
         head(features, labels).backward()
         local.step(0.1, 1.0)
 
-    return step, head.local_rows.tables["weight"].nbytes
+    return Head(step, tables["weight"].nbytes)
 
 
 def dense_head(ids: int, comm: Comm, device: torch.device) -> Head:
@@ -67,7 +83,12 @@ def dense_head(ids: int, comm: Comm, device: torch.device) -> Head:
     mine = classes_of(comm.rank, size=comm.size, num_classes=ids)
     weight = nn.Parameter(torch.empty(len(mine), DIM, device=device).normal_(std=0.01))
     optimiser = torch.optim.SGD([weight], lr=0.1, momentum=SGD.momentum, weight_decay=SGD.weight_decay)
-    logits = Logits(lambda cosine, labels, _norms: cosface(cosine, labels, margin=0.4, scale=64.0))
+
+    def cosines_of(gathered: Tensor, centres: Tensor) -> Tensor:
+        return functional.linear(functional.normalize(gathered), functional.normalize(centres))
+
+    def loss_of(cosine: Tensor, places: Tensor) -> Tensor:
+        return sharded_cross_entropy(cosface(cosine, places, margin=0.4, scale=64.0), places, comm)
 
     def step(features: Tensor, labels: Tensor) -> None:
         gathered = gather_features(features, comm, torch.float32)
@@ -78,19 +99,17 @@ def dense_head(ids: int, comm: Comm, device: torch.device) -> Head:
         index = ranks.topk(int(RATE * len(mine))).indices.sort().values
         places = torch.where(is_here, torch.searchsorted(index, rows), -1)
         optimiser.zero_grad()
-        sharded_cross_entropy(logits(gathered, weight[index], places), places, comm).backward()
+        loss_of(cosines_of(gathered, weight[index]), places).backward()
         optimiser.step()
 
-    return step, weight.nbytes
+    return Head(step, weight.nbytes)
 
 
 def pool_head(ids: int, comm: Comm, device: torch.device, *, slots: int) -> Head:
-    settings = ObjectiveSettings.model_validate(
-        {"name": "class_pool", "margin": 0.4, "scale": 32.0, "pool": {"slots": slots}}
-    )
-    head = build_objective(
-        settings, Surroundings(nn.Identity(), comm, device, SGD, 0), num_classes=ids, embedding_dim=DIM
-    )
+    settings = ObjectiveSettings.model_validate(SETTINGS | {"name": "class_pool", "pool": {"slots": slots}})
+    around = Surroundings(nn.Identity(), comm, device, SGD, 0)
+    head = build_objective(settings, around, num_classes=ids, embedding_dim=DIM)
+    head.pool._lru = Timed(head.pool._lru)
 
     def step(features: Tensor, labels: Tensor) -> None:
         side = features.detach(), labels.cpu()
@@ -98,7 +117,27 @@ def pool_head(ids: int, comm: Comm, device: torch.device, *, slots: int) -> Head
         loss = loss + head._half(side, side, lambda _: features, lambda _net, images: images, stays=True)
         loss.backward()
 
-    return step, head.pool.features_2QD.nbytes
+    return Head(step, head.pool.features_2QD.nbytes, lambda: head.pool._lru.seconds)
+
+
+class Timed:
+    """Another object, and the seconds that its methods took."""
+
+    def __init__(self, inner: Any) -> None:
+        self._inner = inner
+        self.seconds = 0.0
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        method = getattr(self._inner, name)
+
+        def timed(*arguments: Any, **named: Any) -> Any:
+            started = time.perf_counter()
+            try:
+                return method(*arguments, **named)
+            finally:
+                self.seconds += time.perf_counter() - started
+
+        return timed
 
 
 def resident(device: torch.device, *, largest: bool) -> int:
@@ -110,50 +149,60 @@ def resident(device: torch.device, *, largest: bool) -> int:
 
 
 def measure(method: str, ids: int, arguments: argparse.Namespace) -> None:
-    """Print seconds and bytes of one way; run by the launcher."""
-    comm = HorovodComm()
+    """Print the figures of one way; run by the launcher."""
+    comm: Comm = LocalComm() if arguments.ranks == 1 else HorovodComm()
     device = (
         torch.device("cuda", comm.local_rank % torch.cuda.device_count())
         if torch.cuda.is_available()
         else torch.device("cpu")
     )
     torch.set_num_threads(1)
+    torch.empty(0, device=device)  # what a GPU takes at its first use is not the head's
     before = resident(device, largest=False)
-    slots = max(ids // 100, 2 * comm.size * arguments.batch)
-    step, held = {
+    head = {
         "full": lambda: sharded_head(ids, comm, device, sample_rate=1.0),
         "dense": lambda: dense_head(ids, comm, device),
         "sparse": lambda: sharded_head(ids, comm, device, sample_rate=RATE),
-        "pool": lambda: pool_head(ids, comm, device, slots=slots),
+        "pool": lambda: pool_head(ids, comm, device, slots=arguments.slots),
     }[method]()
+    batch = half_step_pictures(arguments.batch) if method == "pool" else arguments.batch
     drawn = np.random.default_rng(comm.rank)
-    seconds = []
+    seconds, lru_seconds = [], []
     for _ in range(WARM_UP_STEPS + arguments.steps):
-        features = torch.tensor(drawn.normal(size=(arguments.batch, DIM)), dtype=torch.float32, device=device)
-        labels = torch.tensor(drawn.integers(0, ids, arguments.batch), device=device)
+        features = torch.tensor(drawn.normal(size=(batch, DIM)), dtype=torch.float32, device=device)
+        labels = torch.tensor(drawn.integers(0, ids, batch), device=device)
         comm.barrier()
-        started = time.perf_counter()
-        step(features.requires_grad_(), labels)
+        lru_before, started = head.lru_seconds(), time.perf_counter()
+        head.step(features.requires_grad_(), labels)
         comm.barrier()
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
         seconds.append(time.perf_counter() - started)
-    above = resident(device, largest=True) - before - held
+        lru_seconds.append(head.lru_seconds() - lru_before)
+    total = resident(device, largest=True) - before
     if comm.rank == 0:
-        told = {"step_ms": 1000 * statistics.median(seconds[WARM_UP_STEPS:]), "above_mib": above / 2**20}
+        step = statistics.median(seconds[WARM_UP_STEPS:])
+        told = {"step_ms": 1000 * step, "head_mib": total / 2**20, "above_mib": (total - head.weights) / 2**20}
+        if method == "pool":
+            told["lru_share"] = statistics.median(lru_seconds[WARM_UP_STEPS:]) / step
         print(f"measured={json.dumps(told)}", flush=True)
     comm.close()
 
 
 def launch(method: str, ids: int, arguments: argparse.Namespace) -> dict[str, float]:
     launcher = [str(Path(sys.executable).parent / "horovodrun"), "-np", str(arguments.ranks), "--gloo"]
-    own = ["--batch", str(arguments.batch), "--steps", str(arguments.steps), "--ids", str(ids), "--method", method]
+    own = [f"--{name}={getattr(arguments, name)}" for name in ("batch", "steps", "slots", "ranks")]
+    command = [sys.executable, __file__, *own, f"--ids={ids}", f"--method={method}"]
     environment = {**os.environ, "PYTHONPATH": str(REPO), "OMP_NUM_THREADS": "1"}
     ended = subprocess.run(
-        [*launcher, sys.executable, __file__, *own], env=environment, capture_output=True, text=True, timeout=3600
-    )
+        [*(launcher if arguments.ranks > 1 else []), *command],
+        env=environment, capture_output=True, text=True, timeout=3600,
+    )  # fmt: skip
     lines = [line for line in ended.stdout.splitlines() if "measured=" in line]
     if ended.returncode or len(lines) != 1:
         sys.exit(f"{method} at {ids} identities failed:\n{ended.stdout[-2000:]}\n{ended.stderr[-2000:]}")
-    return {name: round(value, 2) for name, value in json.loads(lines[0].split("measured=")[1]).items()}
+    told: dict[str, float] = json.loads(lines[0].split("measured=")[1])
+    return told
 
 
 def fits(ids: int, method: str, batch: int, ranks: int) -> bool:
@@ -167,36 +216,45 @@ def fits(ids: int, method: str, batch: int, ranks: int) -> bool:
     )
 
 
+def ratio(over: dict[str, float], under: dict[str, float]) -> dict[str, float]:
+    return {key: round(over[key] / under[key], 2) for key in ("step_ms", "head_mib", "above_mib")}
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser()
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--ids", type=int, nargs="+", default=[10_000, 100_000, 1_000_000, 10_000_000])
     parser.add_argument("--ranks", type=int, default=2)
     parser.add_argument("--batch", type=int, default=64)  # per rank
+    parser.add_argument("--slots", type=int, default=10_000)  # of the pool
     parser.add_argument("--steps", type=int, default=10)
-    parser.add_argument("--method", choices=METHODS)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--method", choices=METHODS, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.method:
         measure(arguments.method, arguments.ids[0], arguments)
         return
-    found: dict[str, dict[str, dict[str, float]]] = {}
-    for ids in arguments.ids:
-        found[str(ids)] = {
-            method: launch(method, ids, arguments)
-            for method in METHODS
-            if fits(ids, method, arguments.batch, arguments.ranks)
-        }
-        print(ids, found[str(ids)], flush=True)
-    ratios = {
-        ids: {
-            f"{other}_over_sparse": {key: round(ways[other][key] / ways["sparse"][key], 2) for key in ways["sparse"]}
-            for other in ("full", "dense")
-            if other in ways and "sparse" in ways
-        }
-        for ids, ways in found.items()
+    runs: dict[tuple[int, str], list[dict[str, float]]] = {}
+    for _ in range(arguments.rounds):
+        for ids in arguments.ids:
+            for method in METHODS:
+                if fits(ids, method, arguments.batch, arguments.ranks):
+                    told = launch(method, ids, arguments)
+                    print(ids, method, {key: round(value, 3) for key, value in told.items()}, flush=True)
+                    runs.setdefault((ids, method), []).append(told)
+    found = {
+        key: {name: statistics.median(told[name] for told in several) for name in several[0]}
+        for key, several in runs.items()
     }
-    print(
-        json.dumps({"dim": DIM, "ranks": arguments.ranks, "batch": arguments.batch, "heads": found, "ratios": ratios})
-    )
+    result: dict[str, Any] = {"dim": DIM, "ranks": arguments.ranks, "batch": arguments.batch, "slots": arguments.slots}
+    if torch.cuda.is_available():
+        result["card"] = torch.cuda.get_device_name()
+    for ids, method in found:
+        result[f"{method} {ids}"] = {name: round(value, 3) for name, value in found[ids, method].items()}
+        if method in ("full", "dense") and (ids, "sparse") in found:
+            result[f"{method}_over_sparse {ids}"] = ratio(found[ids, method], found[ids, "sparse"])
+    least, most = min(arguments.ids), max(arguments.ids)
+    result["pool_most_over_least"] = ratio(found[most, "pool"], found[least, "pool"])
+    print(json.dumps(result))
 
 
 if __name__ == "__main__":

@@ -56,7 +56,7 @@ def test_identities_are_those_of_the_dataset_once_it_is_there(settings: RunSetti
     assert identities_of(plan(settings)) == 77
 
 
-@pytest.mark.parametrize(("gib", "fitting"), [(None, 0), (1.5, 4), (1000.0, 6)])
+@pytest.mark.parametrize(("gib", "fitting"), [(None, 0), (0.75, 3), (1000.0, 6)])
 def test_a_plan_says_which_heads_fit(
     gib: float | None,
     fitting: int,

@@ -1,11 +1,14 @@
 """The arithmetic of heads against what torch allocates and what the ranks send, at sizes that a test can hold."""
 
+import tracemalloc
 from collections.abc import Callable
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 from torch.profiler import ProfilerActivity, profile
 
 from training.capacity import HeadCost, HeadSize, head_costs
@@ -13,7 +16,7 @@ from training.comm.local import LocalComm
 from training.comm.threads import run_threads
 from training.objectives import ObjectiveSettings, Surroundings, build_objective
 from training.objectives.distributed_softmax import sharded_cross_entropy
-from training.objectives.logits import Logits
+from training.objectives.lru import LruSlots
 from training.objectives.margin import cosface
 from training.optim import OptimiserSettings, build_optimiser
 from training.strategies import StrategySettings, build_strategy
@@ -21,7 +24,7 @@ from training.strategies import StrategySettings, build_strategy
 SGD = OptimiserSettings()
 COSFACE = {"name": "cosface", "margin": 0.4, "scale": 64.0}
 BASE = HeadSize(
-    identities=6000, embedding_dim=64, ranks=1, batch=32, sample_rate=0.25, slots=6000, feature_bytes=4,
+    identities=60_000, embedding_dim=64, ranks=1, batch=32, sample_rate=0.25, slots=6000, feature_bytes=4,
     gradient_bytes=4,
 )  # fmt: skip
 # Wide tables and few pictures, so that the centres decide the peak; and the other way round.
@@ -99,14 +102,16 @@ def test_centres_updated_densely(size: HeadSize) -> None:
     """The peer, as in InsightFace's second version: torch's own SGD over the whole part."""
     weight = nn.Parameter(torch.randn(size.identities, size.embedding_dim))
     optimiser = torch.optim.SGD([weight], lr=0.1, momentum=0.9, weight_decay=5e-4)
-    logits = Logits(lambda cosine, labels, _: cosface(cosine, labels, margin=0.4, scale=64.0))
     features, _ = batch(size)
     labels = torch.randint(0, size.sampled, (size.batch,))
+
+    def loss_of(cosine: Tensor) -> Tensor:
+        return sharded_cross_entropy(cosface(cosine, labels, margin=0.4, scale=64.0), labels, LocalComm())
 
     def step() -> None:
         optimiser.zero_grad()
         index = torch.arange(size.sampled)
-        sharded_cross_entropy(logits(features, weight[index], labels), labels, LocalComm()).backward()
+        loss_of(functional.linear(functional.normalize(features), functional.normalize(weight[index]))).backward()
         optimiser.step()
 
     peak = allocated(step)
@@ -129,8 +134,19 @@ def test_a_pool(size: HeadSize) -> None:
     cost = cost_of(size, "pool")
     peak = allocated(step)
     assert cost.held == head.pool.features_2QD.nbytes
-    assert cost.host == head.pool._lru._slot_of_C.nbytes
     assert cost.peak == pytest.approx(peak, rel=0.15)
+
+
+@pytest.mark.parametrize("slots", [2000, 6000])
+def test_what_the_host_knows_of_a_full_pool(slots: int) -> None:
+    tracemalloc.start()
+    lru = LruSlots(slots)
+    lru.assign(10_000_000 + np.arange(slots))
+    turns = np.zeros(slots, np.int64)
+    used, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert len(turns) == slots
+    assert cost_of(replace(BASE, slots=slots), "pool").host == pytest.approx(used, rel=0.2)
 
 
 @pytest.mark.parametrize("ranks", [2, 4])

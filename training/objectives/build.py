@@ -46,7 +46,7 @@ def build_objective(
     """
     objective: Objective
     if settings.name == "class_pool":
-        pool = ClassPool(settings.pool.slots, num_classes, embedding_dim)
+        pool = ClassPool(settings.pool.slots, embedding_dim)
         margin = _fixed_margin(settings, settings.pool.margin)
         objective = F2C(around.backbone, pool, margin, around.comm, settings=settings.pool)
     elif settings.sharded:

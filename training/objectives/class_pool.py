@@ -29,11 +29,11 @@ class Written:
 class ClassPool(nn.Module):
     """``features_2QD``: two unit features for each of Q slots, of the dtype and on the device of the module."""
 
-    def __init__(self, num_slots: int, num_ids: int, embedding_dim: int) -> None:
+    def __init__(self, num_slots: int, embedding_dim: int) -> None:
         super().__init__()
         self.features_2QD: Tensor
         self.register_buffer("features_2QD", functional.normalize(torch.rand(2, num_slots, embedding_dim), dim=2))
-        self._lru = LruSlots(num_slots, num_ids)
+        self._lru = LruSlots(num_slots)
         self._turn_Q = np.zeros(num_slots, np.int64)  # which of its two features a slot gets rid of next
 
     def __len__(self) -> int:

@@ -8,8 +8,7 @@ A half-step writes one side's features by G, of all ranks, into the pool and hol
 
 A half's loss is the sum over two classifiers (row 0 of each slot; row 1 where the half wrote a slot anew) of the mean
 cross-entropy with margin over probes in the pool, and of what the k nearest slots say of the others:
-``w mean(max(0, cosine))``, k = Q / 5000 but 3 to 10. Memory and time do not depend on the number of identities, but for
-the 8 bytes each in which the host knows its slot.
+``w mean(max(0, cosine))``, k = Q / 5000 but 3 to 10. Memory and time do not depend on the number of identities.
 
 Not as in the authors' code: w is a setting; of several features for one place the last stays; what ``lru`` says; the
 probes' gradient is taken before the pool changes again; the ranks compare their pools from time to time.

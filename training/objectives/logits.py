@@ -6,6 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from training.objectives.cosines import cosines
+
 # (cosines (B, C), labels (B,), norms of the features (B,)) -> logits (B, C)
 Margin = Callable[[Tensor, Tensor, Tensor], Tensor]
 
@@ -29,7 +31,7 @@ class Logits(nn.Module):
             features_BD = features_BD.to(centres_CD.dtype)
             if self._margin is None:
                 return functional.linear(features_BD, centres_CD)
-            cosine_BC = functional.linear(functional.normalize(features_BD), functional.normalize(centres_CD))
+            cosine_BC = cosines(features_BD, centres_CD)
             logits_BC = self._margin(cosine_BC, labels_B, features_BD.detach().norm(dim=1))
             if self._filter_threshold is None:
                 return logits_BC

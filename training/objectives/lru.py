@@ -1,8 +1,9 @@
-"""Which identity has which slot of a pool: those used last keep theirs. One call for a whole batch, in numpy.
+"""Which identity has which slot of a pool: those used last keep theirs. One call for a whole batch.
 
-The LRU of F2C (arXiv 2105.10375), as arrays instead of a linked list. Not as there: the identities of a batch that have
-a slot keep it, whatever comes before them in the batch; one by one, a new identity could take the slot of one that
-comes right after it.
+The LRU of F2C (arXiv 2105.10375), as arrays of times instead of a linked list. It knows the identities that have a slot
+and no others, so it is as large as the pool, whatever number of identities there is. Not as there: the identities of a
+batch that have a slot keep it, whatever comes before them in the batch; one by one, a new identity could take the slot
+of one that comes right after it.
 """
 
 from dataclasses import dataclass
@@ -28,10 +29,10 @@ class Assignment:
 
 
 class LruSlots:
-    """The slots 0 to ``num_slots`` - 1; identities are 0 to ``num_ids`` - 1."""
+    """The slots 0 to ``num_slots`` - 1; an identity is any number from 0 on."""
 
-    def __init__(self, num_slots: int, num_ids: int) -> None:
-        self._slot_of_C = np.full(num_ids, NOWHERE, np.int64)
+    def __init__(self, num_slots: int) -> None:
+        self._slot_of: dict[int, int] = {}  # by identity
         self._id_of_Q = np.full(num_slots, NOWHERE, np.int64)
         # When each slot was used last. Slots never used count as used before all time, the first of them first.
         self._used_Q = np.arange(-num_slots, 0, dtype=np.int64)
@@ -42,17 +43,16 @@ class LruSlots:
 
         New identities choose in the order in which they appear; afterwards the last of the batch is the newest.
         """
-        distinct_U, first_U = np.unique(ids_N, return_index=True)
-        assert len(distinct_U) <= len(self._id_of_Q), f"{len(distinct_U)} identities and {len(self._id_of_Q)} slots"
-        is_known_N = self._slot_of_C[ids_N] != NOWHERE
-        now_N = self._clock + np.arange(len(ids_N))
-        new_M = distinct_U[np.argsort(first_U)]
-        new_M = new_M[self._slot_of_C[new_M] == NOWHERE]
-        chosen_M = self._longest_unused(len(new_M), sparing=self._slot_of_C[ids_N[is_known_N]])
-        slots_N = self._slot_of_C[ids_N]
-        places = np.argsort(new_M)
-        slots_N[~is_known_N] = chosen_M[places[np.searchsorted(new_M, ids_N[~is_known_N], sorter=places)]]
+        num_distinct = len(set(ids_N.tolist()))
+        assert num_distinct <= len(self._id_of_Q), f"{num_distinct} identities and {len(self._id_of_Q)} slots"
+        slots_N = self.view(ids_N)
+        is_known_N = slots_N != NOWHERE
+        new_M, first_M, which_of_M = np.unique(ids_N[~is_known_N], return_index=True, return_inverse=True)
+        chosen_M = self._longest_unused(len(new_M), sparing=slots_N[is_known_N])
+        turn_M = np.argsort(np.argsort(first_M))
+        slots_N[~is_known_N] = chosen_M[turn_M[which_of_M]]
         done = Assignment(slots_N, is_known_N, self._id_of_Q[slots_N], self._used_Q[slots_N], self._clock)
+        now_N = self._clock + np.arange(len(ids_N))
         self._put(slots_N, ids_N, now_N)  # of a slot that is named twice numpy keeps the last time
         self._clock += len(ids_N)
         return done
@@ -64,7 +64,8 @@ class LruSlots:
 
     def view(self, ids_B: IntArray) -> IntArray:
         """The slot of each identity, or -1; changes nothing."""
-        return self._slot_of_C[ids_B]
+        slots = (self._slot_of.get(identity, NOWHERE) for identity in ids_B.tolist())
+        return np.fromiter(slots, np.int64, len(ids_B))
 
     def state(self) -> IntArray:
         """(2, Q): the identity of each slot or -1, and when it was used."""
@@ -73,9 +74,7 @@ class LruSlots:
     def load(self, state_2Q: IntArray) -> None:
         """Go on from a ``state``."""
         self._id_of_Q, self._used_Q = state_2Q.copy()
-        self._slot_of_C.fill(NOWHERE)
-        taken_T = np.flatnonzero(self._id_of_Q != NOWHERE)
-        self._slot_of_C[self._id_of_Q[taken_T]] = taken_T
+        self._slot_of = {identity: slot for slot, identity in enumerate(self._id_of_Q.tolist()) if identity != NOWHERE}
         self._clock = max(0, int(self._used_Q.max()) + 1)
 
     def _longest_unused(self, count: int, *, sparing: IntArray) -> IntArray:
@@ -89,9 +88,10 @@ class LruSlots:
 
     def _put(self, slots_N: IntArray, ids_N: IntArray, used_N: IntArray) -> None:
         """Make these the identities of the slots, with the times of their last use."""
-        before_N = self._id_of_Q[slots_N]
-        self._slot_of_C[before_N[before_N != NOWHERE]] = NOWHERE
+        for identity in self._id_of_Q[slots_N].tolist():
+            self._slot_of.pop(identity, None)
         self._id_of_Q[slots_N] = ids_N
         self._used_Q[slots_N] = used_N
-        is_taken_N = ids_N != NOWHERE
-        self._slot_of_C[ids_N[is_taken_N]] = slots_N[is_taken_N]
+        for identity, slot in zip(ids_N.tolist(), slots_N.tolist(), strict=True):
+            if identity != NOWHERE:
+                self._slot_of[identity] = slot

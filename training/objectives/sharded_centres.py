@@ -75,7 +75,7 @@ class ShardedCentres:
             index_S = torch.from_numpy(sampled).to(labels_N.device)
             rows_N = torch.where(is_here_N, torch.searchsorted(index_S, rows_N), -1)
             self._index_S = index_S.to(self.weight_RD.device)
-        picked_SD = self.weight_RD if self._index_S is None else self.weight_RD[self._index_S]
+        picked_SD = self.weight_RD if self._index_S is None else self.weight_RD.index_select(0, self._index_S)
         self._leaf_SD = picked_SD.detach().to(labels_N.device).requires_grad_()
         return self._leaf_SD, rows_N
 

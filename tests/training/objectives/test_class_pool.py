@@ -13,7 +13,7 @@ BATCHES = st.lists(st.lists(st.integers(0, 8), min_size=1, max_size=6), max_size
 
 def made(batches=()):
     torch.manual_seed(0)
-    pool = ClassPool(6, 9, 3)
+    pool = ClassPool(6, 3)
     for number, ids in enumerate(batches):
         pool.write(np.array(ids, np.int64), features_of(number, len(ids)))
     return pool
@@ -36,9 +36,9 @@ def equal(one, other):
 def test_each_identity_has_its_features_in_turns_and_the_last_of_a_batch_stays(batches):
     pool = made(batches)
     torch.manual_seed(0)
-    rows = ClassPool(6, 9, 3).features_2QD
+    rows = ClassPool(6, 3).features_2QD
     turns, owner = {}, {}
-    order = ClassPool(6, 9, 3)._lru
+    order = ClassPool(6, 3)._lru
     for number, ids in enumerate(batches):
         assigned = order.assign(np.array(ids, np.int64))
         for place, (slot, identity) in enumerate(zip(assigned.slots.tolist(), ids, strict=True)):
@@ -68,11 +68,11 @@ def test_slots_written_before_or_twice_are_named():
 
 
 def test_a_loaded_pool_goes_on_alike_and_one_of_another_size_is_refused():
-    pool, other = made([[1, 2, 3], [3, 4, 1]]), ClassPool(6, 9, 3)
+    pool, other = made([[1, 2, 3], [3, 4, 1]]), ClassPool(6, 3)
     other.load_state_dict(state_of(pool))
     for one in (pool, other):
         one.write(np.array([7, 8, 3, 5, 5]), features_of(7, 5))
     assert equal(state_of(pool), state_of(other))
     assert pool.digest() == other.digest()
     with pytest.raises(RuntimeError):
-        ClassPool(7, 9, 3).load_state_dict(state_of(pool))
+        ClassPool(7, 3).load_state_dict(state_of(pool))

@@ -45,7 +45,7 @@ def order_of(lru):
 
 @given(BATCHES)
 def test_slots_and_order_are_those_of_an_ordered_dict_whatever_is_rolled_back(batches):
-    lru, model = LruSlots(NUM_SLOTS, NUM_IDS), Model()
+    lru, model = LruSlots(NUM_SLOTS), Model()
     for ids, is_undone in batches:
         before = lru.state().copy()
         slots = OrderedDict(model.slots)
@@ -61,7 +61,7 @@ def test_slots_and_order_are_those_of_an_ordered_dict_whatever_is_rolled_back(ba
 
 @given(BATCHES)
 def test_a_loaded_state_goes_on_alike(batches):
-    lru, other = LruSlots(NUM_SLOTS, NUM_IDS), LruSlots(NUM_SLOTS, NUM_IDS)
+    lru, other = LruSlots(NUM_SLOTS), LruSlots(NUM_SLOTS)
     for ids, _ in batches:
         other.load(lru.state())
         assert np.array_equal(lru.assign(np.array(ids, np.int64)).slots, other.assign(np.array(ids, np.int64)).slots)
@@ -69,7 +69,7 @@ def test_a_loaded_state_goes_on_alike(batches):
 
 
 def test_several_assignments_are_rolled_back_newest_first():
-    lru = LruSlots(2, 10)
+    lru = LruSlots(2)
     states, done = [], []
     for ids in ([1, 2], [3, 1], [4, 4], [1, 5]):
         states.append(lru.state().copy())
@@ -81,4 +81,4 @@ def test_several_assignments_are_rolled_back_newest_first():
 
 def test_more_identities_than_slots_are_refused():
     with pytest.raises(AssertionError, match="3 identities and 2 slots"):
-        LruSlots(2, 10).assign(np.array([1, 2, 3]))
+        LruSlots(2).assign(np.array([1, 2, 3]))
