@@ -77,6 +77,7 @@ def _cfp(options: argparse.Namespace) -> Set:
         "evaluate.pairs=pairs_txt",
         f"evaluate.path={options.lfw.absolute()}",
         f"recipe.epochs={options.cfp_epochs}",
+        f"model.input_size_px={options.cfp_px}",
     )
     listed = subprocess.run(["tar", "tf", str(options.cfp)], check=True, capture_output=True, text=True).stdout
     people = {Path(line).parent for line in listed.splitlines() if line.endswith(".jpg")}
@@ -94,6 +95,7 @@ def _listed(path: Path, photos: list[Photo], pairs: Path, options: argparse.Name
         "evaluate.pairs=pairs_txt",
         f"evaluate.path={pairs}",
         f"recipe.epochs={options.drawn_epochs}",
+        f"model.input_size_px={options.drawn_px}",
     )
     return Set(path.stem, len({name for _, name in photos}), settings)
 
@@ -115,7 +117,6 @@ def _heads(one: Set, options: argparse.Namespace) -> dict[str, tuple[str, ...]]:
 
 def _common(options: argparse.Namespace) -> tuple[str, ...]:
     return (
-        "model.input_size_px=48",
         f"model.width={options.width}",
         "model.embedding_dim=128",
         f"recipe.batch_size={options.batch}",
@@ -192,9 +193,11 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--lfw", type=Path, help="tar of LFW with pairs.txt")
     parser.add_argument("--identities", type=int, default=5000, help="drawn people to train on; 0 = none")
     parser.add_argument("--held", type=int, default=200, help="drawn people to judge by")
-    parser.add_argument("--photos", type=int, default=6, help="of each of them")
+    parser.add_argument("--photos", type=int, default=5, help="of each of them")
     parser.add_argument("--cfp-epochs", type=int, default=20)
-    parser.add_argument("--drawn-epochs", type=int, default=8)
+    parser.add_argument("--cfp-px", type=int, default=48, help="side of the model's input")
+    parser.add_argument("--drawn-epochs", type=int, default=5)
+    parser.add_argument("--drawn-px", type=int, default=32)
     parser.add_argument("--width", type=float, default=0.25, help="factor on the channels of iresnet10")
     parser.add_argument("--batch", type=int, default=64, help="pictures of all ranks in a step")
     parser.add_argument("--margin", type=float, default=0.2, help="radians")
