@@ -1,6 +1,8 @@
 """The recipe: the numbers of a training run, whatever the model, the objective and the ranks."""
 
-from pydantic import Field
+from typing import Self
+
+from pydantic import Field, model_validator
 
 from pipelines.settings import Settings
 from training.optim import OptimiserSettings
@@ -19,3 +21,11 @@ class RecipeSettings(Settings):
     log_every_steps: int = Field(default=10, ge=1)  # steps between two rows of metrics.jsonl
     checkpoint_every_steps: int | None = Field(default=None, ge=1)  # besides the end of each epoch; null = only there
     keep_checkpoints: int = Field(default=2, ge=1)  # the newest
+
+    @model_validator(mode="after")
+    def _warm_up_ends(self) -> Self:
+        if self.schedule.warmup_epochs >= self.epochs:
+            raise ValueError(
+                f"schedule.warmup_epochs={self.schedule.warmup_epochs:g} is not below epochs={self.epochs}; shorten it"
+            )
+        return self

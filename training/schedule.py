@@ -10,7 +10,7 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from pipelines.settings import Settings, UserError
+from pipelines.settings import Settings
 
 
 class ScheduleSettings(Settings):
@@ -40,11 +40,8 @@ def learning_rate(
 ) -> float:
     """The rate of ``step`` (from 0). The warm-up's last step runs at the peak, and every later one follows ``kind``.
 
-    Raises:
-        UserError: the warm-up is as long as the training, or longer.
+    The warm-up is shorter than the training.
     """
-    if settings.warmup_epochs >= epochs:
-        raise UserError(f"schedule.warmup_epochs={settings.warmup_epochs:g} is not below epochs={epochs:g}: shorten it")
     peak = settings.base_lr * global_batch_size / settings.reference_batch_size
     warmup_steps = round(settings.warmup_epochs * steps_per_epoch)
     if step < warmup_steps:

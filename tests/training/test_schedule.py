@@ -9,7 +9,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from pipelines.settings import UserError
 from training.schedule import ScheduleSettings, learning_rate
 
 PER_EPOCH = 10
@@ -83,11 +82,6 @@ def test_rates_rise_to_the_scaled_peak_then_fall_and_never_leave_their_bounds(
     assert values[top:] == sorted(values[top:], reverse=True)
     assert math.isclose(max(values), 0.1 * batch / 256)
     assert min(values) > 0
-
-
-def test_a_warm_up_as_long_as_the_training_is_refused() -> None:
-    with pytest.raises(UserError, match=r"schedule\.warmup_epochs=5 is not below epochs=3"):
-        rates(ScheduleSettings(warmup_epochs=5), epochs=3)
 
 
 @pytest.mark.parametrize(
