@@ -4,7 +4,7 @@ VENV ?= .venv
 CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/ringmill
 CONSTRAINTS ?= .ci/constraints.txt
 DEMO ?= demo
-BENCHES ?= tests/bench/ingest.py tests/bench/dedup.py tests/bench/feed.py tests/bench/allreduce.py
+BENCHES ?= tests/bench/ingest.py tests/bench/dedup.py tests/bench/feed.py tests/bench/allreduce.py tests/bench/heads.py
 
 bin := $(VENV)/bin
 # Where packages come from is pip's business: PIP_INDEX_URL, PIP_FIND_LINKS and the like are read from the environment.
