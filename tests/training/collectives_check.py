@@ -5,6 +5,7 @@ usage: collectives_check.py horovod|torch    (at the end rank 1 kills itself, an
 
 import os
 import signal
+import statistics
 import sys
 import time
 
@@ -87,6 +88,33 @@ def check_all(comm: Comm) -> None:
     check_objects(comm)
 
 
+def check_waiting(comm: Comm) -> None:
+    """A rank that waits for another leaves the processor to those that have something to do."""
+    comm.barrier()
+    started, used = time.perf_counter(), time.process_time()
+    if comm.rank == 1:
+        time.sleep(1)
+    comm.barrier()
+    assert time.process_time() - used < 0.5 * (time.perf_counter() - started)
+
+
+def check_after_scatter(comm: Comm) -> None:
+    """Sums take no longer once a sum has been shared out."""
+
+    def typical(name: str) -> float:
+        seconds = []
+        for _ in range(15):
+            comm.barrier()
+            started = time.perf_counter()
+            comm.allreduce(torch.ones(300_000), name=name)
+            seconds.append(time.perf_counter() - started)
+        return statistics.median(seconds)
+
+    before = typical("before")
+    comm.reducescatter(torch.ones(32 * comm.size, 128), name="share")
+    assert typical("after") < 10 * before
+
+
 def lose_rank_one(comm: Comm) -> None:
     if comm.rank == 1:
         os.kill(os.getpid(), signal.SIGKILL)
@@ -101,6 +129,8 @@ def lose_rank_one(comm: Comm) -> None:
 
 def main() -> None:
     comm = open_comm(sys.argv[1])
+    check_after_scatter(comm)  # first: it is about what no collective did before
+    check_waiting(comm)
     check_all(comm)
     print(f"rank {comm.rank} of {comm.size} passed", flush=True)
     comm.barrier()

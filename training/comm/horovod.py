@@ -5,6 +5,7 @@ packing is switched off here unless the launcher sets it (HOROVOD_FUSION_THRESHO
 """
 
 import os
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -17,6 +18,10 @@ from pipelines.settings import UserError
 from training.comm.protocol import CollectiveError, Comm, Handle, Op, as_movable, carrier, require_mean_of_floats
 
 Result = TypeVar("Result")
+
+# Between two looks whether a collective is over. Horovod's own wait looks without a pause, and keeps a core from the
+# threads that decode and from the host's other ranks: for those that it waits.
+_POLL_SECONDS = 1e-4
 
 
 class HorovodComm(Comm):
@@ -41,27 +46,42 @@ class HorovodComm(Comm):
 
     def allgather(self, tensor: Tensor, *, name: str) -> Tensor:
         sent = self._reachable(as_movable(tensor))
-        received: Tensor = self._try(name, lambda: self._hvd.allgather(sent, name=name))
+        received = self._done(name, lambda: self._hvd.allgather_async(sent, name=name))
         return received.view(tensor.dtype).to(tensor.device)
 
     def reducescatter(self, tensor: Tensor, *, name: str) -> Tensor:
         assert len(tensor) % self.size == 0, f"{len(tensor)} rows do not split evenly over {self.size} ranks"
         sent = self._reachable(tensor.detach().to(carrier(tensor.dtype)).contiguous())
-        received: Tensor = self._try(name, lambda: self._hvd.reducescatter(sent, op=self._hvd.Sum, name=name))
-        return received.to(tensor.device, tensor.dtype)
+        if sent.is_cuda:
+            part = self._done(name, lambda: self._hvd.reducescatter_async(sent, op=self._hvd.Sum, name=name))
+        else:
+            # Not Horovod's: after its first over Gloo every later sum waits for TCP's delayed acknowledgements, some
+            # 40 ms each and several of them.
+            total = self._done(name, lambda: self._hvd.allreduce_async(sent, op=self._hvd.Sum, name=name))
+            part = total.chunk(self.size)[self.rank].clone()
+        return part.to(tensor.device, tensor.dtype)
 
     def broadcast(self, tensor: Tensor, *, root: int = 0, name: str) -> Tensor:
         sent = self._reachable(as_movable(tensor))
-        received: Tensor = self._try(name, lambda: self._hvd.broadcast(sent, root, name=name))
+        received = self._done(name, lambda: self._hvd.broadcast_async(sent, root, name=name))
         return received.view(tensor.dtype).to(tensor.device)
 
     def close(self) -> None:
         self._hvd.shutdown()
 
     def finish(self, handle: int, name: str) -> Tensor:
-        """The output of an allreduce under way."""
-        output: Tensor = self._try(name, lambda: self._hvd.synchronize(handle))
-        return output
+        """The output of a collective under way."""
+
+        def wait() -> Tensor:
+            while not self._hvd.poll(handle):
+                time.sleep(_POLL_SECONDS)
+            output: Tensor = self._hvd.synchronize(handle)
+            return output
+
+        return self._try(name, wait)
+
+    def _done(self, name: str, start: Callable[[], int]) -> Tensor:
+        return self.finish(self._try(name, start), name)
 
     def _reachable(self, tensor: Tensor) -> Tensor:
         """A Horovod that was built without NCCL reads no GPU memory."""
