@@ -141,6 +141,7 @@ def test_a_changed_threshold_decodes_nothing_again(river: River) -> None:
     assert [states[stage] for stage in ("ingest", "pairs", "curate")] == ["cached", "cached", "due"]
 
 
+@pytest.mark.slow
 def test_a_cluster_of_two_workers_gives_the_same_shards(river: River, tmp_path: Path) -> None:
     """The lines of the README, on two workers with an executor each."""
     run_yaml = tmp_path / "run.yaml"
