@@ -5,8 +5,8 @@ Tables are float32, features travel in the run's precision. What is held between
 peak is that of this project's code: either logits, slopes and probabilities lie side by side, or the gradient of the
 centres and two tables as large as the logits; what is updated at once of a sample is small. Traffic is what a rank
 sends on a ring of k (Patarasuk and Yuan 2009): 2 (k - 1) / k of what is averaged, k - 1 times its own part of what is
-gathered, (k - 1) / k of what is summed and shared out. The backbone, with its gradients and activations, is in none of
-these figures; F2C holds a second one.
+gathered, (k - 1) / k of what is summed and shared out; over Gloo, which makes a whole sum of that, twice as much. The
+backbone, with its gradients and activations, is in none of these figures; F2C holds a second one.
 """
 
 import math

@@ -9,10 +9,11 @@
     pool    F2C's pool, of as many slots whatever number of identities; a step is both of its halves
 
 Each way runs in a launch of its own under horovodrun (one rank: without, which is how it runs on a GPU that has no
-Horovod). Features are drawn, so that no backbone hides the head. Memory is the largest resident set of a rank (on a
-GPU: what was allocated) less what was there before the head; above_mib is that less its weights, or its pool. Figures
-are medians of the rounds. The last line is JSON. Goals: dense_over_sparse at 1M above 2 in time and memory,
-pool_most_over_least below 1.1 in both, lru_share below 0.05. Sizes that do not fit the memory are left out.
+Horovod); the pool again with the most and the least identities, whose steps take turns in one launch. Features are
+drawn, so that no backbone hides the head. Memory is the largest resident set of a rank (on a GPU: what was allocated)
+less what was there before the head; above_mib is that less its weights, or its pool. Figures are medians of the rounds.
+The last line is JSON. Goals: dense_over_sparse at 1M above 2 in time and memory, pool_most_over_least below 1.1 in
+both, lru_share below 0.05. Sizes that do not fit the memory are left out.
 """
 
 import argparse
@@ -40,18 +41,20 @@ from training.comm.horovod import HorovodComm
 from training.comm.local import LocalComm
 from training.objectives import ObjectiveSettings, Surroundings, build_objective
 from training.objectives.distributed_softmax import gather_features, sharded_cross_entropy
+from training.objectives.f2c import PoolSettings
 from training.objectives.margin import cosface
 from training.objectives.sharded_centres import classes_of
 from training.optim import OptimiserSettings
 
 REPO = Path(__file__).parents[2]
 METHODS = ("full", "dense", "sparse", "pool")
+IN_TURNS = "pool in turns"
 DIM = 512
 RATE = 0.1
+MARGIN, SCALE = 0.4, 64.0  # of CosFace
 WARM_UP_STEPS = 2
+TURNS = 40  # steps of each of two pools
 SGD = OptimiserSettings()
-
-SETTINGS = {"name": "cosface", "margin": 0.4, "scale": 64.0}
 
 
 @dataclass
@@ -60,11 +63,12 @@ class Head:
 
     step: Callable[[Tensor, Tensor], None]  # features (B, D) with a gradient, labels (B,)
     weights: int  # bytes
+    in_halves: bool = False  # a step is fed a half-step's pictures, twice
     lru_seconds: Callable[[], float] = lambda: 0.0  # so far
 
 
 def sharded_head(ids: int, comm: Comm, device: torch.device, *, sample_rate: float) -> Head:
-    settings = ObjectiveSettings.model_validate(SETTINGS | {"sharded": True, "sample_rate": sample_rate})
+    settings = ObjectiveSettings(name="cosface", margin=MARGIN, scale=SCALE, sharded=True, sample_rate=sample_rate)
     around = Surroundings(nn.Identity(), comm, device, SGD, 0)
     head = build_objective(settings, around, num_classes=ids, embedding_dim=DIM)
     [local] = head.local_updates
@@ -88,7 +92,7 @@ def dense_head(ids: int, comm: Comm, device: torch.device) -> Head:
         return functional.linear(functional.normalize(gathered), functional.normalize(centres))
 
     def loss_of(cosine: Tensor, places: Tensor) -> Tensor:
-        return sharded_cross_entropy(cosface(cosine, places, margin=0.4, scale=64.0), places, comm)
+        return sharded_cross_entropy(cosface(cosine, places, margin=MARGIN, scale=SCALE), places, comm)
 
     def step(features: Tensor, labels: Tensor) -> None:
         gathered = gather_features(features, comm, torch.float32)
@@ -96,7 +100,7 @@ def dense_head(ids: int, comm: Comm, device: torch.device) -> Head:
         is_here = (rows >= 0) & (rows < len(mine))
         ranks = torch.rand(len(mine), device=device)
         ranks[rows[is_here]] = 2.0
-        index = ranks.topk(int(RATE * len(mine))).indices.sort().values
+        index = ranks.topk(max(int(RATE * len(mine)), len(rows[is_here].unique()))).indices.sort().values
         places = torch.where(is_here, torch.searchsorted(index, rows), -1)
         optimiser.zero_grad()
         loss_of(cosines_of(gathered, weight[index]), places).backward()
@@ -106,7 +110,7 @@ def dense_head(ids: int, comm: Comm, device: torch.device) -> Head:
 
 
 def pool_head(ids: int, comm: Comm, device: torch.device, *, slots: int) -> Head:
-    settings = ObjectiveSettings.model_validate(SETTINGS | {"name": "class_pool", "pool": {"slots": slots}})
+    settings = ObjectiveSettings(name="class_pool", margin=MARGIN, scale=SCALE, pool=PoolSettings(slots=slots))
     around = Surroundings(nn.Identity(), comm, device, SGD, 0)
     head = build_objective(settings, around, num_classes=ids, embedding_dim=DIM)
     head.pool._lru = Timed(head.pool._lru)
@@ -117,7 +121,7 @@ def pool_head(ids: int, comm: Comm, device: torch.device, *, slots: int) -> Head
         loss = loss + head._half(side, side, lambda _: features, lambda _net, images: images, stays=True)
         loss.backward()
 
-    return Head(step, head.pool.features_2QD.nbytes, lambda: head.pool._lru.seconds)
+    return Head(step, head.pool.features_2QD.nbytes, True, lambda: head.pool._lru.seconds)
 
 
 class Timed:
@@ -148,51 +152,83 @@ def resident(device: torch.device, *, largest: bool) -> int:
     return psutil.Process().memory_info().rss
 
 
-def measure(method: str, ids: int, arguments: argparse.Namespace) -> None:
-    """Print the figures of one way; run by the launcher."""
-    comm: Comm = LocalComm() if arguments.ranks == 1 else HorovodComm()
-    device = (
-        torch.device("cuda", comm.local_rank % torch.cuda.device_count())
-        if torch.cuda.is_available()
-        else torch.device("cpu")
-    )
-    torch.set_num_threads(1)
-    torch.empty(0, device=device)  # what a GPU takes at its first use is not the head's
-    before = resident(device, largest=False)
-    head = {
-        "full": lambda: sharded_head(ids, comm, device, sample_rate=1.0),
-        "dense": lambda: dense_head(ids, comm, device),
-        "sparse": lambda: sharded_head(ids, comm, device, sample_rate=RATE),
-        "pool": lambda: pool_head(ids, comm, device, slots=arguments.slots),
-    }[method]()
-    batch = half_step_pictures(arguments.batch) if method == "pool" else arguments.batch
-    drawn = np.random.default_rng(comm.rank)
+@dataclass
+class Rank:
+    """Where steps are made, and of how many pictures."""
+
+    comm: Comm
+    device: torch.device
+    batch: int
+    drawn: np.random.Generator
+
+    def head(self, method: str, ids: int, *, slots: int) -> Head:
+        if method == "dense":
+            return dense_head(ids, self.comm, self.device)
+        if method == "pool":
+            return pool_head(ids, self.comm, self.device, slots=slots)
+        return sharded_head(ids, self.comm, self.device, sample_rate=RATE if method == "sparse" else 1.0)
+
+    def seconds_of_step(self, head: Head, ids: int) -> float:
+        batch = half_step_pictures(self.batch) if head.in_halves else self.batch
+        features = torch.tensor(self.drawn.normal(size=(batch, DIM)), dtype=torch.float32, device=self.device)
+        labels = torch.tensor(self.drawn.integers(0, ids, batch), device=self.device)
+        self.comm.barrier()
+        started = time.perf_counter()
+        head.step(features.requires_grad_(), labels)
+        self.comm.barrier()
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+        return time.perf_counter() - started
+
+
+def measure_alone(rank: Rank, method: str, ids: int, arguments: argparse.Namespace) -> dict[str, float]:
+    before = resident(rank.device, largest=False)
+    head = rank.head(method, ids, slots=arguments.slots)
     seconds, lru_seconds = [], []
     for _ in range(WARM_UP_STEPS + arguments.steps):
-        features = torch.tensor(drawn.normal(size=(batch, DIM)), dtype=torch.float32, device=device)
-        labels = torch.tensor(drawn.integers(0, ids, batch), device=device)
-        comm.barrier()
-        lru_before, started = head.lru_seconds(), time.perf_counter()
-        head.step(features.requires_grad_(), labels)
-        comm.barrier()
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
-        seconds.append(time.perf_counter() - started)
+        lru_before = head.lru_seconds()
+        seconds.append(rank.seconds_of_step(head, ids))
         lru_seconds.append(head.lru_seconds() - lru_before)
-    total = resident(device, largest=True) - before
+    total = resident(rank.device, largest=True) - before
+    step = statistics.median(seconds[WARM_UP_STEPS:])
+    told = {"step_ms": 1000 * step, "head_mib": total / 2**20, "above_mib": (total - head.weights) / 2**20}
+    if method == "pool":
+        told["lru_share"] = statistics.median(lru_seconds[WARM_UP_STEPS:]) / step
+    return told
+
+
+def measure_in_turns(rank: Rank, least: int, most: int, arguments: argparse.Namespace) -> dict[str, float]:
+    """One pool with the fewest, one with the most identities, a step of each at a time."""
+    heads = {ids: rank.head("pool", ids, slots=arguments.slots) for ids in (least, most)}
+    seconds: dict[int, list[float]] = {ids: [] for ids in heads}
+    for _ in range(WARM_UP_STEPS + TURNS):
+        for ids, head in heads.items():
+            seconds[ids].append(rank.seconds_of_step(head, ids))
+    few, many = (statistics.median(seconds[ids][WARM_UP_STEPS:]) for ids in (least, most))
+    return {"most_over_least": many / few}
+
+
+def measure(method: str, arguments: argparse.Namespace) -> None:
+    """Print the figures of one way; run by the launcher."""
+    comm: Comm = LocalComm() if arguments.ranks == 1 else HorovodComm()
+    has_gpu = torch.cuda.is_available()
+    device = torch.device("cuda", comm.local_rank % torch.cuda.device_count()) if has_gpu else torch.device("cpu")
+    torch.set_num_threads(1)
+    torch.empty(0, device=device)  # what a GPU takes at its first use is not the head's
+    rank = Rank(comm, device, arguments.batch, np.random.default_rng(comm.rank))
+    if method == IN_TURNS:
+        told = measure_in_turns(rank, *arguments.ids, arguments)
+    else:
+        told = measure_alone(rank, method, *arguments.ids, arguments)
     if comm.rank == 0:
-        step = statistics.median(seconds[WARM_UP_STEPS:])
-        told = {"step_ms": 1000 * step, "head_mib": total / 2**20, "above_mib": (total - head.weights) / 2**20}
-        if method == "pool":
-            told["lru_share"] = statistics.median(lru_seconds[WARM_UP_STEPS:]) / step
         print(f"measured={json.dumps(told)}", flush=True)
     comm.close()
 
 
-def launch(method: str, ids: int, arguments: argparse.Namespace) -> dict[str, float]:
+def launch(method: str, ids: list[int], arguments: argparse.Namespace) -> dict[str, float]:
     launcher = [str(Path(sys.executable).parent / "horovodrun"), "-np", str(arguments.ranks), "--gloo"]
     own = [f"--{name}={getattr(arguments, name)}" for name in ("batch", "steps", "slots", "ranks")]
-    command = [sys.executable, __file__, *own, f"--ids={ids}", f"--method={method}"]
+    command = [sys.executable, __file__, *own, "--ids", *map(str, ids), f"--method={method}"]
     environment = {**os.environ, "PYTHONPATH": str(REPO), "OMP_NUM_THREADS": "1"}
     ended = subprocess.run(
         [*(launcher if arguments.ranks > 1 else []), *command],
@@ -228,19 +264,22 @@ def main() -> None:
     parser.add_argument("--slots", type=int, default=10_000)  # of the pool
     parser.add_argument("--steps", type=int, default=10)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--method", choices=METHODS, help=argparse.SUPPRESS)
+    parser.add_argument("--method", choices=[*METHODS, IN_TURNS], help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.method:
-        measure(arguments.method, arguments.ids[0], arguments)
+        measure(arguments.method, arguments)
         return
     runs: dict[tuple[int, str], list[dict[str, float]]] = {}
+    turns: list[float] = []
+    least, most = min(arguments.ids), max(arguments.ids)
     for _ in range(arguments.rounds):
         for ids in arguments.ids:
             for method in METHODS:
                 if fits(ids, method, arguments.batch, arguments.ranks):
-                    told = launch(method, ids, arguments)
+                    told = launch(method, [ids], arguments)
                     print(ids, method, {key: round(value, 3) for key, value in told.items()}, flush=True)
                     runs.setdefault((ids, method), []).append(told)
+        turns.append(launch(IN_TURNS, [least, most], arguments)["most_over_least"])
     found = {
         key: {name: statistics.median(told[name] for told in several) for name in several[0]}
         for key, several in runs.items()
@@ -252,8 +291,8 @@ def main() -> None:
         result[f"{method} {ids}"] = {name: round(value, 3) for name, value in found[ids, method].items()}
         if method in ("full", "dense") and (ids, "sparse") in found:
             result[f"{method}_over_sparse {ids}"] = ratio(found[ids, method], found[ids, "sparse"])
-    least, most = min(arguments.ids), max(arguments.ids)
     result["pool_most_over_least"] = ratio(found[most, "pool"], found[least, "pool"])
+    result["pool_most_over_least"]["step_ms"] = round(statistics.median(turns), 3)
     print(json.dumps(result))
 
 

@@ -15,8 +15,8 @@ from training.capacity import HeadCost, HeadSize, head_costs
 from training.comm.local import LocalComm
 from training.comm.threads import run_threads
 from training.objectives import ObjectiveSettings, Surroundings, build_objective
+from training.objectives.class_pool import ClassPool
 from training.objectives.distributed_softmax import sharded_cross_entropy
-from training.objectives.lru import LruSlots
 from training.objectives.margin import cosface
 from training.optim import OptimiserSettings, build_optimiser
 from training.strategies import StrategySettings, build_strategy
@@ -139,13 +139,12 @@ def test_a_pool(size: HeadSize) -> None:
 
 @pytest.mark.parametrize("slots", [2000, 6000])
 def test_what_the_host_knows_of_a_full_pool(slots: int) -> None:
+    features = torch.zeros(slots, 1)
     tracemalloc.start()
-    lru = LruSlots(slots)
-    lru.assign(10_000_000 + np.arange(slots))
-    turns = np.zeros(slots, np.int64)
+    pool = ClassPool(slots, 1)
+    pool.write(10_000_000 + np.arange(slots), features)
     used, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert len(turns) == slots
     assert cost_of(replace(BASE, slots=slots), "pool").host == pytest.approx(used, rel=0.2)
 
 

@@ -50,15 +50,13 @@ class HorovodComm(Comm):
         return received.view(tensor.dtype).to(tensor.device)
 
     def reducescatter(self, tensor: Tensor, *, name: str) -> Tensor:
-        assert len(tensor) % self.size == 0, f"{len(tensor)} rows do not split evenly over {self.size} ranks"
         sent = self._reachable(tensor.detach().to(carrier(tensor.dtype)).contiguous())
-        if sent.is_cuda:
-            part = self._done(name, lambda: self._hvd.reducescatter_async(sent, op=self._hvd.Sum, name=name))
-        else:
-            # Not Horovod's: after its first over Gloo every later sum waits for TCP's delayed acknowledgements, some
-            # 40 ms each and several of them.
-            total = self._done(name, lambda: self._hvd.allreduce_async(sent, op=self._hvd.Sum, name=name))
-            part = total.chunk(self.size)[self.rank].clone()
+        if not sent.is_cuda:
+            # After Horovod's first over Gloo every later sum waits for TCP's delayed acknowledgements, some 40 ms each
+            # and several of them.
+            return super().reducescatter(tensor, name=name)
+        assert len(tensor) % self.size == 0, f"{len(tensor)} rows do not split evenly over {self.size} ranks"
+        part = self._done(name, lambda: self._hvd.reducescatter_async(sent, op=self._hvd.Sum, name=name))
         return part.to(tensor.device, tensor.dtype)
 
     def broadcast(self, tensor: Tensor, *, root: int = 0, name: str) -> Tensor:

@@ -59,8 +59,13 @@ class Comm(Protocol):
         ...
 
     def reducescatter(self, tensor: Tensor, *, name: str) -> Tensor:
-        """Sum over the ranks; rank r gets the r-th of ``size`` equal parts of dimension 0."""
-        ...
+        """Sum over the ranks; rank r gets the r-th of ``size`` equal parts of dimension 0.
+
+        As written here it is the whole sum, of which each rank keeps its part: a transport that can share a sum out by
+        itself sends half of that.
+        """
+        assert len(tensor) % self.size == 0, f"{len(tensor)} rows do not split evenly over {self.size} ranks"
+        return self.allreduce(tensor, name=name).chunk(self.size)[self.rank].clone()
 
     def broadcast(self, tensor: Tensor, *, root: int = 0, name: str) -> Tensor:
         """The root's tensor; the others pass one of the same shape and dtype."""
@@ -106,13 +111,6 @@ def as_movable(tensor: Tensor) -> Tensor:
 
 def require_mean_of_floats(dtype: torch.dtype, op: Op) -> None:
     assert op != "mean" or dtype.is_floating_point, f"the mean of {dtype} would be rounded: sum it, or cast it first"
-
-
-def part_of(total: Tensor, *, rank: int, size: int) -> Tensor:
-    """The rank-th of ``size`` equal parts of dimension 0."""
-    assert len(total) % size == 0, f"{len(total)} rows do not split evenly over {size} ranks"
-    rows = len(total) // size
-    return total[rank * rows : (rank + 1) * rows].clone()
 
 
 def _to_bytes(value: Any) -> Tensor:

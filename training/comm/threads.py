@@ -13,7 +13,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
-from training.comm.protocol import CollectiveError, Comm, Handle, Op, carrier, part_of, require_mean_of_floats
+from training.comm.protocol import CollectiveError, Comm, Handle, Op, carrier, require_mean_of_floats
 
 Result = TypeVar("Result")
 _Key = tuple[str, int]  # the name of a collective and how often its rank has used that name
@@ -124,10 +124,6 @@ class ThreadComm(Comm):
 
     def allgather(self, tensor: Tensor, *, name: str) -> Tensor:
         return self._meet(tensor, name, torch.cat).wait()
-
-    def reducescatter(self, tensor: Tensor, *, name: str) -> Tensor:
-        total = self.allreduce(tensor, name=name)
-        return part_of(total, rank=self.rank, size=self.size)
 
     def broadcast(self, tensor: Tensor, *, root: int = 0, name: str) -> Tensor:
         return self._meet(tensor, name, lambda inputs: inputs[root].clone()).wait()

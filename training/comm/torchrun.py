@@ -18,7 +18,6 @@ from training.comm.protocol import (
     Op,
     as_movable,
     carrier,
-    part_of,
     require_mean_of_floats,
 )
 
@@ -65,9 +64,9 @@ class TorchComm(Comm):
         return torch.cat(parts).view(tensor.dtype).to(tensor.device)
 
     def reducescatter(self, tensor: Tensor, *, name: str) -> Tensor:
-        assert len(tensor) % self.size == 0, f"{len(tensor)} rows do not split evenly over {self.size} ranks"
         if not self._nccl:  # Gloo has no reduce-scatter of its own
-            return part_of(self.allreduce(tensor, name=name), rank=self.rank, size=self.size)
+            return super().reducescatter(tensor, name=name)
+        assert len(tensor) % self.size == 0, f"{len(tensor)} rows do not split evenly over {self.size} ranks"
         sent = tensor.detach().to(self._device, carrier(tensor.dtype)).contiguous()
         received = sent.new_empty(len(sent) // self.size, *sent.shape[1:])
         self._try(name, lambda: dist.reduce_scatter_tensor(received, sent))
