@@ -205,23 +205,23 @@ def test_a_run_that_was_saved_goes_on_to_the_same_bits(size):
     assert run_threads(size, work) == [True] * size
 
 
-def test_ranks_keep_the_same_pool_for_a_hundred_steps_and_a_difference_is_told():
+def test_ranks_keep_the_same_pool_for_five_hundred_steps_and_a_difference_is_told():
     def work(comm):
         parts = made(comm)
-        digests = set()
-        for step in range(100):
+        digests = []
+        for step in range(500):
             advance(comm, parts, step)
-            digests.add(parts[1].pool.digest())
+            digests.append(parts[1].pool.digest())
         if comm.rank == 1:
             parts[1].pool.features_2QD += 1e-9
-        advance(comm, parts, 100)
+        advance(comm, parts, 500)
         with pytest.raises(RuntimeError, match="no longer the same"):
-            advance(comm, parts, 101)
+            advance(comm, parts, 501)
         return digests
 
     first, second = run_threads(2, work)
     assert first == second
-    assert len(first) == 100
+    assert len(set(first)) == 500
 
 
 def test_a_pool_smaller_than_a_half_step_of_all_ranks_is_refused_in_one_line():
