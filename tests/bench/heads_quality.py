@@ -3,9 +3,10 @@
     python tests/bench/heads_quality.py --cfp cfp.tar --lfw lfw_folds1to5.tar    # CFP, judged on LFW
     python tests/bench/heads_quality.py                                          # drawn people, and wrong names
 
-Every training is a run of the project: the same backbone, epochs, augmentation, margin and scale; only the head
-differs. Partial FC samples, and the pool holds, 30 % of the identities. An epoch of F2C shows two photos of an identity
-besides each picture of all, so it sees three times as many (`pictures`). Drawn people (5,000) are judged on others, of
+Every training is a run of the project: the same backbone, epochs, augmentation, margin and scale (AdaCos's for that
+many identities, arXiv 1905.00292, equation 8: twice as large cost 5 to 10 points in these short trainings); only the
+head differs. Partial FC samples 30 % of the identities, the pool holds as many or what `--pools` says. An epoch of F2C
+shows two photos of an identity besides each picture of all, so it sees three times as many (`pictures`). Drawn people (5,000) are judged on others, of
 whom nobody was trained on; then 40 % of the names are made wrong, and the heads that can do so leave out other classes
 with a cosine above 0.4. A run that was stopped goes on where it was (--work). The last line is one JSON object.
 """
@@ -13,6 +14,7 @@ with a cosine above 0.4. A run that was stopped goes on where it was (--work). T
 import argparse
 import csv
 import json
+import math
 import shutil
 import subprocess
 import sys
@@ -101,14 +103,13 @@ def _listed(path: Path, photos: list[Photo], pairs: Path, options: argparse.Name
 
 
 def _heads(one: Set, options: argparse.Namespace) -> dict[str, tuple[str, ...]]:
-    shape = (f"objective.margin={options.margin}", f"objective.scale={options.scale}")
+    scale = math.sqrt(2) * math.log(one.num_identities - 1)
+    shape = (f"objective.margin={options.margin}", f"objective.scale={scale:.1f}")
     partial = ("objective=partial_fc", "objective.name=arcface", f"objective.sample_rate={SHARE}", *shape)
-    slots = f"objective.pool.slots={round(SHARE * one.num_identities)}"
-    heads = {
-        "arcface": ("objective=arcface", *shape),
-        "partial_fc": partial,
-        "f2c": ("objective=f2c", "objective.pool.margin=arcface", slots, *shape),
-    }
+    heads = {"arcface": ("objective=arcface", *shape), "partial_fc": partial}
+    pool = ("objective=f2c", "objective.pool.margin=arcface", f"objective.pool.momentum={options.momentum}", *shape)
+    for share in options.pools:
+        heads[f"f2c {share:g}"] = (*pool, f"objective.pool.slots={round(share * one.num_identities)}")
     if one.name == "wrong":
         filtered = f"objective.filter_threshold={THRESHOLD}"
         heads |= {"arcface filtered": (*heads["arcface"], filtered), "partial_fc filtered": (*partial, filtered)}
@@ -138,7 +139,7 @@ def _train(work: Path, one: Set, head: str, told: tuple[str, ...], seed: int) ->
     figures = {key: round(result[key], 4) for key in ("accuracy", "accuracy_std", "auc")}
     figures |= {"tar_at_far": result["tar_at_far"], "train_seconds": round(stages["train"]["seconds"])}
     figures |= {"identities": trained["counts"]["classes"], "steps": trained["counts"]["steps"]}
-    figures["pictures"] = trained["counts"]["steps"] * batch * (3 if head == "f2c" else 1)
+    figures["pictures"] = trained["counts"]["steps"] * batch * (3 if head.startswith("f2c") else 1)
     print(f"{one.name} {head}: {figures}", file=sys.stderr)
     return figures
 
@@ -200,8 +201,9 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--drawn-px", type=int, default=32)
     parser.add_argument("--width", type=float, default=0.25, help="factor on the channels of iresnet10")
     parser.add_argument("--batch", type=int, default=64, help="pictures of all ranks in a step")
-    parser.add_argument("--margin", type=float, default=0.2, help="radians")
-    parser.add_argument("--scale", type=float, default=24.0)
+    parser.add_argument("--margin", type=float, default=0.1, help="radians")
+    parser.add_argument("--pools", type=float, nargs="+", default=[SHARE], help="shares of the identities")
+    parser.add_argument("--momentum", type=float, default=0.5, help="of the gallery net; see objective.pool.momentum")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="further settings of every run")
     parser.add_argument("--work", type=Path, help="folder that is kept; without it everything is removed in the end")
