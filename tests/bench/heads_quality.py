@@ -4,11 +4,12 @@
     python tests/bench/heads_quality.py                                          # drawn people, and wrong names
 
 Every training is a run of the project: the same backbone, epochs, augmentation, margin and scale (AdaCos's for that
-many identities, arXiv 1905.00292, equation 8: twice as large cost 5 to 10 points in these short trainings); only the
-head differs. Partial FC samples 30 % of the identities, the pool holds as many or what `--pools` says. An epoch of F2C
-shows two photos of an identity besides each picture of all, so it sees three times as many (`pictures`). Drawn people (5,000) are judged on others, of
-whom nobody was trained on; then 40 % of the names are made wrong, and the heads that can do so leave out other classes
-with a cosine above 0.4. A run that was stopped goes on where it was (--work). The last line is one JSON object.
+many identities, arXiv 1905.00292, section 4.1: a larger one costs points in trainings as short as these); only the head
+differs. Partial FC samples 30 % of the identities, the pool holds as many or what --pools says. An epoch of F2C shows
+two photos of an identity besides each picture of all, so it sees three times as many (`pictures`). Drawn people (5,000)
+are judged on others, of whom nobody was trained on; then 40 % of the names are made wrong, and the heads that can do so
+leave out other classes with a cosine above 0.4. A run that was stopped goes on where it was (--work). The last line is
+one JSON object.
 """
 
 import argparse

@@ -41,7 +41,8 @@ class PoolSettings(Settings):
     slots: int = Field(default=10_000, ge=10, le=100_000_000)  # identities in the pool; at least the global batch's
     margin: Literal["arcface", "cosface"] = "cosface"  # of probes in the pool; its size is objective.margin
     outside_weight: float = Field(default=1.0, ge=0, le=1000)  # of the term for probes that are not in the pool
-    momentum: float = Field(default=0.99, ge=0, lt=1)  # of the gallery net, per step
+    # Of the gallery net, per step: it lags 1 / (1 - momentum) steps behind, in which the backbone must not change much.
+    momentum: float = Field(default=0.99, ge=0, lt=1)
     check_every_steps: int = Field(default=1000, ge=1)  # steps between two comparisons of the ranks' pools
 
 
