@@ -50,8 +50,8 @@ def main() -> None:
     work = options.work or Path(tempfile.mkdtemp(prefix="heads-"))
     figures: dict[str, Figures] = {}
     for one in _sets(work.absolute(), options):
-        for name, told in _heads(one, options).items():
-            for seed in options.seeds:
+        for seed in options.seeds:
+            for name, told in _heads(one, options).items():
                 figures[f"{one.name} {name} seed {seed}"] = _train(work.absolute(), one, name, told, seed)
     print(json.dumps(figures))
     if options.work is None:
