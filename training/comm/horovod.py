@@ -50,12 +50,12 @@ class HorovodComm(Comm):
         return received.view(tensor.dtype).to(tensor.device)
 
     def reducescatter(self, tensor: Tensor, *, name: str) -> Tensor:
-        sent = self._reachable(tensor.detach().to(carrier(tensor.dtype)).contiguous())
-        if not sent.is_cuda:
+        if not (tensor.is_cuda and self._hvd.nccl_built()):
             # After Horovod's first over Gloo every later sum waits for TCP's delayed acknowledgements, some 40 ms each
             # and several of them.
             return super().reducescatter(tensor, name=name)
         assert len(tensor) % self.size == 0, f"{len(tensor)} rows do not split evenly over {self.size} ranks"
+        sent = tensor.detach().to(carrier(tensor.dtype)).contiguous()
         part = self._done(name, lambda: self._hvd.reducescatter_async(sent, op=self._hvd.Sum, name=name))
         return part.to(tensor.device, tensor.dtype)
 
