@@ -52,7 +52,9 @@ def main() -> None:
     for one in _sets(work.absolute(), options):
         for seed in options.seeds:
             for name, told in _heads(one, options).items():
-                figures[f"{one.name} {name} seed {seed}"] = _train(work.absolute(), one, name, told, seed)
+                key = f"{one.name} {name} seed {seed}"
+                figures[key] = _train(work.absolute(), one, name, told, seed)
+                print(f"{key}: {figures[key]}", file=sys.stderr)
     print(json.dumps(figures))
     if options.work is None:
         shutil.rmtree(work)
@@ -136,12 +138,11 @@ def _train(work: Path, one: Set, head: str, told: tuple[str, ...], seed: int) ->
     stages = json.loads((work / "runs" / name / "run.json").read_text())["stages"]
     result = json.loads((Path(stages["evaluate"]["folder"]) / "result.json").read_text())
     trained = json.loads((Path(stages["train"]["folder"]) / "manifest.json").read_text())
-    batch = next(int(setting.partition("=")[2]) for setting in told if setting.startswith("recipe.batch_size="))
+    batch = trained["settings"]["recipe"]["batch_size"]
     figures = {key: round(result[key], 4) for key in ("accuracy", "accuracy_std", "auc")}
     figures |= {"tar_at_far": result["tar_at_far"], "train_seconds": round(stages["train"]["seconds"])}
     figures |= {"identities": trained["counts"]["classes"], "steps": trained["counts"]["steps"]}
     figures["pictures"] = trained["counts"]["steps"] * batch * (3 if head.startswith("f2c") else 1)
-    print(f"{one.name} {head}: {figures}", file=sys.stderr)
     return figures
 
 
