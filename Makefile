@@ -18,7 +18,7 @@ help: ## list the commands
 
 setup: $(VENV)/.ready ## make the virtual environment: pinned packages, Horovod built against torch, Petastorm
 
-$(VENV)/.ready: pyproject.toml .ci/constraints.txt .ci/setup.sh .ci/build_horovod.sh
+$(VENV)/.ready: pyproject.toml .ci/constraints.txt .ci/setup.sh jobs/install_ring.sh
 	PYTHON=$(PYTHON) VENV=$(VENV) CACHE=$(CACHE) CONSTRAINTS=$(CONSTRAINTS) .ci/setup.sh
 
 demo: setup ## draw a sample set with planted faults, run everything on 2 ranks, print where the report is

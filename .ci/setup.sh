@@ -2,9 +2,7 @@
 # Make the virtual environment $VENV: check the machine, install the pins, build Horovod or take it from $CACHE.
 set -euo pipefail
 
-HOROVOD=0.28.1
-PETASTORM=0.13.1
-here=$(dirname "$0")
+root=$(dirname "$0")/..
 
 fail() {
     echo "ringmill: $*" >&2
@@ -21,7 +19,10 @@ command -v "$PYTHON" >/dev/null || PYTHON=python3
 command -v "$PYTHON" >/dev/null || missing+=(python3)
 if command -v "$PYTHON" >/dev/null; then
     version=$("$PYTHON" -c 'import sys; print("%d.%d" % sys.version_info[:2])')
-    [ "$version" = 3.11 ] || fail "PYTHON=$PYTHON is Python $version; Python 3.11 is needed (make PYTHON=/path/to/python3.11)"
+    case $version in
+    3.11 | 3.12 | 3.13) ;;
+    *) fail "PYTHON=$PYTHON is Python $version; Python 3.11 to 3.13 is needed (make PYTHON=/path/to/python3.11)" ;;
+    esac
     "$PYTHON" -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3-venv)
     [ -f "$("$PYTHON" -c 'import sysconfig; print(sysconfig.get_path("include"))')/Python.h" ] || missing+=(python3-dev)
 fi
@@ -36,12 +37,8 @@ fi
 [ -x "$VENV/bin/python" ] || "$PYTHON" -m venv "$VENV"
 python="$VENV/bin/python"
 pip=("$python" -m pip install --quiet --constraint "$CONSTRAINTS")
-# The build of Horovod needs setuptools below 80, torch wants 77 or later.
+# Horovod is compiled with the packages of this environment, torch among them.
 "${pip[@]}" setuptools wheel
-"${pip[@]}" torch numpy cffi cloudpickle psutil pyyaml packaging
-"$here/build_horovod.sh" "$python" "$HOROVOD" "$CACHE/wheels"
-"${pip[@]}" --no-build-isolation --editable '.[test]'
-# Petastorm declares setuptools<70, which its code does not need (see pyproject.toml); last, so that no later
-# installation complains about it.
-"${pip[@]}" --no-deps "petastorm==$PETASTORM"
+"${pip[@]}" --editable "${root}[test]"
+"$root/jobs/install_ring.sh" "$python" "$CACHE/wheels"
 touch "$VENV/.ready"

@@ -1,10 +1,12 @@
-"""The command `ringmill`: run, plan, status, report, sample."""
+"""The command `ringmill`: run, plan, status, report, sample, install."""
 
 import os
+import subprocess
 import sys
 import tempfile
 import traceback
 from datetime import timedelta
+from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated
 
@@ -25,17 +27,34 @@ from jobs.settings import PROJECT, RUN_YAML, RunSettings, compose, load
 from jobs.stages import REPORT_NAME, STAGES, PlannedStage, on_paper, river
 from jobs.state import RunState, read_state
 from jobs.wording import size_of
+from pipelines.requirements import missing_library
 from pipelines.settings import UserError
 from pipelines.sources import SourceListing
 
 INTERRUPTED_EXIT_CODE = 130
 
-app = typer.Typer(help="Raw photographs to a dataset to a model.", no_args_is_help=True, add_completion=False)
+app = typer.Typer(no_args_is_help=True, add_completion=False)
 
 Overrides = Annotated[
     list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="such as source.path=/faces system=arcface")
 ]
 Runs = Annotated[Path, typer.Option(help="folder of the run folders")]
+Cache = Annotated[Path, typer.Option(help="folder in which compiled wheels are kept")]
+
+
+def _show_version(is_asked_for: bool) -> None:
+    if is_asked_for:
+        print(f"ringmill {version('ringmill')}")
+        raise typer.Exit
+
+
+@app.callback()
+def ringmill(
+    show_version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_show_version, help="show the version")
+    ] = False,
+) -> None:
+    """Raw photographs to a dataset to a model."""
 
 
 @app.command()
@@ -108,24 +127,38 @@ def sample(
     draw(out, identities=identities, photos=photos, seed=seed, processes=processes)
 
 
+@app.command()
+def install(cache: Cache = Path("~/.cache/ringmill/wheels")) -> None:
+    """Install Petastorm, and Horovod compiled against the installed torch, which pip cannot install beside it."""
+    script = Path(__file__).with_name("install_ring.sh")
+    done = subprocess.run(["bash", str(script), sys.executable, str(cache.expanduser())])
+    if done.returncode:
+        raise typer.Exit(done.returncode)
+
+
 def main(argv: list[str] | None = None) -> int:
     """The console script; the exit code is 0, 2 for a mistake of the user's, 1 for ours."""
     try:
-        # Typer turns Ctrl-C into a returned exit code; a command that went well returns nothing.
-        if app(args=argv, prog_name="ringmill", standalone_mode=False) == INTERRUPTED_EXIT_CODE:
-            return _say("stopped; the same command goes on from here", INTERRUPTED_EXIT_CODE)
-    except UserError as error:
-        return _say(str(error), USER_EXIT_CODE)
+        # Typer turns Ctrl-C and Exit into a returned exit code; a command that went well returns nothing.
+        code = app(args=argv, prog_name="ringmill", standalone_mode=False) or 0
+        if code == INTERRUPTED_EXIT_CODE:
+            return _say("stopped; the same command goes on from here", code)
+        return int(code)
     except TyperException as error:
         return _say(f"{error.format_message().rstrip(chr(46))}; see `ringmill --help`", USER_EXIT_CODE)
-    except StageFailedError as error:
-        return _say(str(error), 1)
     except Exception as error:
-        handle, log = tempfile.mkstemp(prefix="ringmill-", suffix=".log")
-        with os.fdopen(handle, "w") as stream:
-            traceback.print_exc(file=stream)
-        return _say(f"{type(error).__name__}: {str(error).partition(chr(10))[0]}; see {log}", 1)
-    return 0
+        return _say_why(missing_library(error) if isinstance(error, ModuleNotFoundError) else error)
+
+
+def _say_why(error: Exception) -> int:
+    if isinstance(error, UserError):
+        return _say(str(error), USER_EXIT_CODE)
+    if isinstance(error, StageFailedError):
+        return _say(str(error), 1)
+    handle, log = tempfile.mkstemp(prefix="ringmill-", suffix=".log")
+    with os.fdopen(handle, "w") as stream:
+        traceback.print_exception(error, file=stream)
+    return _say(f"{type(error).__name__}: {str(error).partition(chr(10))[0]}; see {log}", 1)
 
 
 def _say(line: str, code: int) -> int:

@@ -6,10 +6,12 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 
 from jobs.settings import RunSettings
 from jobs.stages import PlannedStage
+from pipelines.requirements import EXTRAS, INSTALL, missing_library
 from pipelines.settings import UserError
 from training.capacity import half_step_pictures
 
@@ -37,9 +39,11 @@ def check_place(
         check_faces(settings)
     launchers = {planned.stage.launcher for planned in due}
     if "spark" in launchers:
+        check_libraries(EXTRAS["spark"])
         check_java(env)
     if "ranks" not in launchers:
         return []
+    check_libraries((*EXTRAS["train"], "petastorm"))
     check_batch(settings)
     check_objective(settings)
     if settings.place.comm == "horovod":
@@ -74,6 +78,17 @@ def check_faces(settings: RunSettings) -> None:
         raise UserError("curate.num_faces has a limit and faces.detector=none counts no faces; set faces.detector=haar")
 
 
+def check_libraries(modules: Sequence[str]) -> None:
+    """Look for modules that stages import, without importing them.
+
+    Raises:
+        UserError: one is not installed.
+    """
+    for module in modules:
+        if find_spec(module) is None:
+            raise missing_library(ModuleNotFoundError(name=module))
+
+
 def check_java(env: Mapping[str, str]) -> None:
     """Look for the Java that Spark's scripts would take, and ask its version.
 
@@ -103,7 +118,7 @@ def check_horovod(python: Path, env: Mapping[str, str]) -> None:
         reason = (tried.stderr.strip().splitlines() or [f"exit code {tried.returncode}"])[-1]
         raise UserError(
             f"place.comm=horovod, and Horovod does not load with the installed torch ({reason}); "
-            "build it again with `make setup`, or set place.comm=torch"
+            f"run `{INSTALL['horovod']}`, or set place.comm=torch"
         )
 
 

@@ -36,8 +36,8 @@ def perceptual_hashes(greys: FloatArray) -> Hashes:
         greys: (N, 64, 64), grey levels 0..255, as `to_hash_input` makes them.
     """
     basis = _dct_basis()
-    spectra = basis @ greys @ basis.T
-    mirrored = spectra * _MIRROR_SIGNS
+    spectra: FloatArray = np.matmul(np.matmul(basis, greys), basis.T)
+    mirrored: FloatArray = spectra * _MIRROR_SIGNS
     return Hashes(plain=_bits(spectra), flipped=_bits(mirrored), quality=_quality(greys))
 
 

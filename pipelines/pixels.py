@@ -51,11 +51,11 @@ class Decoded:
 
     @property
     def width(self) -> int:
-        return self.rgb.shape[1]
+        return int(self.rgb.shape[1])
 
     @property
     def height(self) -> int:
-        return self.rgb.shape[0]
+        return int(self.rgb.shape[0])
 
 
 def decode(data: bytes, settings: PixelSettings) -> Decoded:

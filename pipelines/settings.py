@@ -1,4 +1,4 @@
-"""The base of every settings model: frozen, finite, and deaf to no misspelt key."""
+"""The base of every settings model: frozen, finite, and rejecting unknown keys."""
 
 from pydantic import BaseModel, ConfigDict
 

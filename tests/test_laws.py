@@ -15,6 +15,7 @@ SOURCES = [path for package in ORDER for path in sorted((ROOT / package).rglob("
 MEETING_PLACES = {
     "pipelines",
     "pipelines.settings",
+    "pipelines.requirements",
     "pipelines.records",
     "pipelines.manifest",
     "pipelines.pixels",
@@ -22,7 +23,7 @@ MEETING_PLACES = {
 }
 OWNERS = {
     "horovod": {"training/comm/horovod.py"},
-    "petastorm": {"training/feed/reader.py"},
+    "petastorm": {"training/feed/petastorm_adapter.py"},
     "hydra": {"jobs/settings.py"},
 }
 

@@ -228,7 +228,8 @@ def _worth_looking_through(keys: U64, places: Indices, clusters: _Clusters) -> t
 def _bucket_sizes(keys: U64, places: Indices) -> Indices:
     """How many of the places lie in each bucket, in their order."""
     starts = np.flatnonzero(np.r_[True, (keys[places[1:]] ^ keys[places[:-1]]) > _LOW])
-    return np.diff(np.r_[starts, len(places)])
+    sizes: Indices = np.diff(np.r_[starts, len(places)])
+    return sizes
 
 
 def _num_left(sizes: Indices) -> int:

@@ -87,6 +87,7 @@ def _copy_or_reencode(photo: Photo, rng: np.random.Generator) -> bytes:
 def _as_stored(photo: Photo) -> Picture:
     # What a copier sees: the pixels out of the file, with what the first JPEG did to them.
     decoded = cv2.imdecode(np.frombuffer(photo.jpeg, np.uint8), cv2.IMREAD_COLOR)
+    assert decoded is not None, "the photo is a JPEG that was just made"
     return cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB).astype(np.uint8, copy=False)
 
 

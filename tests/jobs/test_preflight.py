@@ -74,7 +74,7 @@ def test_a_horovod_that_does_not_load_names_the_reason(tmp_path: Path) -> None:
     (tmp_path / "horovod").mkdir()
     (tmp_path / "horovod" / "__init__.py").touch()
     (tmp_path / "horovod" / "torch.py").write_text("raise ImportError('undefined symbol: _ZN3c10')")
-    with pytest.raises(UserError, match=r"ImportError: undefined symbol: _ZN3c10\); build it again with `make setup`"):
+    with pytest.raises(UserError, match=r"ImportError: undefined symbol: _ZN3c10\); run `ringmill install`"):
         check_horovod(Path(sys.executable), {**os.environ, "PYTHONPATH": str(tmp_path)})
 
 

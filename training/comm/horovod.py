@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
+from pipelines.requirements import INSTALL
 from pipelines.settings import UserError
 from training.comm.protocol import CollectiveError, Comm, Handle, Op, as_movable, carrier, require_mean_of_floats
 
@@ -122,6 +123,4 @@ def _why_not(error: object) -> str:
     except PackageNotFoundError:
         found = "Horovod (not installed)"
     reason = str(error).splitlines()[0]
-    return (
-        f"{found} does not load under torch {torch.__version__} ({reason}); run `make setup` to build it for this torch"
-    )
+    return f"{found} does not load under torch {torch.__version__} ({reason}); run `{INSTALL['horovod']}`"

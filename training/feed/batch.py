@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
@@ -17,8 +18,10 @@ from training.feed.augment import Picture
 from training.feed.bad_rows import BadRowError
 from training.feed.order import Step
 from training.feed.paint import Painted, Painter
-from training.feed.reader import Reader
 from training.feed.shards import Piece, Rows
+
+if TYPE_CHECKING:
+    from training.feed.reader import Reader
 
 # Pictures that a thread decodes at a time: enough to make handing out cheap, few enough to stay in the cache.
 MOST_CHUNK_ROWS = 128
@@ -115,7 +118,7 @@ class Blocks:
 
 def batches(
     steps: Iterator[Step],
-    open_reader: Callable[[], Reader],
+    open_reader: Callable[[], "Reader"],
     pieces: Sequence[Piece],
     painter: Painter,
     decoders: Decoders,

@@ -11,7 +11,7 @@ import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Self
+from typing import TYPE_CHECKING, Literal, Self
 
 import torch
 from pydantic import Field, model_validator
@@ -30,9 +30,11 @@ from training.feed.order import Order, Plan, Step, sweep
 from training.feed.paint import Painter
 from training.feed.prefetch import Prefetch
 from training.feed.quality import shuffle_quality
-from training.feed.reader import Reader
 from training.feed.shards import Piece, Source, keep_pages, read_row_group, row_groups
 from training.feed.where import ChosenRows, WhereSettings, chosen_pieces
+
+if TYPE_CHECKING:
+    from training.feed.reader import Reader
 
 CPU = torch.device("cpu")
 
@@ -228,7 +230,10 @@ class Feed:
                     yield pieces[load.group].part(load.first, load.rows)
             all_asked_for.set()
 
-        def open_reader() -> Reader:
+        def open_reader() -> "Reader":
+            # Imported when a pass begins, since whoever reads settings only may have no petastorm.
+            from training.feed.reader import Reader
+
             return Reader(
                 plan(),
                 any_shard=pieces[0].shard,

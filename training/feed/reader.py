@@ -2,55 +2,29 @@
 
 Petastorm 0.13.1's own pool and ventilator lose row groups at the end of an epoch, repeat one order every epoch and let
 timing decide the order. Its Reader takes other ones, so what is kept is the frame (file system, schema, life cycle of
-the pool) and what is replaced is the scheduling. Only here is petastorm imported.
+the pool) and what is replaced is the scheduling.
 """
 
 import queue
 import threading
 import time
-import warnings
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, wait
-from importlib.metadata import version
 from typing import Any
 
 from pipelines.settings import UserError
-
-
-def check_versions(pyarrow: str, numpy: str) -> None:
-    """Refuse what petastorm 0.13.1 cannot work with, before it fails in words that name neither.
-
-    Raises:
-        UserError: pyarrow 15 or later (no legacy dataset), or numpy 2 or later (no np.string_).
-    """
-    for name, found, bound in (("pyarrow", pyarrow, 15), ("numpy", numpy, 2)):
-        if int(found.split(".")[0]) >= bound:
-            raise UserError(
-                f"{name} {found} is installed, and petastorm 0.13.1 needs {name} < {bound}; run `make setup`"
-            )
-
-
-check_versions(version("pyarrow"), version("numpy"))
-
-import pyarrow as pa  # noqa: E402  (fails obscurely where the check above speaks)
-from petastorm import reader as petastorm_reader  # noqa: E402
-from petastorm.workers_pool import EmptyResultError  # noqa: E402
-from petastorm.workers_pool.ventilator import Ventilator  # noqa: E402
-from petastorm.workers_pool.worker_base import WorkerBase  # noqa: E402
-from pyarrow import filesystem as old_fs  # noqa: E402
-from pyarrow import fs  # noqa: E402
-
-from training.feed.bad_rows import REMEDY  # noqa: E402
-from training.feed.location import telling_faults  # noqa: E402
-from training.feed.retry import RetrySettings, patiently  # noqa: E402
-from training.feed.shards import COLUMNS, Piece, Rows, Shard, Source, read_row_group  # noqa: E402
+from training.feed.bad_rows import REMEDY
+from training.feed.location import telling_faults
+from training.feed.petastorm_adapter import EmptyResultError, PetastormReader, Ventilator, WorkerBase
+from training.feed.retry import RetrySettings, patiently
+from training.feed.shards import COLUMNS, Piece, Rows, Shard, Source, read_row_group
 
 # Row groups that are read ahead of the one asked for, besides one per thread.
 EXTRA_WINDOW = 2
 
 
-class Reader(petastorm_reader.Reader):  # type: ignore[misc]
+class Reader(PetastormReader):  # type: ignore[misc]
     """An iterator of `Rows`, one for each piece of the plan, in the plan's order.
 
     Holds at most ``threads + 2`` row groups that were not asked for yet.
@@ -81,7 +55,7 @@ class Reader(petastorm_reader.Reader):  # type: ignore[misc]
             # groups there are is known from the manifest.
             with telling_faults(location, any_shard.path, "footer", remedy=REMEDY):
                 super(Reader, self).__init__(
-                    _OldFileSystem(location.filesystem),
+                    location.filesystem,
                     [location.path_of(any_shard.path)],
                     schema_fields=list(COLUMNS),
                     reader_pool=OrderedPool(threads, location.remote, max_stall_seconds=max_stall_seconds),
@@ -89,10 +63,7 @@ class Reader(petastorm_reader.Reader):  # type: ignore[misc]
                     is_batched_reader=True,
                 )
 
-        with warnings.catch_warnings():
-            # pyarrow 14 announces the end of the interface that petastorm is built on.
-            warnings.simplefilter("ignore", FutureWarning)
-            patiently(begin, name=str(any_shard), settings=location.remote)
+        patiently(begin, name=str(any_shard), settings=location.remote)
 
     def _create_ventilator(self, *_: object) -> Ventilator:
         pool = self._workers_pool
@@ -221,23 +192,6 @@ class RowGroupWorker(WorkerBase):  # type: ignore[misc]
     def process(self, task: Task) -> None:
         source, piece = task
         self.publish_func(Rows(piece, source(piece)))
-
-
-class _OldFileSystem(old_fs.FileSystem):  # type: ignore[misc]
-    """What petastorm asks of a file system, which must be of the kind that Arrow had before; fsspec's no longer are."""
-
-    def __init__(self, filesystem: fs.FileSystem) -> None:
-        self._filesystem = filesystem
-
-    def isdir(self, path: str) -> bool:
-        return False  # it is asked about shards alone
-
-    def isfile(self, path: str) -> bool:
-        return bool(self._filesystem.get_file_info(path).type == fs.FileType.File)
-
-    def open(self, path: str, mode: str = "rb") -> pa.NativeFile:
-        assert mode == "rb", "petastorm only reads here"
-        return self._filesystem.open_input_file(path)
 
 
 class _AsTheyCome:

@@ -62,7 +62,7 @@ def test_a_horovod_that_does_not_load_is_one_line_with_both_versions_and_the_rem
     for name in [name for name in sys.modules if name == "horovod" or name.startswith("horovod.")]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.syspath_prepend(tmp_path)
-    with pytest.raises(UserError, match=r"^Horovod .* under torch \d.*undefined symbol.*`make setup`") as caught:
+    with pytest.raises(UserError, match=r"^Horovod .* under torch \d.*undefined symbol.*`ringmill install`") as caught:
         open_comm("horovod")
     assert "\n" not in str(caught.value)
     for name in ("horovod", "horovod.torch"):

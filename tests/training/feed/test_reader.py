@@ -16,7 +16,7 @@ import pytest
 from pipelines import records
 from pipelines.settings import UserError
 from training.feed.location import Location, RemoteSettings
-from training.feed.reader import Reader, check_versions
+from training.feed.reader import Reader
 from training.feed.shards import Piece, Rows, read_row_group, row_groups
 
 LAYOUT = [[4, 3], [1, 1, 5], [2]]
@@ -192,12 +192,3 @@ def test_reading_prints_and_warns_nothing(
     read(row_groups(Location(write_dataset(LAYOUT).folder), "train"))
     assert capsys.readouterr().out == ""
     assert [str(warning.message) for warning in recwarn] == []
-
-
-@pytest.mark.parametrize(
-    ("pyarrow", "numpy", "named"), [("15.0.2", "1.26.4", "pyarrow 15.0.2"), ("14.0.2", "2.1.0", "numpy 2.1.0")]
-)
-def test_versions_that_petastorm_cannot_work_with_are_named(pyarrow: str, numpy: str, named: str) -> None:
-    with pytest.raises(UserError, match=f"{named} is installed, and petastorm 0.13.1 needs .* < "):
-        check_versions(pyarrow, numpy)
-    check_versions("14.0.2", "1.26.4")

@@ -1,19 +1,27 @@
 #!/usr/bin/env bash
-# Build Horovod against the torch of one virtual environment and install it there.
+# Install what one pip run cannot install beside torch: Petastorm, and Horovod compiled against the installed torch.
 #
-# usage: build_horovod.sh PYTHON VERSION CACHE_DIR
+# usage: install_ring.sh PYTHON CACHE_DIR
 #
 # Horovod ships source only and must be compiled against the very torch that runs it, so the wheel is kept
-# in CACHE_DIR under a name made of the Horovod, torch and Python versions; a second set-up installs it in seconds.
+# in CACHE_DIR under a name made of the Horovod, torch and Python versions; a second run installs it in seconds.
 set -euo pipefail
 
-python=$1 version=$2 cache=$3
+version=0.28.1
+petastorm=0.13.1
+python=$1 cache=$2
 operations=${HOROVOD_GPU_OPERATIONS:-cpu}
-torch=$("$python" -c 'import torch; print(torch.__version__)')
+if ! torch=$("$python" -c 'import torch; print(torch.__version__)' 2>/dev/null); then
+    echo "torch is not installed; run: pip install 'ringmill[train]'" >&2
+    exit 2
+fi
 key="horovod-$version-torch-$torch-$operations-$("$python" -c 'import sysconfig; print(sysconfig.get_config_var("SOABI"))')"
 kept="$cache/$key"
 
 if ! compgen -G "$kept/*.whl" >/dev/null; then
+    for tool in g++ cmake; do
+        command -v "$tool" >/dev/null || { echo "Horovod is compiled with $tool, which is not on the PATH; install it" >&2; exit 2; }
+    done
     work=$(mktemp -d)
     trap 'rm -rf "$work"' EXIT
     # Horovod 0.28.1 asks for C++14 while the headers of torch need C++20: this stands in for g++ and says so.
@@ -40,3 +48,5 @@ WRAPPER
     mkdir -p "$cache" && rm -rf "$kept" && mv "$work/out" "$kept"
 fi
 "$python" -m pip install --quiet --no-deps --force-reinstall "$kept"/*.whl
+# Petastorm declares setuptools<70, which its code does not need and torch refuses.
+"$python" -m pip install --quiet --no-deps "petastorm==$petastorm"
