@@ -10,6 +10,7 @@ from pyspark.sql import functions as F
 from jobs.entry import JobContext, run_job
 from jobs.spark_work import read_artefact, read_everywhere, spark_session
 from pipelines import manifest
+from pipelines.dataset_card import CARD_NAME, dataset_card
 from pipelines.parquet import remove_unlisted, write_files, write_table
 from pipelines.records import DATASET, DECISIONS, IDENTITY, KEPT, LABEL, LABELS, MERGED_INTO, RECORDS, SPLIT
 from pipelines.shard import count_alignment, index_labels, place_rows, shard
@@ -34,6 +35,9 @@ def write_dataset(context: JobContext) -> None:
     files.append(write_table(labels, context.folder, "labels"))
     remove_unlisted(context.folder, files)
     splits = _summary(labels)
+    card = context.folder / CARD_NAME
+    manifest.write_atomically(card, dataset_card(context.folder.name, splits).encode())
+    files.append(manifest.describe(context.folder, card))
     counts = {"rows": num_rows, **{f"aligned:{by}": count for by, count in aligned.items()}}
     context.finish(counts=counts, files=files, facts={"splits": splits})
     told = ", ".join(f"{name} {side['rows']:,} images of {side['classes']:,}" for name, side in splits.items())

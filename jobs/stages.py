@@ -140,6 +140,7 @@ STAGES: tuple[Stage, ...] = (
         ("seed", "pixels", "shard"),
         launcher="spark",
         job="jobs.shard",
+        version=2,
         wanted=in_every_round,
         earlier=("ingest",),
     ),

@@ -185,14 +185,16 @@ EXCLUSIONS = pa.schema(
 )
 
 
+# The type that Hugging Face `datasets` gives each column of a dataset; also in the dataset's card.
+HUGGING_FACE_TYPES = {IMAGE_ID: "string", LABEL: "int64", IMAGE: "image", DIGEST: "int64"}
+
+
 def _dataset_schema() -> pa.Schema:
     features = {
-        IMAGE_ID: {"dtype": "string", "_type": "Value"},
-        LABEL: {"dtype": "int64", "_type": "Value"},
-        IMAGE: {"_type": "Image"},
-        DIGEST: {"dtype": "int64", "_type": "Value"},
+        name: {"_type": "Image"} if dtype == "image" else {"dtype": dtype, "_type": "Value"}
+        for name, dtype in HUGGING_FACE_TYPES.items()
     }
-    # Hugging Face `datasets` finds its feature types under this key and shows `image` as pictures.
+    # The Hub's viewer looks under this key.
     metadata = {"huggingface": json.dumps({"info": {"features": features}})}
     return pa.schema(
         [
