@@ -1,13 +1,14 @@
 """How near the feed comes to bare decoding, and how far ahead it is of other loaders.
 
-    python tests/bench/feed.py [--peers PYTHON] [--accelerator] [--ranks 2] [--memory] [--data FOLDER]
+    python tests/bench/feed.py [--peers PYTHON] [--petastorm PYTHON] [--accelerator] [--ranks 2] [--memory]
+        [--data FOLDER]
 
 The same drawn faces of 112x112 and photos of 500x400 (fed at 224x224) are stored as a dataset of ours and in the format
 that each peer recommends, and fed as shuffled batches of uint8 (B, 3, S, S) by one and by two threads or workers:
 
 - bound: the decoder of the feed on bytes in memory, into memory that is there, by as many threads
 - ours: `Feed`, with nothing random but the order
-- petastorm, petastorm-batched: the stock reader with its two loaders
+- with --petastorm, in a Python with torch, opencv, pyarrow 14 and numpy 1: the stock reader with its two loaders
 - with --peers, in a Python that has them: Grain (threads, processes), SPDL (with its decoder, which needs FFmpeg's
   libraries on the machine, and without), torchdata, LitData, MosaicML Streaming, WebDataset, Hugging Face datasets
   (map-style, streamed); see feeds/peers.py
@@ -45,7 +46,8 @@ from feeds.data import FACES, PHOTOS, PictureSet, prepare, write_dataset
 
 HERE = Path(__file__).parent
 OUR_PATH = {"PYTHONPATH": str(HERE.parents[1])}
-OURS = ["bound", "ours", "petastorm", "petastorm-batched"]
+OURS = ["bound", "ours"]
+STOCK = ["petastorm", "petastorm-batched"]
 # Of those that read the same format the first writes it.
 PEERS = [
     *("grain-threads", "grain-processes", "spdl", "spdl-threads", "torchdata", "litdata", "streaming", "webdataset"),
@@ -67,7 +69,7 @@ class Bench:
     failed: dict[str, str] = field(default_factory=dict)  # system -> why it is left out
 
     def systems(self) -> list[str]:
-        named = [*OURS, *(PEERS if self.options.peers else [])]
+        named = [*OURS, *(STOCK if self.options.petastorm else []), *(PEERS if self.options.peers else [])]
         only = self.options.only
         return [name for name in named if name not in self.failed and (not only or name in ("bound", "ours", *only))]
 
@@ -81,18 +83,22 @@ class Bench:
             "images": self.images,
             "decoder": self.options.decoder,
         }
-        is_ours = system in OURS
-        script = HERE / "feeds" / ("ours.py" if is_ours else "peers.py")
-        python = sys.executable if is_ours else str(self.options.peers)
-        command = [python, "-W", "ignore", str(script), verb, system, json.dumps(job), *more]
+        script, python, variables = self._runner(system)
+        command = [str(python), "-W", "ignore", str(HERE / "feeds" / script), verb, system, json.dumps(job), *more]
         try:
-            return json.loads(last_line(command, OUR_PATH if is_ours else {}))
+            return json.loads(last_line(command, variables))
         except RunError as error:
             if system in ("bound", "ours"):
                 raise
             self.failed[system] = str(error)
             print(f"{self.kind.name}: {system} is left out: {error}", flush=True)
             return {}
+
+    def _runner(self, system: str) -> tuple[str, Path | str, dict[str, str]]:
+        """The script that knows the system, the Python for it, and what to add to the environment."""
+        if system in OURS:
+            return "ours.py", sys.executable, OUR_PATH
+        return ("stock.py", self.options.petastorm, {}) if system in STOCK else ("peers.py", self.options.peers, {})
 
 
 class RunError(Exception):
@@ -138,6 +144,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, default=5.0, help="of a run, at least")
     parser.add_argument("--batch-size", type=int, default=256)
     parser.add_argument("--peers", type=Path, help="a Python with torch, opencv and the peers")
+    parser.add_argument("--petastorm", type=Path, help="a Python in which stock Petastorm runs")
     parser.add_argument("--decoder", choices=["pil", "cv2"], default="pil", help="of peers that have none of their own")
     parser.add_argument("--only", nargs="+", help="peers to compare with")
     parser.add_argument("--accelerator", action="store_true")
