@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import tempfile
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,17 @@ from pipelines.sources import SourceListing
 def test_help_is_no_mistake(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["--help"]) == 0
     assert "plan" in capsys.readouterr().out
+
+
+def test_the_version_is_that_of_the_installed_distribution(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["--version"]) == 0
+    assert capsys.readouterr().out == f"ringmill {version('ringmill')}\n"
+
+
+def test_installing_the_ring_without_torch_names_the_extra_and_ends_with_code_2(tmp_path: Path) -> None:
+    command = ["bash", str(PROJECT / "jobs" / "install_ring.sh"), "/bin/false", str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (2, "torch is not installed; run: pip install 'ringmill[train]'\n")
 
 
 @pytest.mark.parametrize(

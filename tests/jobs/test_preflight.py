@@ -13,6 +13,7 @@ from jobs.preflight import (
     check_faces,
     check_horovod,
     check_java,
+    check_libraries,
     check_objective,
     check_place,
     check_writable,
@@ -76,6 +77,13 @@ def test_a_horovod_that_does_not_load_names_the_reason(tmp_path: Path) -> None:
     (tmp_path / "horovod" / "torch.py").write_text("raise ImportError('undefined symbol: _ZN3c10')")
     with pytest.raises(UserError, match=r"ImportError: undefined symbol: _ZN3c10\); run `ringmill install`"):
         check_horovod(Path(sys.executable), {**os.environ, "PYTHONPATH": str(tmp_path)})
+
+
+def test_a_library_that_is_not_installed_is_named_before_a_stage_needs_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "petastorm", None)
+    with pytest.raises(UserError, match=r"^petastorm is not installed; run `ringmill install`$"):
+        check_libraries(("six", "petastorm"))
+    check_libraries(("six", "torch"))
 
 
 def test_a_rule_on_faces_that_nobody_looks_for_is_refused(real_settings: RunSettings) -> None:
