@@ -11,8 +11,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 from pyspark.sql import SparkSession
 
-# One thread for torch, as each rank has: the tests share two cores, and the CPU convolutions of torch 2.13 were seen to
-# crash in the backward pass of 8-channel channels-last layers on two threads, a width that only these tests use.
+# One thread for torch, as each rank has: the tests share two cores.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 REPOSITORY = Path(__file__).resolve().parent.parent

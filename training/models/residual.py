@@ -33,5 +33,9 @@ def shortcut(in_channels: int, out_channels: int, *, stride: int) -> nn.Module:
 
 
 def scaled(channels: int, width: float) -> int:
-    """Channels of a network made ``width`` times as wide, in whole multiples of 8 as vector units like them."""
-    return max(8, round(channels * width / 8) * 8)
+    """Channels of a network made ``width`` times as wide: multiples of 8, as vector units like them, and at least 16.
+
+    torch 2.13's CPU kernels write past their memory in the backward pass of a 1x1 convolution of stride 2 between
+    fewer channels (seen with AVX-512, on one thread and on two).
+    """
+    return max(16, round(channels * width / 8) * 8)
