@@ -7,12 +7,9 @@ from typing import assert_never
 from jobs.place import PlaceSettings
 from jobs.stages import Stage
 
+DAEMON = {"spark.python.daemon.module": "pipelines.spark_daemon"}
 # A stage's log is read, and its progress is the driver's to show.
-_SPARK_CONF = {
-    "spark.log.level": "WARN",
-    "spark.ui.showConsoleProgress": "false",
-    "spark.python.daemon.module": "pipelines.spark_daemon",
-}
+_SPARK_CONF = {"spark.log.level": "WARN", "spark.ui.showConsoleProgress": "false", **DAEMON}
 
 
 @dataclass(frozen=True)
@@ -47,14 +44,16 @@ def _spark_submit(place: PlaceSettings, python: Path) -> tuple[str, ...]:
     argv = [str(python.parent / "spark-submit"), "--master", place.master, "--driver-memory", place.driver_memory]
     if not place.is_local_spark:
         argv += ["--executor-memory", place.executor_memory]
-    confs = _SPARK_CONF | ({"spark.ui.enabled": "false"} if place.is_local_spark else {}) | place.spark_conf
+    # A setting and no variable, since Spark else takes spark.pyspark.python first, which only executors may have.
+    confs = _SPARK_CONF | {"spark.pyspark.driver.python": str(python)}
+    confs |= ({"spark.ui.enabled": "false"} if place.is_local_spark else {}) | place.spark_conf
     for key, value in confs.items():
         argv += ["--conf", f"{key}={value}"]
     return tuple(argv)
 
 
 def _spark_env(place: PlaceSettings, python: Path) -> dict[str, str]:
-    env = {"PYSPARK_PYTHON": str(python), "PYSPARK_DRIVER_PYTHON": str(python), "PYTHONUNBUFFERED": "1"}
+    env = {"PYSPARK_PYTHON": str(python), "PYTHONUNBUFFERED": "1"}
     if place.is_local_spark:
         # Else Spark asks the network for the machine's name, which may be slow or wrong.
         env["SPARK_LOCAL_IP"] = "127.0.0.1"
