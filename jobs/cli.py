@@ -1,4 +1,4 @@
-"""The command `ringmill`: run, plan, status, report, sample, install."""
+"""The command `ringmill`: run, plan, status, report, sample, install, pack."""
 
 import os
 import subprocess
@@ -18,8 +18,10 @@ from typer.exceptions import TyperException
 from jobs.child import USER_EXIT_CODE, run_command
 from jobs.cost import Forecast, forecast
 from jobs.deliveries import with_deliveries
+from jobs.distributions import Side
 from jobs.heads import device_gib, head_size, head_table, identities_of
 from jobs.launch import command
+from jobs.pack import pack, usage
 from jobs.place import PlaceSettings
 from jobs.run import PYTHON, StageFailedError, drive, plan_run
 from jobs.screen import Screen
@@ -134,6 +136,22 @@ def install(cache: Cache = Path("~/.cache/ringmill/wheels")) -> None:
     done = subprocess.run(["bash", str(script), sys.executable, str(cache.expanduser())])
     if done.returncode:
         raise typer.Exit(done.returncode)
+
+
+@app.command("pack")
+def pack_environment(
+    out: Annotated[Path, typer.Argument(help="archive to write, such as environment.tar.gz")],
+    side: Annotated[Side, typer.Option("--for", help="executors need no torch, ranks no Spark")] = Side.ALL,
+    python: Annotated[Path | None, typer.Option(help="the interpreter's path on the hosts; else as here")] = None,
+) -> None:
+    """Pack this environment for Spark's executors and hosts of ranks, and show the lines that use it."""
+    console = Console()
+    with console.status("packing"):
+        packed = pack(out, side=side, python=python)
+    size = f"{size_of(packed.num_bytes)}, {packed.num_files:,} files, {packed.num_left_out:,} distributions left out"
+    need = f"hosts need Python {packed.version} as {packed.python}; for another path pack with --python"
+    told = [f"{packed.path}: {size}", need, usage(packed)]
+    console.print("\n".join(told), soft_wrap=True, highlight=False, markup=False)
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
+from jobs.pack import check_archives
 from jobs.settings import RunSettings
 from jobs.stages import PlannedStage
 from pipelines.requirements import EXTRAS, INSTALL, missing_library
@@ -31,7 +32,8 @@ def check_place(
         env: the environment that the stages will see.
 
     Raises:
-        UserError: Java, Horovod or a writable store is missing, or settings of several stages do not go together.
+        UserError: Java, Horovod, an archive of Spark's or a writable store is missing, or settings of several stages do
+            not go together.
     """
     check_writable(settings.store, setting="store")
     check_writable(settings.folder, setting="runs")
@@ -41,6 +43,7 @@ def check_place(
     if "spark" in launchers:
         check_libraries(EXTRAS["spark"])
         check_java(env)
+        check_archives(settings.place.spark_conf)
     if "ranks" not in launchers:
         return []
     check_libraries((*EXTRAS["train"], "petastorm"))
