@@ -38,8 +38,7 @@ def test_the_table_names_a_module_of_each_requirement_of_an_extra_and_no_other(e
     installed = packages_distributions()
     found = {name.lower().replace("_", "-") for module in EXTRAS[extra] for name in installed[module]}
     always = distributions(PROJECT["dependencies"])
-    # packaging comes with others, and nothing of ours or of theirs imports it alone.
-    assert found - always == distributions(PROJECT["optional-dependencies"][extra]) - {"packaging"}
+    assert found - always == distributions(PROJECT["optional-dependencies"][extra])
 
 
 def python_without(absent: set[str], code: str) -> subprocess.CompletedProcess[str]:

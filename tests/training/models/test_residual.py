@@ -26,7 +26,8 @@ def test_the_shortcut_projects_where_the_shape_changes(out_channels: int, stride
 
 
 @pytest.mark.parametrize(
-    ("channels", "width", "expected"), [(64, 1.0, 64), (64, 0.5, 32), (64, 0.3, 16), (64, 0.4, 24), (64, 0.01, 16), (512, 2.0, 1024)]
+    ("channels", "width", "expected"),
+    [(64, 1.0, 64), (64, 0.5, 32), (64, 0.3, 16), (64, 0.4, 24), (64, 0.01, 16), (512, 2.0, 1024)],
 )
 def test_widths_come_in_multiples_of_eight(channels: int, width: float, expected: int) -> None:
     assert scaled(channels, width) == expected
