@@ -47,7 +47,7 @@ class DualBatch:
 
     first: torch.Tensor  # uint8 (B, 3, H, W), RGB: one picture of each identity
     second: torch.Tensor  # uint8 (B, 3, H, W): another, or the same where there is but one
-    identities: torch.Tensor  # int64 (B,): their labels
+    identities: torch.Tensor  # int64 (B,): their labels, in main memory as all labels here
     instances: torch.Tensor  # uint8 (I, 3, H, W)
     instance_labels: torch.Tensor  # int64 (I,)
 

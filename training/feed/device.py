@@ -13,8 +13,13 @@ import torch
 from training.feed.batch import Batch
 
 
-def on_device(batches: Generator[Batch, None, None], device: torch.device) -> Generator[Batch, None, None]:
-    """The same batches with their pixels and labels on the device; what it takes from is closed with it."""
+def on_device(
+    batches: Generator[Batch, None, None], device: torch.device, *, with_labels: bool = True
+) -> Generator[Batch, None, None]:
+    """The same batches with their pixels, and their labels if asked for, on the device.
+
+    What it takes from is closed with it.
+    """
     with closing(batches):
         if device.type != "cuda":
             yield from batches
@@ -23,7 +28,7 @@ def on_device(batches: Generator[Batch, None, None], device: torch.device) -> Ge
         for batch in batches:
             with torch.cuda.stream(stream):
                 images = batch.images.to(device, non_blocking=True)
-                labels = batch.labels.to(device, non_blocking=True)
+                labels = batch.labels.to(device, non_blocking=True) if with_labels else batch.labels
             stream.synchronize()  # else the block of pixels might be painted anew before it is copied
             yield replace(batch, images=images, labels=labels)
 

@@ -82,7 +82,7 @@ class DualFeed:
 
         Args:
             global_batch_size: pictures drawn from all in a step of all ranks, and identities besides.
-            device: where the batches shall be.
+            device: where the pictures shall be; the labels stay in main memory.
 
         Raises:
             UserError: as of `Feed`, or identities do not lie whole in row groups.
@@ -127,6 +127,9 @@ class DualFeed:
 
 class _Pictures(Feed):
     """The pictures of both streams in one batch."""
+
+    # The pool finds slots by them in main memory; from a GPU they would come back only after the work that is queued.
+    _has_labels_on_device = False
 
     def _plan(self, dataset: Location, split: str, global_batch_size: int) -> DualOrder:
         mixed = self._settings.shuffle_row_groups

@@ -102,6 +102,8 @@ class _Pass:
 class Feed:
     """The batches of one rank, the same for the same seed whatever the threads."""
 
+    _has_labels_on_device = True
+
     def __init__(
         self,
         dataset: Path,
@@ -244,7 +246,8 @@ class Feed:
 
         painter = Painter(settings.decode, augment, self._pictures)
         made = batches(taken, open_reader, pieces, painter, self._decoders, self._blocks)
-        return _Pass(Prefetch(on_device(made, self._device), depth=settings.prefetch_batches), all_asked_for)
+        moved = on_device(made, self._device, with_labels=self._has_labels_on_device)
+        return _Pass(Prefetch(moved, depth=settings.prefetch_batches), all_asked_for)
 
     def _batches(self, begun: _Pass, *, next_epoch: int | None) -> Iterator[Batch]:
         met = BadRows(self._settings.max_bad_rows)
