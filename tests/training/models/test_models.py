@@ -12,7 +12,8 @@ from pipelines.settings import UserError
 from training.models import BACKBONES, BackboneName, ModelSettings, build_backbone, normalise
 from training.models.residual import Residual
 
-SMALL = {"input_size_px": 32, "width": 0.125, "embedding_dim": 24}
+# At an eighth of the width torch 2.11 and 2.13 corrupt memory in the backward pass of channels-last layers of 48 px.
+SMALL = {"input_size_px": 32, "width": 0.25, "embedding_dim": 24}
 
 
 def test_every_name_has_a_builder() -> None:
