@@ -4,12 +4,13 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from onnx import TensorProto, helper, numpy_helper
-from pyspark.sql import SparkSession
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
 
 # One thread for torch, as each rank has: the tests share two cores.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -29,6 +30,7 @@ def shared_data() -> Path:
 @pytest.fixture(scope="session")
 def write_onnx() -> Callable[..., Path]:
     """Write an ONNX model: flatten the picture, and multiply it by `weights` (3 S S, D)."""
+    from onnx import TensorProto, helper, numpy_helper
 
     def write(path: Path, weights: np.ndarray, shape: tuple[Any, ...], dtype: int = TensorProto.FLOAT) -> Path:
         graph = helper.make_graph(
@@ -46,8 +48,11 @@ def write_onnx() -> Callable[..., Path]:
 
 
 @pytest.fixture(scope="session")
-def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
+def spark(tmp_path_factory: pytest.TempPathFactory) -> "Iterator[SparkSession]":
     """One small local session for the whole run: starting a JVM costs more than most tests."""
+    # Imported here, since the tests of a host of ranks (tests/gpu) run where Spark is not installed.
+    from pyspark.sql import SparkSession
+
     scratch = tmp_path_factory.mktemp("spark")
     # Else Spark's workers take whatever python3 comes first on the PATH.
     os.environ["PYSPARK_PYTHON"] = sys.executable
