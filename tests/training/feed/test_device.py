@@ -1,16 +1,11 @@
-"""Batches reach the device as they were made; what makes them ends with whoever takes them."""
+"""A CPU takes the batches as they were made; what makes them ends with whoever takes them. GPUs: tests/gpu."""
 
-from collections.abc import Callable, Generator
-from typing import Any
+from collections.abc import Generator
 
-import pytest
 import torch
 
-from training.feed import Batch, Feed, FeedSettings
-from training.feed.decode import DecodeSettings
+from training.feed import Batch
 from training.feed.device import on_device, take_over
-
-needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
 
 
 def drawn(closed: list[bool]) -> Generator[Batch, None, None]:
@@ -39,20 +34,3 @@ def test_what_makes_the_batches_is_closed_with_them() -> None:
     next(batches)
     batches.close()
     assert closed == [True]
-
-
-@needs_cuda
-def test_a_cuda_device_gets_the_same_pixels_while_blocks_are_painted_anew(write_dataset: Callable[..., Any]) -> None:
-    folder = write_dataset([[40] * 8]).folder
-    settings = FeedSettings(decode=DecodeSettings(size_px=16), threads=4)
-    here, there = (
-        Feed(folder, "train", settings, seed=0, global_batch_size=8, rank=0, size=1, device=torch.device(name))
-        for name in ("cpu", "cuda")
-    )
-    for epoch in range(3):
-        for one, other in zip(here.epoch(epoch), there.epoch(epoch), strict=True):
-            assert other.images.is_cuda
-            assert other.labels.is_cuda
-            assert (other.images.cpu() == one.images).all()
-            assert other.images.stride() == one.images.stride()
-            assert (other.labels.cpu() == one.labels).all()
