@@ -4,6 +4,10 @@ VENV ?= .venv
 CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/ringmill
 CONSTRAINTS ?= .ci/constraints.txt
 DEMO ?= demo
+# Of a machine with a GPU: any Python with torch, such as `make test-gpu GPU_PYTHON=python3` (docs/gpu.md).
+GPU_PYTHON ?= $(VENV)/bin/python
+GPU_PYTHON_VERSION ?= 3.12
+WHEELS ?= .whl
 BENCHES ?= tests/bench/ingest.py tests/bench/dedup.py tests/bench/feed.py tests/bench/allreduce.py tests/bench/heads.py
 
 bin := $(VENV)/bin
@@ -11,7 +15,7 @@ bin := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-long bench lint lock clean
+.PHONY: help setup demo test test-long test-gpu gpu-wheels bench lint lock clean
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -35,6 +39,12 @@ test: lint ## set-up, lint, types, and the tests of under 15 minutes
 
 test-long: test ## the same and the slow tests
 	$(bin)/pytest -m slow
+
+test-gpu: $(if $(filter $(VENV)/%,$(GPU_PYTHON)),setup) ## what a GPU changes: feed, precision, heads, trainings; in small where there is none
+	$(GPU_PYTHON) -m pytest tests/gpu
+
+gpu-wheels: ## collect the small packages that test-gpu needs on a machine with a GPU and no network
+	.ci/gpu-wheels.sh $(PYTHON) $(GPU_PYTHON_VERSION) $(CONSTRAINTS) $(WHEELS)
 
 bench: setup ## the benchmarks that draw their own data, one JSON line each at its end
 	for bench in $(BENCHES); do echo "== $$bench"; $(bin)/python $$bench || exit 1; done
