@@ -2,10 +2,8 @@
 
 import sys
 
-import torch
-
 from jobs.entry import JobContext, run_job
-from jobs.rank_work import communicator
+from jobs.rank_work import communicator, device_of
 from pipelines import manifest
 from training.comm import Comm
 from training.evaluate import evaluate
@@ -22,8 +20,7 @@ def evaluate_model(context: JobContext) -> None:
 
 def _evaluate(context: JobContext, comm: Comm) -> None:
     backbone, card = read_model(context.parents["train"])
-    if torch.cuda.is_available():
-        backbone = backbone.to(torch.device("cuda", comm.local_rank))
+    backbone = backbone.to(device_of(comm))
     result = evaluate(
         backbone,
         context.settings.evaluate,

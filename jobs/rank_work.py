@@ -1,4 +1,4 @@
-"""What the jobs of ranks share: their communicator for the job's time, with the place's threads to each rank."""
+"""What the jobs of ranks share: their communicator for the job's time, with the place's threads, and their device."""
 
 import contextlib
 from collections.abc import Iterator
@@ -19,3 +19,9 @@ def communicator(context: JobContext) -> Iterator[Comm]:
         yield comm
     finally:
         comm.close()
+
+
+def device_of(comm: Comm) -> torch.device:
+    """The GPU of this rank, the CPU where there is none; ranks share GPUs where a host has fewer of them."""
+    num_gpus = torch.cuda.device_count()
+    return torch.device("cuda", comm.local_rank % num_gpus) if num_gpus else torch.device("cpu")

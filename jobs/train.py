@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from jobs.entry import JobContext, run_job
-from jobs.rank_work import communicator
+from jobs.rank_work import communicator, device_of
 from pipelines import manifest
 from pipelines.settings import UserError
 from training.comm import Comm
@@ -39,7 +39,7 @@ def train_model(context: JobContext) -> None:
 def _train(context: JobContext, comm: Comm) -> None:
     settings = context.settings
     num_classes = _num_classes(context)
-    device = torch.device("cuda", comm.local_rank) if torch.cuda.is_available() else torch.device("cpu")
+    device = device_of(comm)
     torch.manual_seed(settings.seed)
     # Channels last is how the feed lays pictures down, which fixes the layout in which the convolutions run.
     backbone = build_backbone(settings.model).to(device)

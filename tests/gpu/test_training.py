@@ -15,10 +15,12 @@ import pytest
 import torch
 
 from jobs.entry import JobContext
+from jobs.rank_work import device_of
 from jobs.settings import RunSettings
 from jobs.stages import STAGES
 from jobs.train import train_model
 from training.checkpoint import latest
+from training.comm.local import LocalComm
 from training.metrics import METRICS_NAME
 from training.model_file import read_model
 
@@ -140,3 +142,9 @@ def test_a_training_that_was_cut_off_goes_on_to_the_same_model(
 
 def weights(net: torch.nn.Module) -> torch.Tensor:
     return torch.cat([tensor.flatten() for tensor in net.state_dict().values() if tensor.is_floating_point()])
+
+
+def test_ranks_beyond_the_number_of_gpus_share_them(device: torch.device) -> None:
+    comm = LocalComm()
+    comm.local_rank = torch.cuda.device_count()
+    assert torch.zeros(1, device=device_of(comm)).device == torch.zeros(1, device=device).device
