@@ -13,8 +13,8 @@ done
 rm -rf "$folder"
 mkdir -p "$folder"
 # The index has the sources of this one only; its wheel, built first, is found beside the others.
-PIP_CONSTRAINT=$constraints "$python" -m pip wheel --quiet --no-deps --wheel-dir "$folder" antlr4-python3-runtime
+PIP_CONSTRAINT=$constraints "$python" -m pip wheel --quiet --no-deps --wheel-dir "$folder" "antlr4-python3-runtime==4.9.*"
 "$python" -m pip download --quiet --no-deps --only-binary=:all: --find-links "$folder" \
     --implementation cp --python-version "$version" "${platforms[@]}" \
     --constraint "$constraints" --requirement "$list" --dest "$folder"
-echo "$(find "$folder" -name '*.whl' | wc -l) wheels, $(du -sh "$folder" | cut -f1), in $folder"
+echo "$(find "$folder" -type f -name '*.whl' | wc -l) wheels, $(du -sh "$folder" | cut -f1), in $folder"
