@@ -10,8 +10,8 @@ platforms=()
 for glibc in 2_28 2_27 2_26 2_24 2_17 2_12 2_5; do
     platforms+=(--platform "manylinux_${glibc}_$(uname -m)")
 done
-rm -rf "$folder"
 mkdir -p "$folder"
+rm -f "$folder"/*.whl
 # The index has the sources of this one only; its wheel, built first, is found beside the others.
 PIP_CONSTRAINT=$constraints "$python" -m pip wheel --quiet --no-deps --wheel-dir "$folder" "antlr4-python3-runtime==4.9.*"
 "$python" -m pip download --quiet --no-deps --only-binary=:all: --find-links "$folder" \
