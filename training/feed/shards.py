@@ -110,8 +110,8 @@ def _as_one(column: pa.ChunkedArray) -> pa.Array:
 def keep_pages() -> None:
     """Have Arrow keep the pages of row groups that are let go for the next ones, for as long as the setting says.
 
-    jemalloc, the allocator of older versions, gives them back at once, and new ones cost a third of the time of reading;
-    mimalloc, that of today's, keeps them by itself.
+    jemalloc, the allocator of older versions, gives them back at once, and new ones cost a third of the time of
+    reading; mimalloc, that of today's, keeps them by itself.
     """
     with contextlib.suppress(NotImplementedError):  # this Arrow was built without jemalloc
         pa.jemalloc_set_decay_ms(PAGES_KEPT_MS)
