@@ -22,7 +22,7 @@ Node = tuple[str, str]  # a distribution and one of its extras; "" = what it alw
 
 
 class Side(StrEnum):
-    """Where an environment is unpacked."""
+    """The machines on which an environment is unpacked."""
 
     EXECUTORS = "executors"
     RANKS = "ranks"

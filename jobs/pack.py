@@ -136,7 +136,7 @@ def check_archives(conf: Mapping[str, str], *, project: Path = PROJECT) -> None:
 
 
 def read_facts(path: Path) -> dict[str, Any] | None:
-    """What an archive was packed of; None if ``pack`` did not write it."""
+    """The facts that ``pack`` wrote into an archive; None if it did not write the archive."""
     try:
         with tarfile.open(path, "r|gz") as archive:
             first = archive.next()

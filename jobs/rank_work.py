@@ -1,4 +1,4 @@
-"""What the jobs of ranks share: their communicator for the job's time, with the place's threads, and their device."""
+"""The common part of the jobs of ranks: a communicator with the place's threads, and the rank's device."""
 
 import contextlib
 from collections.abc import Iterator

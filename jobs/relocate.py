@@ -1,4 +1,4 @@
-"""What an environment must consist of to work in any folder: its files, and the few that are written anew.
+"""The members of an environment that works in any folder: its files, and the few that are written anew.
 
 Scripts find their Python beside them, pyvenv.cfg names the interpreter of the hosts, and a project that is installed
 editable lies among the packages as files.
