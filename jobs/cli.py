@@ -26,12 +26,12 @@ from jobs.place import PlaceSettings
 from jobs.run import PYTHON, StageFailedError, drive, plan_run
 from jobs.screen import Screen
 from jobs.settings import PROJECT, RUN_YAML, RunSettings, compose, load
-from jobs.stages import REPORT_NAME, STAGES, PlannedStage, on_paper, river
+from jobs.stages import REPORT_NAME, STAGES, PlannedStage, hypothetical, river
 from jobs.state import RunState, read_state
 from jobs.wording import size_of
 from pipelines.requirements import missing_library
 from pipelines.settings import UserError
-from pipelines.sources import SourceListing
+from pipelines.sources.listing import SourceListing
 
 INTERRUPTED_EXIT_CODE = 130
 
@@ -87,7 +87,7 @@ def plan(
     else:
         settings = compose(["source.path=not-here", *(overrides or [])])
         listing = SourceListing(round(images), round(images * image_bytes), digest="", is_exact=False)
-        planned = plan_run(settings, on_paper(listing))
+        planned = plan_run(settings, hypothetical(listing))
     console = Console()
     console.print(_plan_table(planned, forecast(settings, planned, image_px=image_px), settings.place))
     num_identities = identities_of(planned) if identities is None else round(identities)

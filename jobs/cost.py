@@ -10,8 +10,8 @@ from jobs.stages import PlannedStage, Stage
 from jobs.state import RUN_JSON, RunState, read_state
 from pipelines.manifest import read
 from pipelines.settings import UserError
-from pipelines.sources import SourceListing
 from pipelines.sources.chunks import expected_chunks
+from pipelines.sources.listing import SourceListing
 
 START_SECONDS = 10.0  # of a JVM or of the ranks, included in measured costs
 _ROW_BYTES = 300  # of a record beside its picture

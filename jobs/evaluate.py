@@ -5,8 +5,9 @@ import sys
 from jobs.entry import JobContext, run_job
 from jobs.rank_work import communicator, device_of
 from pipelines import manifest
-from training.comm import Comm
-from training.evaluate import evaluate
+from training.comm.protocol import Comm
+from training.evaluate.task import evaluate
+from training.feed.location import dataset_location
 from training.model_file import read_model
 
 RESULT_NAME = "result.json"
@@ -25,7 +26,7 @@ def _evaluate(context: JobContext, comm: Comm) -> None:
         backbone,
         context.settings.evaluate,
         comm,
-        dataset=context.settings.feed.at(context.parents["shard"]),
+        dataset=dataset_location(context.settings.feed, context.parents["shard"]),
         size_px=card.model.input_size_px,
     )
     if comm.rank == 0:

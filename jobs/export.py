@@ -4,7 +4,8 @@ import sys
 
 from jobs.entry import JobContext, run_job
 from pipelines import manifest
-from pipelines.embedder import CARD_NAME, MODEL_NAME, ShowSettings
+from pipelines.embedder import CARD_NAME, MODEL_NAME
+from pipelines.settings import ShowSettings
 from training.export import OPSET, export_onnx
 from training.model_file import ModelCard, read_model
 

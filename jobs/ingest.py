@@ -16,7 +16,7 @@ from pipelines.manifest import clear, code_version
 from pipelines.parquet import remove_unlisted
 from pipelines.records import DECODE_OK
 from pipelines.settings import UserError
-from pipelines.sources import INSIDE, UNREADABLE, Break
+from pipelines.sources.entry import INSIDE, UNREADABLE, Break
 
 _MARKER = ".attempt"  # which code made what an interrupted attempt left, and of what
 _MAX_NAMED = 100

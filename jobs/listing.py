@@ -7,9 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from jobs.settings import RunSettings
-from pipelines import sources
 from pipelines.settings import UserError
-from pipelines.sources import SourceListing, SourceSettings
+from pipelines.sources import kinds
+from pipelines.sources.listing import SourceListing
+from pipelines.sources.settings import SourceSettings
 
 
 def describe_source(settings: RunSettings) -> SourceListing:
@@ -18,7 +19,7 @@ def describe_source(settings: RunSettings) -> SourceListing:
     Raises:
         UserError: there is nothing at source.path, or at faces.model.
     """
-    listing = sources.describe(settings.source)
+    listing = kinds.describe(settings.source)
     # Read as a plain value, since the section's owner takes its time to import.
     model = settings.sections["faces"].get("model")
     if model is None:
@@ -49,7 +50,7 @@ def describe_references(settings: RunSettings) -> SourceListing:
     listings = []
     for source in reference_sources(settings):
         try:
-            listings.append(sources.describe(source))
+            listings.append(kinds.describe(source))
         except UserError as error:
             raise UserError(f"reference (its sources, or evaluate.path): {error}") from None
     return SourceListing(

@@ -24,7 +24,7 @@ def find_pairs(context: JobContext) -> None:
     manifest.clear(context.folder)
     with spark_session(context, rows_per_batch=NUMBERS_PER_BATCH) as spark:
         pairs = near_pairs(_images(context, spark), settings, context.folder / _SCRATCH)
-        context.log.info("near-duplicates: %s", pairs.told())
+        context.log.info("near-duplicates: %s", pairs.summary())
         # So many pictures, not pairs, tell the number of files: to count the pairs first would be to find them twice.
         rows = in_files(pairs.rows, num_rows=pairs.num_hashes, key=(LEFT, RIGHT))
         files = write_files(rows, context.folder, schema=PAIRS, rows_per_group=_ROWS_PER_GROUP)
@@ -34,7 +34,7 @@ def find_pairs(context: JobContext) -> None:
     context.finish(
         counts={"rows": num_pairs, "images": pairs.num_images}, files=files, facts={"near_duplicates": pairs.facts()}
     )
-    context.progress(1, 1, f"{num_pairs:,} pairs among {pairs.num_images:,} images; {pairs.told()}")
+    context.progress(1, 1, f"{num_pairs:,} pairs among {pairs.num_images:,} images; {pairs.summary()}")
 
 
 def _images(context: JobContext, spark: SparkSession) -> DataFrame:

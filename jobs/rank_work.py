@@ -6,7 +6,8 @@ from collections.abc import Iterator
 import torch
 
 from jobs.entry import JobContext
-from training.comm import Comm, open_comm
+from training.comm.launch import open_comm
+from training.comm.protocol import Comm
 
 
 @contextlib.contextmanager

@@ -13,7 +13,7 @@ from pipelines.ingest import Survey, ingest, survey
 from pipelines.manifest import File, clear
 from pipelines.parquet import remove_unlisted
 from pipelines.settings import UserError
-from pipelines.sources import SourceSettings
+from pipelines.sources.settings import SourceSettings
 
 
 def ingest_references(context: JobContext) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from jobs.entry import JobContext, run_job
 from jobs.stages import artefact_folder, river
 from training.metrics import METRICS_NAME
-from training.report import build_report
+from training.report.page import build_report
 
 
 def write_report(context: JobContext) -> None:

@@ -6,9 +6,9 @@ from jobs.listing import reference_sources
 from jobs.settings import RunSettings
 
 # Whether a stage is part of a round, which are counted from 1.
-Wanted = Callable[[RunSettings, int], bool]
+Applies = Callable[[RunSettings, int], bool]
 # The settings as far as they count for a stage with parents of these roles.
-Narrowed = Callable[[RunSettings, Collection[str]], RunSettings]
+RelevantSettings = Callable[[RunSettings, Collection[str]], RunSettings]
 
 
 def in_first_round(settings: RunSettings, round_number: int) -> bool:

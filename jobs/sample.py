@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from jobs.wording import wrong_settings
-from pipelines.sample.plan import SampleSettings
+from pipelines.sample.settings import SampleSettings
 from pipelines.sample.write import SampleSummary, write_sample
 
 

@@ -23,7 +23,7 @@ from pipelines.records import (
     RECORDS,
     RIGHT,
 )
-from pipelines.score import score
+from pipelines.score.score import score
 from pipelines.session import NUMBERS_PER_BATCH
 
 _ROWS_PER_GROUP = 65536

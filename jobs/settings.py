@@ -20,20 +20,16 @@ from pipelines.manifest import code_version, write_atomically
 from pipelines.settings import Settings, UserError
 
 if TYPE_CHECKING:
-    from pipelines.curate import CurateSettings
-    from pipelines.dedup.near import DedupSettings
-    from pipelines.embed import EmbedSettings
-    from pipelines.faces import FaceSettings
-    from pipelines.pixels import PixelSettings
-    from pipelines.score import ScoreSettings
-    from pipelines.shard import ShardSettings
-    from pipelines.sources import IngestSettings, ReferenceSettings, SourceSettings
-    from training.evaluate import EvaluateSettings
-    from training.feed import FeedSettings
-    from training.models import ModelSettings
-    from training.objectives import ObjectiveSettings
-    from training.recipe import RecipeSettings
-    from training.strategies import StrategySettings
+    from pipelines.dedup.settings import DedupSettings
+    from pipelines.score.settings import ScoreSettings
+    from pipelines.settings import CurateSettings, EmbedSettings, FaceSettings, PixelSettings, ShardSettings
+    from pipelines.sources.settings import IngestSettings, ReferenceSettings, SourceSettings
+    from training.evaluate.settings import EvaluateSettings
+    from training.feed.settings import FeedSettings
+    from training.models.settings import ModelSettings
+    from training.objectives.settings import ObjectiveSettings
+    from training.settings import RecipeSettings
+    from training.strategies.settings import StrategySettings
 
 RUN_YAML = "run.yaml"
 PROJECT = Path(__file__).parent.parent
@@ -44,22 +40,22 @@ Model = TypeVar("Model", bound=Settings)
 
 # Section of the settings -> where its model lives.
 OWNERS: dict[str, str] = {
-    "source": "pipelines.sources:SourceSettings",
-    "ingest": "pipelines.sources:IngestSettings",
-    "reference": "pipelines.sources:ReferenceSettings",
-    "pixels": "pipelines.pixels:PixelSettings",
-    "faces": "pipelines.faces:FaceSettings",
-    "dedup": "pipelines.dedup.near:DedupSettings",
-    "embed": "pipelines.embed:EmbedSettings",
-    "score": "pipelines.score:ScoreSettings",
-    "curate": "pipelines.curate:CurateSettings",
-    "shard": "pipelines.shard:ShardSettings",
-    "feed": "training.feed:FeedSettings",
-    "model": "training.models:ModelSettings",
-    "objective": "training.objectives:ObjectiveSettings",
-    "strategy": "training.strategies:StrategySettings",
-    "recipe": "training.recipe:RecipeSettings",
-    "evaluate": "training.evaluate:EvaluateSettings",
+    "source": "pipelines.sources.settings:SourceSettings",
+    "ingest": "pipelines.sources.settings:IngestSettings",
+    "reference": "pipelines.sources.settings:ReferenceSettings",
+    "pixels": "pipelines.settings:PixelSettings",
+    "faces": "pipelines.settings:FaceSettings",
+    "dedup": "pipelines.dedup.settings:DedupSettings",
+    "embed": "pipelines.settings:EmbedSettings",
+    "score": "pipelines.score.settings:ScoreSettings",
+    "curate": "pipelines.settings:CurateSettings",
+    "shard": "pipelines.settings:ShardSettings",
+    "feed": "training.feed.settings:FeedSettings",
+    "model": "training.models.settings:ModelSettings",
+    "objective": "training.objectives.settings:ObjectiveSettings",
+    "strategy": "training.strategies.settings:StrategySettings",
+    "recipe": "training.settings:RecipeSettings",
+    "evaluate": "training.evaluate.settings:EvaluateSettings",
 }
 
 

@@ -10,6 +10,7 @@ from pyspark.sql import functions as F
 from jobs.entry import JobContext, run_job
 from jobs.spark_work import read_artefact, read_everywhere, spark_session
 from pipelines import manifest
+from pipelines.align import aligner_of
 from pipelines.dataset_card import CARD_NAME, dataset_card
 from pipelines.parquet import remove_unlisted, write_files, write_table
 from pipelines.records import DATASET, DECISIONS, IDENTITY, KEPT, LABEL, LABELS, MERGED_INTO, RECORDS, SPLIT
@@ -25,7 +26,7 @@ def write_dataset(context: JobContext) -> None:
         decisions = read_artefact(spark, context.parents["curate"], DECISIONS)
         records = read_everywhere(spark, context, "ingest", RECORDS)
         placed = place_rows(decisions, settings.shard, seed=settings.seed)
-        align = settings.shard.aligner(settings.pixels)
+        align = aligner_of(settings.shard, settings.pixels)
         aligned = count_alignment(records, placed) if align else {}
         rows = shard(records, placed, align)
         files = write_files(rows, context.folder, schema=DATASET, rows_per_group=settings.shard.rows_per_group)

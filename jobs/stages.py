@@ -11,8 +11,8 @@ from typing import Any, Literal
 
 from jobs.listing import describe_embedder, describe_pairs, describe_references, describe_source
 from jobs.rounds import (
-    Narrowed,
-    Wanted,
+    Applies,
+    RelevantSettings,
     in_every_round,
     in_first_round,
     in_later_rounds,
@@ -22,7 +22,7 @@ from jobs.rounds import (
 )
 from jobs.settings import RunSettings
 from pipelines.manifest import fingerprint, is_done
-from pipelines.sources import SourceListing
+from pipelines.sources.listing import SourceListing
 
 REPORT_NAME = "report.html"
 
@@ -38,13 +38,13 @@ class Stage:
     launcher: Literal["spark", "ranks", "local"]
     job: str  # module
     version: int = 1  # to be raised when the same settings give another artefact
-    heeds: tuple[str, ...] = ()  # sections that may stop it and never change what it makes
-    spares: tuple[str, ...] = ()  # "section.field" of those that change the time, never the result
+    checks_only: tuple[str, ...] = ()  # sections that may stop it and never change what it makes
+    not_in_fingerprint: tuple[str, ...] = ()  # "section.field" of those that change the time, never the result
     outside: Callable[[RunSettings], SourceListing | None] | None = None  # data outside the store that it reads
-    wanted: Wanted = in_first_round
+    applies: Applies = in_first_round
     earlier: tuple[str, ...] = ()  # the roles whose artefacts of earlier deliveries it reads as well
     lineage: Mapping[str, str] = field(default_factory=dict)  # role -> name of each parent, as `river` finds them
-    narrowed: Narrowed | None = None  # to the settings that count for it
+    relevant_settings: RelevantSettings | None = None  # to the settings that count for it
 
     @property
     def role(self) -> str:
@@ -66,7 +66,7 @@ STAGES: tuple[Stage, ...] = (
         launcher="spark",
         job="jobs.ingest",
         version=3,
-        heeds=("ingest",),
+        checks_only=("ingest",),
         outside=describe_source,
     ),
     Stage(
@@ -77,7 +77,7 @@ STAGES: tuple[Stage, ...] = (
         launcher="spark",
         job="jobs.reference",
         outside=describe_references,
-        wanted=with_references,
+        applies=with_references,
     ),
     Stage(
         "pairs",
@@ -87,7 +87,7 @@ STAGES: tuple[Stage, ...] = (
         launcher="spark",
         job="jobs.pairs",
         version=2,
-        spares=("dedup.max_hashes_per_task",),
+        not_in_fingerprint=("dedup.max_hashes_per_task",),
         earlier=("ingest", "pairs"),
     ),
     Stage(
@@ -97,7 +97,7 @@ STAGES: tuple[Stage, ...] = (
         (),
         launcher="local",
         job="jobs.export",
-        wanted=in_later_rounds,
+        applies=in_later_rounds,
     ),
     Stage(
         "embed",
@@ -107,7 +107,7 @@ STAGES: tuple[Stage, ...] = (
         launcher="spark",
         job="jobs.embed",
         outside=describe_embedder,
-        wanted=with_embeddings,
+        applies=with_embeddings,
         earlier=("ingest",),
     ),
     Stage(
@@ -117,7 +117,7 @@ STAGES: tuple[Stage, ...] = (
         ("seed", "score"),
         launcher="spark",
         job="jobs.score",
-        wanted=with_embeddings,
+        applies=with_embeddings,
         earlier=("ingest",),
     ),
     Stage(
@@ -128,10 +128,10 @@ STAGES: tuple[Stage, ...] = (
         launcher="spark",
         job="jobs.curate",
         version=4,
-        spares=("curate.rounds", "dedup.max_hashes_per_task", "dedup.min_recall"),
-        wanted=in_every_round,
+        not_in_fingerprint=("curate.rounds", "dedup.max_hashes_per_task", "dedup.min_recall"),
+        applies=in_every_round,
         earlier=("ingest", "pairs"),
-        narrowed=without_embeddings,
+        relevant_settings=without_embeddings,
     ),
     Stage(
         "shard",
@@ -141,7 +141,7 @@ STAGES: tuple[Stage, ...] = (
         launcher="spark",
         job="jobs.shard",
         version=2,
-        wanted=in_every_round,
+        applies=in_every_round,
         earlier=("ingest",),
     ),
     Stage(
@@ -151,7 +151,7 @@ STAGES: tuple[Stage, ...] = (
         ("seed", "feed", "model", "objective", "strategy", "recipe"),
         launcher="ranks",
         job="jobs.train",
-        spares=(
+        not_in_fingerprint=(
             *(f"feed.{name}" for name in ("threads", "reader_threads", "prefetch_batches")),
             *(f"feed.{name}" for name in ("location", "remote", "max_stall_seconds")),
             *(f"feed.{name}" for name in ("keep", "keep_bytes", "cache_dir", "cache_bytes")),
@@ -159,7 +159,7 @@ STAGES: tuple[Stage, ...] = (
             "objective.pool.check_every_steps",
             "recipe.keep_checkpoints",
         ),
-        wanted=in_every_round,
+        applies=in_every_round,
     ),
     Stage(
         "evaluate",
@@ -169,7 +169,7 @@ STAGES: tuple[Stage, ...] = (
         launcher="ranks",
         job="jobs.evaluate",
         outside=describe_pairs,
-        wanted=in_every_round,
+        applies=in_every_round,
     ),
     Stage(
         "report",
@@ -193,7 +193,7 @@ def river(settings: RunSettings, stages: Sequence[Stage] = STAGES) -> list[Stage
         (stage, number)
         for number in range(1, rounds + 1)
         for stage in stages
-        if stage.kind is not None and stage.wanted(settings, number)
+        if stage.kind is not None and stage.applies(settings, number)
     ]
     flowing += [(stage, 1) for stage in stages if stage.kind is None]
     found: list[Stage] = []
@@ -254,7 +254,7 @@ def plan(
     return planned
 
 
-def on_paper(listing: SourceListing, stages: Sequence[Stage] = STAGES) -> list[Stage]:
+def hypothetical(listing: SourceListing, stages: Sequence[Stage] = STAGES) -> list[Stage]:
     """The stages for raw images that are not here but are said to be so many; for a plan, not for a run."""
 
     def said(settings: RunSettings) -> SourceListing:
@@ -270,14 +270,14 @@ def artefact_folder(settings: RunSettings, stage: Stage, mark: str) -> Path:
 
 def settings_read(settings: RunSettings, stage: Stage) -> dict[str, Any]:
     """The part of the settings that decides what a stage makes."""
-    settings = stage.narrowed(settings, stage.lineage) if stage.narrowed else settings
+    settings = stage.relevant_settings(settings, stage.lineage) if stage.relevant_settings else settings
     own = settings.model_dump(mode="json", include=set(stage.reads))
     read = {name: own[name] if name in own else settings.sections[name] for name in stage.reads}
-    return {name: _without(value, name, stage.spares) for name, value in read.items()}
+    return {name: _without(value, name, stage.not_in_fingerprint) for name, value in read.items()}
 
 
-def _without(value: Any, name: str, spares: tuple[str, ...]) -> Any:
+def _without(value: Any, name: str, not_in_fingerprint: tuple[str, ...]) -> Any:
     if not isinstance(value, dict):
         return value
-    kept = {key: inner for key, inner in value.items() if f"{name}.{key}" not in spares}
-    return {key: _without(inner, f"{name}.{key}", spares) for key, inner in kept.items()}
+    kept = {key: inner for key, inner in value.items() if f"{name}.{key}" not in not_in_fingerprint}
+    return {key: _without(inner, f"{name}.{key}", not_in_fingerprint) for key, inner in kept.items()}

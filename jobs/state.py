@@ -8,7 +8,7 @@ from pydantic import Field, ValidationError
 
 from pipelines.manifest import write_atomically
 from pipelines.settings import Settings, UserError
-from pipelines.sources import SourceListing
+from pipelines.sources.listing import SourceListing
 
 RUN_JSON = "run.json"
 

@@ -11,18 +11,21 @@ from jobs.entry import JobContext, run_job
 from jobs.rank_work import communicator, device_of
 from pipelines import manifest
 from pipelines.settings import UserError
-from training.comm import Comm
-from training.evaluate import EvaluateSettings, evaluate
-from training.feed import DualFeed, Feed
+from training.comm.protocol import Comm
+from training.evaluate.settings import EvaluateSettings
+from training.evaluate.task import evaluate
+from training.feed.dual import DualFeed
+from training.feed.feed import Feed
+from training.feed.location import dataset_location
 from training.loop import train
 from training.model_file import ModelCard, write_model
-from training.models import build_backbone
-from training.objectives import Surroundings, build_objective
+from training.models.backbones import build_backbone
+from training.objectives.build import ObjectiveContext, build_objective
 from training.optim import build_optimiser
 from training.parts import Hooks, Parts
 from training.precision import needs_loss_scaling
 from training.schedule import learning_rate
-from training.strategies import build_strategy
+from training.strategies.build import build_strategy
 
 _MIN_CLASSES = 2
 _VALIDATION_PAIRS = 1000
@@ -45,7 +48,7 @@ def _train(context: JobContext, comm: Comm) -> None:
     backbone = build_backbone(settings.model).to(device)
     objective = build_objective(
         settings.objective,
-        Surroundings(backbone, comm, device, settings.recipe.optimiser, settings.seed),
+        ObjectiveContext(backbone, comm, device, settings.recipe.optimiser, settings.seed),
         num_classes=num_classes,
         embedding_dim=settings.model.embedding_dim,
     )
@@ -103,7 +106,7 @@ def _num_classes(context: JobContext) -> int:
             f"feed.decode.size_px={settings.feed.decode.size_px} is not model.input_size_px="
             f"{settings.model.input_size_px}; set one of them only, they follow each other"
         )
-    place = settings.feed.at(dataset)
+    place = dataset_location(settings.feed, dataset)
     found = manifest.read_from(place, place.read)
     if found.fingerprint != dataset.name:
         raise UserError(
@@ -137,7 +140,7 @@ def _schedule(context: JobContext, steps_per_epoch: int) -> Callable[[int], floa
 def _validation(context: JobContext, backbone: nn.Module, comm: Comm) -> Callable[[], dict[str, float]]:
     """Verification on pairs of held-out identities, where there are any."""
     settings = context.settings
-    dataset = settings.feed.at(context.parents["shard"])
+    dataset = dataset_location(settings.feed, context.parents["shard"])
     held_out = manifest.read_from(dataset, dataset.read).facts["splits"].get("val", {"classes": 0})
     if held_out["classes"] < _MIN_CLASSES:
         return dict

@@ -6,13 +6,13 @@ transform of least squares (Umeyama, IEEE TPAMI 13(4), 1991).
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.pixels import PixelSettings, decode
+from pipelines.pixels import decode
+from pipelines.settings import AlignedFormat, PixelSettings, ShardSettings
 
 # x and y of left eye, right eye, nose, left and right corner of the mouth, as seen, in a square of 112 px.
 TEMPLATE_SIDE_PX = 112
@@ -20,7 +20,6 @@ TEMPLATE = np.array(
     [[38.2946, 51.6963], [73.5318, 51.5014], [56.0252, 71.7366], [41.5493, 92.3655], [70.7299, 92.2041]]
 )
 
-AlignedFormat = Literal["jpeg", "png"]
 
 _JPEG_QUALITY = 95
 # Bilinear sampling looks at 2 x 2 pixels: below this scale it would leave some out.
@@ -144,3 +143,10 @@ def _shrink(rgb: UInt8Array, landmarks: Points, scale: float) -> tuple[UInt8Arra
 
 
 _TO_COMPLEX = np.array([1, 1j])
+
+
+def aligner_of(settings: ShardSettings, limits: PixelSettings) -> Aligner | None:
+    """The aligner of a dataset's pictures; None where they are stored as found."""
+    if settings.align_px is None:
+        return None
+    return Aligner(settings.align_px, margin=settings.align_margin, encoding=settings.align_format, limits=limits)

@@ -2,61 +2,12 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from math import inf
-from typing import Annotated, Any, Self
 
-from pydantic import AfterValidator, ValidationInfo, field_validator, model_validator
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from pipelines.records import DECODE_OK, IDENTITY, LIMIT, MEASUREMENT, REASON, VALUE
-from pipelines.settings import Settings
-
-
-class Range(Settings):
-    """What a measurement must keep to, both ends included; null sets no limit."""
-
-    min: float | None = None
-    max: float | None = None
-
-    @model_validator(mode="after")
-    def _is_in_order(self) -> Self:
-        if self.min is not None and self.max is not None and self.min > self.max:
-            raise ValueError(f"min={self.min:g} is above max={self.max:g}; lower the one or raise the other")
-        return self
-
-
-def _within(low: float, high: float = inf) -> AfterValidator:
-    """The values that a measurement can take: a limit beyond them is a wrong unit."""
-    values = f"at least {low:g}" if high == inf else f"between {low:g} and {high:g}"
-
-    def check(given: Range) -> Range:
-        for name, limit in (("min", given.min), ("max", given.max)):
-            if limit is not None and not low <= limit <= high:
-                raise ValueError(f"{name}={limit:g} must be {values}")
-        return given
-
-    return AfterValidator(check)
-
-
-class CleanSettings(Settings):
-    """The ranges of the measurements. The rest of a range that is given in part keeps its default."""
-
-    side_px: Annotated[Range, _within(1)] = Range(min=32)  # of the shorter side
-    aspect_ratio: Annotated[Range, _within(1)] = Range(max=3)  # longer side over shorter
-    brightness: Annotated[Range, _within(0, 255)] = Range(min=10, max=245)  # mean grey level
-    contrast: Annotated[Range, _within(0, 128)] = Range(min=8)  # standard deviation of the grey levels
-    entropy: Annotated[Range, _within(0, 8)] = Range(min=3)  # bits of the grey histogram
-    # Share of the fullest band of three grey levels; of the 8,747 photos of CFP, ORL and LFW none has more than 0.56.
-    dominance: Annotated[Range, _within(0, 1)] = Range(max=0.75)
-    blur: Annotated[Range, _within(0)] = Range(min=30)  # variance of the Laplacian at 256 px
-    num_faces: Annotated[Range, _within(0)] = Range()  # only where faces.detector looked for them
-
-    @field_validator("*", mode="before")
-    @classmethod
-    def _keep_what_is_not_given(cls, given: Any, info: ValidationInfo) -> Any:
-        default = cls.model_fields[str(info.field_name)].default
-        return {**default.model_dump(), **given} if isinstance(default, Range) and isinstance(given, dict) else given
+from pipelines.settings import CleanSettings, Range
 
 
 def _of_sides(pick: Callable[[Column, Column], Column]) -> Column:

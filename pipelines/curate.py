@@ -7,26 +7,17 @@ file that it is stored in.
 
 from pathlib import Path
 
-from pydantic import Field
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
-from pipelines.clean import CleanSettings, clean
-from pipelines.dedup.elect import ConflictSettings
+from pipelines.cached_broadcast import cached_broadcast
+from pipelines.clean import clean
 from pipelines.dedup.groups import resolve_groups
-from pipelines.dedup.members import SemanticSettings, find_members, semantic_links
-from pipelines.dedup.near import DedupSettings
+from pipelines.dedup.members import find_members, semantic_links
+from pipelines.dedup.settings import DedupSettings
 from pipelines.dedup.verdicts import VERDICTS, Rules
-from pipelines.identity import (
-    NAME,
-    IdentitySettings,
-    large_identities,
-    merged_names,
-    name_rows,
-    outliers,
-    reject_outliers,
-)
-from pipelines.leak import LeakSettings, cosine_leaks
+from pipelines.identity import NAME, large_identities, merged_names, name_rows, outliers, reject_outliers
+from pipelines.leak import cosine_leaks
 from pipelines.records import (
     DECISIONS,
     DISTANCE,
@@ -47,31 +38,14 @@ from pipelines.records import (
     STATUS,
     VALUE,
 )
-from pipelines.small import small
-from pipelines.split import SplitSettings, label_identities
+from pipelines.settings import (
+    CurateSettings,
+)
+from pipelines.split import label_identities
 
 _WHY = (MEASUREMENT, VALUE, LIMIT)
 _ROW = (IMAGE_ID, SOURCE, IDENTITY, MERGED_INTO, NAME, REASON, *_WHY)
 _PICTURE = [IMAGE_ID, NAME]  # equal bytes under one name
-
-
-class CurateSettings(CleanSettings):
-    """Which records become training pictures."""
-
-    conflicts: ConflictSettings = ConflictSettings()
-    leak: LeakSettings = LeakSettings()
-    semantic: SemanticSettings = SemanticSettings()
-    identities: IdentitySettings = IdentitySettings()
-    split: SplitSettings = SplitSettings()
-    min_images_per_identity: int = Field(default=2, ge=1)  # fewer teach nothing about sameness
-    # How often to train: from the second time on the model of the time before looks at the pictures before they are
-    # decided on, as embed, score, curate.identities and curate.semantic say.
-    rounds: int = Field(default=1, ge=1, le=9)
-
-    def without_embeddings(self) -> "CurateSettings":
-        """The same, asking nothing of embeddings."""
-        nothing = {"leak": LeakSettings(), "semantic": SemanticSettings(), "identities": IdentitySettings()}
-        return self.model_copy(update=nothing)
 
 
 def decide(
@@ -105,9 +79,9 @@ def decide(
         UserError: the settings ask for embeddings that are not there, or too few identities are left to hold some out.
     """
     names = merged_names(merges, settings.identities, scratch=scratch / "merges")
-    named = name_rows(clean(measurements, settings), None if names is None else small(names))
+    named = name_rows(clean(measurements, settings), None if names is None else cached_broadcast(names))
     far = outliers(fits, names, settings.identities)
-    cleaned = reject_outliers(named, None if far is None else small(far))
+    cleaned = reject_outliers(named, None if far is None else cached_broadcast(far))
     rows = cleaned.select(*_ROW)
     copies = _copies(rows)
     leaks = None if references is None else cosine_leaks(references, neighbours, settings.leak)
@@ -150,14 +124,16 @@ def _copies(rows: DataFrame) -> DataFrame:
     Returns:
         image_id, name, first_source, num_copies (rows under this name), has_twins.
     """
-    repeated = small(rows.groupBy(IMAGE_ID).count().where(F.col("count") > 1).select(IMAGE_ID))
+    repeated = cached_broadcast(rows.groupBy(IMAGE_ID).count().where(F.col("count") > 1).select(IMAGE_ID))
     fit = rows.where(F.col(REASON).isNull()).join(repeated, on=IMAGE_ID, how="left_semi")
     found = fit.groupBy(*_PICTURE).agg(
         F.min(F.struct(IDENTITY, SOURCE)).alias("first"),
         F.count(F.lit(1)).alias("num_copies"),
         (F.count(F.lit(1)) > F.countDistinct(SOURCE)).alias("has_twins"),
     )
-    return small(found.select(*_PICTURE, F.col(f"first.{SOURCE}").alias("first_source"), "num_copies", "has_twins"))
+    return cached_broadcast(
+        found.select(*_PICTURE, F.col(f"first.{SOURCE}").alias("first_source"), "num_copies", "has_twins")
+    )
 
 
 def _two_named(copies: DataFrame) -> DataFrame:
@@ -169,7 +145,7 @@ def _groups(copies: DataFrame, verdicts: DataFrame | None) -> DataFrame:
     if verdicts is None:
         verdicts = copies.sparkSession.createDataFrame(VERDICTS.empty_table())
     told = F.struct(*(name for name in VERDICTS.names if name not in _PICTURE))
-    return small(copies.join(verdicts.select(*_PICTURE, told.alias("verdict")), on=_PICTURE, how="full"))
+    return cached_broadcast(copies.join(verdicts.select(*_PICTURE, told.alias("verdict")), on=_PICTURE, how="full"))
 
 
 def _mark(rows: DataFrame, groups: DataFrame) -> DataFrame:
@@ -213,8 +189,8 @@ def _label(marked: DataFrame, settings: CurateSettings, seed: int) -> DataFrame:
     """Add `split` and `label`; pictures of a name that has too few are kept no longer."""
     kept = marked.where(F.col(STATUS) == KEPT)
     large = large_identities(kept, min_images=settings.min_images_per_identity)
-    numbered = label_identities(small(large.withColumnRenamed(NAME, IDENTITY)), settings.split, seed=seed)
-    labelled = small(numbered.withColumnRenamed(IDENTITY, NAME)).withColumn("was", F.lit(KEPT))
+    numbered = label_identities(cached_broadcast(large.withColumnRenamed(NAME, IDENTITY)), settings.split, seed=seed)
+    labelled = cached_broadcast(numbered.withColumnRenamed(IDENTITY, NAME)).withColumn("was", F.lit(KEPT))
     joined = marked.withColumnRenamed(STATUS, "was").join(labelled, on=[NAME, "was"], how="left")
     falls = (F.col("was") == KEPT) & F.col(LABEL).isNull()
     return (

@@ -8,43 +8,23 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import cv2
 import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
-from pydantic import Field, ValidationError
+from pydantic import ValidationError
 
-from pipelines.settings import Settings, UserError
+from pipelines.settings import EmbedSettings, ShowSettings, UserError
 
 MODEL_NAME = "model.onnx"
 CARD_NAME = "embedder.json"
 
 _CHANNELS = 3
-_FEWEST_AT_ONCE = 2  # a single row goes through other arithmetic than rows do
 
 Rgb = NDArray[np.uint8]
 Vectors = NDArray[np.float32]
-
-
-class ShowSettings(Settings):
-    """How a picture is shown to a model: the card that lies beside an exported one."""
-
-    size_px: int | None = Field(default=None, ge=8, le=2048)  # side of the square; null = as the model itself says
-    crop: float = Field(default=1.0, gt=0, le=1)  # share of the sides that is kept, around the middle
-    fit: Literal["crop", "stretch"] = "crop"  # how a picture that is not square becomes square
-    mean: float = Field(default=127.5, ge=0, le=255)  # what is taken from each value, 0 to 255,
-    scale: float = Field(default=127.5, gt=0, le=65_535)  # and what the rest is divided by
-    channels: Literal["rgb", "bgr"] = "rgb"
-    mirror: bool = True  # add the vector of the mirror image, as the LFW protocol of ArcFace does
-
-
-class EmbedSettings(ShowSettings):
-    """What makes vectors of pictures."""
-
-    model: Path | None = None  # ONNX: one input N x 3 x S x S of floats, the first output N x D
-    batch_size: int = Field(default=32, ge=_FEWEST_AT_ONCE, le=4096)  # pictures at once, in each worker
 
 
 @dataclass(frozen=True)

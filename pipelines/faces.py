@@ -4,15 +4,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal, Protocol, Self
+from typing import Any, Protocol
 
 import cv2
 import numpy as np
 from cv2.data import haarcascades
 from numpy.typing import NDArray
-from pydantic import Field, model_validator
 
-from pipelines.settings import Settings, UserError
+from pipelines.settings import FaceSettings, UserError
 
 _CASCADE = "haarcascade_frontalface_default.xml"
 _CASCADE_STEP = 1.1  # between the scales at which faces are looked for
@@ -25,22 +24,6 @@ _YUNET_OVERLAP = 0.3  # boxes that share more are one face
 _YUNET_CANDIDATES = 5000  # before overlapping boxes are merged
 
 UInt8Array = NDArray[np.uint8]
-
-
-class FaceSettings(Settings):
-    """Whether faces are looked for when pictures are taken in, and by what."""
-
-    detector: Literal["none", "haar", "yunet"] = "none"
-    model: Path | None = None  # YuNet's ONNX file, at the same path on every host that takes pictures in
-    min_score: float = Field(default=0.7, ge=0, le=1)  # of a face for YuNet; the cascade knows no score
-    min_side_px: int = Field(default=32, ge=1, le=65_500)  # of the shorter side of a face's box
-    detect_side_px: int = Field(default=640, ge=32, le=4096)  # pictures with a longer side are searched shrunk to it
-
-    @model_validator(mode="after")
-    def _yunet_has_its_model(self) -> Self:
-        if self.detector == "yunet" and self.model is None:
-            raise ValueError("detector=yunet needs model=FILE, YuNet as ONNX; give it, or choose detector=haar")
-        return self
 
 
 @dataclass(frozen=True)

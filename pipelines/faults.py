@@ -1,8 +1,6 @@
 """Why a picture is refused: the names in the `decode` column, and the limits on what one may cost."""
 
-from pydantic import Field
-
-from pipelines.settings import Settings
+from pipelines.settings import PixelSettings
 
 EMPTY = "empty"
 TOO_MANY_BYTES = "too_many_bytes"
@@ -35,21 +33,6 @@ FAULTS = frozenset(
         DECODER_CRASHED,
     }
 )
-
-# Above twice its own warning level Pillow refuses by itself, whatever we allow.
-_PILLOW_MAX_PIXELS = 178_956_970
-
-
-class PixelSettings(Settings):
-    """What a picture may cost: the first four are read off its header, the last two hold while it is decoded."""
-
-    max_bytes: int = Field(default=256 * 2**20, ge=1, le=2**31 - 1)  # encoded
-    max_pixels: int = Field(default=50_000_000, ge=1, le=_PILLOW_MAX_PIXELS)  # declared width x height
-    max_side_px: int = Field(default=65_500, ge=1, le=65_500)  # libjpeg's own limit
-    max_scans: int = Field(default=100, ge=1, le=10_000)  # passes of a progressive JPEG; encoders write about 10
-    # For pictures decoded in a process of their own (`pipelines.guard`); with 50 million pixels every format fits.
-    max_seconds: float = Field(default=20.0, ge=0.01, le=3_600.0)  # of processor time: a busy machine changes nothing
-    max_decode_bytes: int = Field(default=2 * 2**30, ge=16 * 2**20, le=2**38)  # beyond what the idle decoder holds
 
 
 class DecodeError(Exception):

@@ -11,9 +11,10 @@ import os
 import threading
 
 from pipelines import jpeg
-from pipelines.faults import DECODER_CRASHED, TOO_MUCH_MEMORY, DecodeError, PixelSettings
+from pipelines.faults import DECODER_CRASHED, TOO_MUCH_MEMORY, DecodeError
 from pipelines.helper import Helper
 from pipelines.pixels import Decoded, decode, sniff
+from pipelines.settings import PixelSettings
 
 PLAIN_BYTES = 8 << 20  # more can be millions of empty chunks, each a turn of a Python loop
 PLAIN_PIXELS = 100_000_000

@@ -19,8 +19,9 @@ from typing import IO
 
 import numpy as np
 
-from pipelines.faults import DECODER_CRASHED, TOO_SLOW, DecodeError, PixelSettings
+from pipelines.faults import DECODER_CRASHED, TOO_SLOW, DecodeError
 from pipelines.pixels import Decoded
+from pipelines.settings import PixelSettings
 
 LENGTH = struct.Struct(">Q")
 READY = b"ready"

@@ -18,10 +18,11 @@ from typing import Any, BinaryIO
 
 from PIL import AvifImagePlugin, Image
 
-from pipelines.faults import TOO_MUCH_MEMORY, DecodeError, PixelSettings
+from pipelines.faults import TOO_MUCH_MEMORY, DecodeError
 from pipelines.helper import LENGTH, READY
 from pipelines.pixels import Decoded, decode
 from pipelines.raster import reads_heif
+from pipelines.settings import PixelSettings
 
 _errno = ctypes.CDLL(None).__errno_location
 _errno.restype = ctypes.POINTER(ctypes.c_int)

@@ -1,9 +1,7 @@
 """What embeddings say of the names: who is two people, which pictures are of somebody else; and who has too few."""
 
 from pathlib import Path
-from typing import Literal
 
-from pydantic import Field
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
@@ -21,25 +19,10 @@ from pipelines.records import (
     REASON,
     VALUE,
 )
-from pipelines.settings import Settings, UserError
+from pipelines.settings import IdentitySettings, UserError
 
 NAME = "name"  # the identity that a row is taken for
 MARGIN = "margin"
-
-
-class IdentitySettings(Settings):
-    """What is made of the embeddings of pictures and identities; null asks nothing of them.
-
-    The defaults go by embeddings where there are some; any other value needs them.
-    """
-
-    min_own_cosine: float | None = Field(default=None, ge=-1, le=1)  # of a picture to the centre of its identity
-    # By which that is above the one to the next identity. Where a weak model judges, right names are below 0 too.
-    min_margin: float | None = Field(default=-0.3, ge=-2, le=2)
-    # From which on two identities may be one person: how far their cosine stands out, in standard deviations, among
-    # those to the identities around them.
-    merge_prominence: float | None = Field(default=3.25, ge=0)
-    merge: Literal["propose", "apply"] = "propose"  # only count them, or take their identities for one
 
 
 def merge_proposals(merges: DataFrame | None, settings: IdentitySettings) -> DataFrame:

@@ -13,15 +13,17 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pyspark.sql import SparkSession
 
-from pipelines import sources
 from pipelines.faces import FaceDetector
 from pipelines.manifest import File
 from pipelines.measure import examine
 from pipelines.parquet import FILE, describe_parquet, write_runs
-from pipelines.pixels import PixelSettings
 from pipelines.records import IMAGE, RECORDS, ROWS
-from pipelines.sources import Break, Chunk, Container, Portion, RawImage, SourceSettings
+from pipelines.settings import PixelSettings
+from pipelines.sources import kinds
+from pipelines.sources.chunks import Chunk, plan_chunks
+from pipelines.sources.entry import UNREADABLE, Break, Container, Portion, RawImage
 from pipelines.sources.naming import naming
+from pipelines.sources.settings import SourceSettings
 
 # A task holds at most about this much of raw bytes, however large its chunk is.
 _BATCH_BYTES = 8 << 20
@@ -80,17 +82,17 @@ def survey(spark: SparkSession, settings: SourceSettings) -> Survey:
         UserError: there is nothing at source.path, or a mistake in source.identity_list.
     """
     naming(settings)  # reads the list of identities, so that a mistake in it is told here and not by every task
-    containers = list(sources.containers(settings))
+    containers = list(kinds.containers(settings))
 
     def scan(container: Container) -> list[Portion | Break]:
-        return list(sources.scan(container, settings))
+        return list(kinds.scan(container, settings))
 
     tasks = spark.sparkContext.parallelize(containers, max(1, min(len(containers), _MAX_SCANS)))
     found = tasks.flatMap(scan).collect()
     portions = [part for part in found if isinstance(part, Portion)]
     return Survey(
         containers=containers,
-        chunks=list(sources.plan_chunks(portions, settings)),
+        chunks=list(plan_chunks(portions, settings)),
         breaks=[part for part in found if isinstance(part, Break)],
     )
 
@@ -136,7 +138,7 @@ def records_of(
     file = _name(chunk)
     waiting: list[RawImage] = []
     num_bytes = 0
-    for raw in sources.read(chunk, source, max_bytes=pixels.max_bytes):
+    for raw in kinds.read(chunk, source, max_bytes=pixels.max_bytes):
         waiting.append(raw)
         num_bytes += len(raw.data)
         if len(waiting) >= _BATCH_IMAGES or num_bytes >= _BATCH_BYTES:
@@ -156,7 +158,7 @@ def _finished(folder: Path, chunk: Chunk) -> File | None:
     except (OSError, pa.ArrowException):  # a machine that lost its power can leave such
         return None
     # What could not be read then may be in reach again.
-    is_whole = file.rows == chunk.num_images and sources.UNREADABLE not in faults.unique().to_pylist()
+    is_whole = file.rows == chunk.num_images and UNREADABLE not in faults.unique().to_pylist()
     return file if is_whole else None
 
 

@@ -13,15 +13,8 @@ import simplejpeg
 from numpy.typing import NDArray
 from PIL import Image
 
-from pipelines.faults import (
-    CORRUPT,
-    TOO_MANY_SCANS,
-    TRUNCATED,
-    UNSUPPORTED_CODING,
-    DecodeError,
-    PixelSettings,
-    check_size,
-)
+from pipelines.faults import CORRUPT, TOO_MANY_SCANS, TRUNCATED, UNSUPPORTED_CODING, DecodeError, check_size
+from pipelines.settings import PixelSettings
 
 SIGNATURE = b"\xff\xd8"
 ORIENTATION_TAG = 0x0112

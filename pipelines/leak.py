@@ -1,21 +1,14 @@
 """Pictures of an evaluation set that must not be in the training data: found by embeddings, and listed."""
 
-from pydantic import Field
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from pipelines.identity import needed
 from pipelines.records import COSINE, EXCLUSIONS, IMAGE_ID, LEFT, REASON, RIGHT
-from pipelines.settings import Settings
+from pipelines.settings import LeakSettings
 
 LEAK = "leak"
 LEAK_TO = "leak_to"  # the picture of the reference
-
-
-class LeakSettings(Settings):
-    """When a picture shows what a picture of the evaluation set shows, beyond being alike to it."""
-
-    min_cosine: float | None = Field(default=None, ge=-1, le=1)  # between their embeddings; null asks nothing of them
 
 
 def cosine_leaks(references: DataFrame, neighbours: DataFrame | None, settings: LeakSettings) -> DataFrame | None:

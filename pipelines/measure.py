@@ -14,7 +14,8 @@ from pipelines import records
 from pipelines.faces import FaceDetector
 from pipelines.guard import guarded_decode
 from pipelines.hashing import FloatArray, UInt8Array, perceptual_hashes, to_hash_input
-from pipelines.pixels import Decoded, DecodeError, PixelSettings
+from pipelines.pixels import Decoded, DecodeError
+from pipelines.settings import PixelSettings
 
 # Blur is read at one scale, so that a sharp thumbnail and its sharp original get alike figures.
 BLUR_SIDE_PX = 256

@@ -9,16 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipelines import jpeg
-from pipelines.faults import (
-    EMPTY,
-    FAULTS,
-    NOT_AN_IMAGE,
-    TOO_MANY_BYTES,
-    UNSUPPORTED_FORMAT,
-    DecodeError,
-    PixelSettings,
-)
+from pipelines.faults import EMPTY, FAULTS, NOT_AN_IMAGE, TOO_MANY_BYTES, UNSUPPORTED_FORMAT, DecodeError
 from pipelines.raster import decode_raster, reads_heif
+from pipelines.settings import PixelSettings
 
 __all__ = ["FAULTS", "DecodeError", "Decoded", "PixelSettings", "decode", "sniff", "upright"]
 

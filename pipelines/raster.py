@@ -17,16 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
-from pipelines.faults import (
-    CORRUPT,
-    TOO_MANY_PIXELS,
-    TRUNCATED,
-    UNSUPPORTED_CODING,
-    DecodeError,
-    PixelSettings,
-    check_size,
-)
+from pipelines.faults import CORRUPT, TOO_MANY_PIXELS, TRUNCATED, UNSUPPORTED_CODING, DecodeError, check_size
 from pipelines.jpeg import ORIENTATION_TAG, UPRIGHT
+from pipelines.settings import PixelSettings
 
 _PNG_SIGNATURE_BYTES = 8
 _SIXTEEN_BITS = frozenset({"I;16", "I;16L", "I;16B", "I;16N"})

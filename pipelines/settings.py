@@ -1,6 +1,13 @@
-"""The base of every settings model: frozen, finite, and rejecting unknown keys."""
+"""The settings of the pipelines: the base of every settings model, and a model for each section.
 
-from pydantic import BaseModel, ConfigDict
+Imports pydantic and nothing heavy, so that a run's settings are read in milliseconds.
+"""
+
+from math import inf
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 
 class UserError(Exception):
@@ -15,3 +22,193 @@ class Settings(BaseModel):
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, validate_default=True)
+
+
+# Above twice its own warning level Pillow refuses by itself, whatever we allow.
+_PILLOW_MAX_PIXELS = 178_956_970
+
+
+class PixelSettings(Settings):
+    """What a picture may cost: the first four are read off its header, the last two hold while it is decoded."""
+
+    max_bytes: int = Field(default=256 * 2**20, ge=1, le=2**31 - 1)  # encoded
+    max_pixels: int = Field(default=50_000_000, ge=1, le=_PILLOW_MAX_PIXELS)  # declared width x height
+    max_side_px: int = Field(default=65_500, ge=1, le=65_500)  # libjpeg's own limit
+    max_scans: int = Field(default=100, ge=1, le=10_000)  # passes of a progressive JPEG; encoders write about 10
+    # For pictures decoded in a process of their own (`pipelines.guard`); with 50 million pixels every format fits.
+    max_seconds: float = Field(default=20.0, ge=0.01, le=3_600.0)  # of processor time: a busy machine changes nothing
+    max_decode_bytes: int = Field(default=2 * 2**30, ge=16 * 2**20, le=2**38)  # beyond what the idle decoder holds
+
+
+class FaceSettings(Settings):
+    """Whether faces are looked for when pictures are taken in, and by what."""
+
+    detector: Literal["none", "haar", "yunet"] = "none"
+    model: Path | None = None  # YuNet's ONNX file, at the same path on every host that takes pictures in
+    min_score: float = Field(default=0.7, ge=0, le=1)  # of a face for YuNet; the cascade knows no score
+    min_side_px: int = Field(default=32, ge=1, le=65_500)  # of the shorter side of a face's box
+    detect_side_px: int = Field(default=640, ge=32, le=4096)  # pictures with a longer side are searched shrunk to it
+
+    @model_validator(mode="after")
+    def _yunet_has_its_model(self) -> Self:
+        if self.detector == "yunet" and self.model is None:
+            raise ValueError("detector=yunet needs model=FILE, YuNet as ONNX; give it, or choose detector=haar")
+        return self
+
+
+_FEWEST_AT_ONCE = 2  # a single row goes through other arithmetic than rows do
+
+
+class ShowSettings(Settings):
+    """How a picture is shown to a model: the card that lies beside an exported one."""
+
+    size_px: int | None = Field(default=None, ge=8, le=2048)  # side of the square; null = as the model itself says
+    crop: float = Field(default=1.0, gt=0, le=1)  # share of the sides that is kept, around the middle
+    fit: Literal["crop", "stretch"] = "crop"  # how a picture that is not square becomes square
+    mean: float = Field(default=127.5, ge=0, le=255)  # what is taken from each value, 0 to 255,
+    scale: float = Field(default=127.5, gt=0, le=65_535)  # and what the rest is divided by
+    channels: Literal["rgb", "bgr"] = "rgb"
+    mirror: bool = True  # add the vector of the mirror image, as the LFW protocol of ArcFace does
+
+
+class EmbedSettings(ShowSettings):
+    """What makes vectors of pictures."""
+
+    model: Path | None = None  # ONNX: one input N x 3 x S x S of floats, the first output N x D
+    batch_size: int = Field(default=32, ge=_FEWEST_AT_ONCE, le=4096)  # pictures at once, in each worker
+
+
+class Range(Settings):
+    """What a measurement must keep to, both ends included; null sets no limit."""
+
+    min: float | None = None
+    max: float | None = None
+
+    @model_validator(mode="after")
+    def _is_in_order(self) -> Self:
+        if self.min is not None and self.max is not None and self.min > self.max:
+            raise ValueError(f"min={self.min:g} is above max={self.max:g}; lower the one or raise the other")
+        return self
+
+
+def _within(low: float, high: float = inf) -> AfterValidator:
+    """The values that a measurement can take: a limit beyond them is a wrong unit."""
+    values = f"at least {low:g}" if high == inf else f"between {low:g} and {high:g}"
+
+    def check(given: Range) -> Range:
+        for name, limit in (("min", given.min), ("max", given.max)):
+            if limit is not None and not low <= limit <= high:
+                raise ValueError(f"{name}={limit:g} must be {values}")
+        return given
+
+    return AfterValidator(check)
+
+
+class CleanSettings(Settings):
+    """The ranges of the measurements. The rest of a range that is given in part keeps its default."""
+
+    side_px: Annotated[Range, _within(1)] = Range(min=32)  # of the shorter side
+    aspect_ratio: Annotated[Range, _within(1)] = Range(max=3)  # longer side over shorter
+    brightness: Annotated[Range, _within(0, 255)] = Range(min=10, max=245)  # mean grey level
+    contrast: Annotated[Range, _within(0, 128)] = Range(min=8)  # standard deviation of the grey levels
+    entropy: Annotated[Range, _within(0, 8)] = Range(min=3)  # bits of the grey histogram
+    # Share of the fullest band of three grey levels; of the 8,747 photos of CFP, ORL and LFW none has more than 0.56.
+    dominance: Annotated[Range, _within(0, 1)] = Range(max=0.75)
+    blur: Annotated[Range, _within(0)] = Range(min=30)  # variance of the Laplacian at 256 px
+    num_faces: Annotated[Range, _within(0)] = Range()  # only where faces.detector looked for them
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _keep_what_is_not_given(cls, given: Any, info: ValidationInfo) -> Any:
+        default = cls.model_fields[str(info.field_name)].default
+        return {**default.model_dump(), **given} if isinstance(default, Range) and isinstance(given, dict) else given
+
+
+class ConflictSettings(Settings):
+    """Which name stays where a picture, or pictures that are alike, have two."""
+
+    # drop: none, for which one is right cannot be told from the bytes, and one person under two labels costs a face
+    # model more than the loss of the pictures. majority: that of more rows than any other. trusted: that which the
+    # most trusted source gives.
+    policy: Literal["drop", "majority", "trusted"] = "drop"
+    trusted: tuple[str, ...] = ()  # how the names of sources begin, the most trusted first
+
+    @model_validator(mode="after")
+    def _says_whom_to_trust(self) -> Self:
+        if self.policy == "trusted" and not self.trusted:
+            raise ValueError("policy=trusted needs trusted=[...], how the sources begin, the most trusted first")
+        return self
+
+
+class LeakSettings(Settings):
+    """When a picture shows what a picture of the evaluation set shows, beyond being alike to it."""
+
+    min_cosine: float | None = Field(default=None, ge=-1, le=1)  # between their embeddings; null asks nothing of them
+
+
+class SemanticSettings(Settings):
+    """When two pictures are the same one although their hashes differ: crops, turns, frames of one film."""
+
+    min_cosine: float | None = Field(default=None, ge=-1, le=1)  # between their embeddings; null asks nothing of them
+
+
+class IdentitySettings(Settings):
+    """What is made of the embeddings of pictures and identities; null asks nothing of them.
+
+    The defaults go by embeddings where there are some; any other value needs them.
+    """
+
+    min_own_cosine: float | None = Field(default=None, ge=-1, le=1)  # of a picture to the centre of its identity
+    # By which that is above the one to the next identity. Where a weak model judges, right names are below 0 too.
+    min_margin: float | None = Field(default=-0.3, ge=-2, le=2)
+    # From which on two identities may be one person: how far their cosine stands out, in standard deviations, among
+    # those to the identities around them.
+    merge_prominence: float | None = Field(default=3.25, ge=0)
+    merge: Literal["propose", "apply"] = "propose"  # only count them, or take their identities for one
+
+
+class SplitSettings(Settings):
+    """How many identities are held out."""
+
+    val_fraction: float = Field(default=0.05, ge=0, le=0.5)  # of the identities; at least one if not 0
+    test_fraction: float = Field(default=0.0, ge=0, le=0.5)
+
+
+class CurateSettings(CleanSettings):
+    """Which records become training pictures."""
+
+    conflicts: ConflictSettings = ConflictSettings()
+    leak: LeakSettings = LeakSettings()
+    semantic: SemanticSettings = SemanticSettings()
+    identities: IdentitySettings = IdentitySettings()
+    split: SplitSettings = SplitSettings()
+    min_images_per_identity: int = Field(default=2, ge=1)  # fewer teach nothing about sameness
+    # How often to train: from the second time on the model of the time before looks at the pictures before they are
+    # decided on, as embed, score, curate.identities and curate.semantic say.
+    rounds: int = Field(default=1, ge=1, le=9)
+
+    def without_embeddings(self) -> "CurateSettings":
+        """The same, asking nothing of embeddings."""
+        nothing = {"leak": LeakSettings(), "semantic": SemanticSettings(), "identities": IdentitySettings()}
+        return self.model_copy(update=nothing)
+
+
+AlignedFormat = Literal["jpeg", "png"]
+
+
+class ShardSettings(Settings):
+    """How a dataset lies on disk."""
+
+    # instance: rows in pseudo-random order of image_id; identity: those of an identity side by side in one row group,
+    # for feeds that draw several pictures of each
+    layout: Literal["instance", "identity"] = "instance"
+    rows_per_file: int = Field(default=16384, ge=1, le=10_000_000)
+    # The unit of reading and of shuffling; with whole identities the mean, as far as they are no larger themselves.
+    rows_per_group: int = Field(default=512, ge=1, le=1_000_000)
+    # Side of the square to which faces are aligned, by their landmarks or else their box; a picture without a face
+    # gives the square at its centre. None = the bytes are stored as they were found.
+    align_px: int | None = Field(default=None, ge=16, le=2048)
+    # Around a box without landmarks, as a share of its side. The square that ArcFace's template puts around two eyes is
+    # 1.15 times the cascade's box on LFW, 1.27 times on CFP (medians).
+    align_margin: float = Field(default=0.2, ge=0, le=4)
+    align_format: AlignedFormat = "jpeg"  # of quality 95, 4:4:4

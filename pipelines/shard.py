@@ -8,17 +8,13 @@ stored as they were found, or, where that is asked for, aligned.
 
 import zlib
 from collections.abc import Callable, Iterable, Iterator
-from typing import Literal
 
 import numpy as np
 import pyarrow as pa
-from pydantic import Field
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
-from pipelines.align import AlignedFormat, Aligner
 from pipelines.parquet import FILE, GROUP
-from pipelines.pixels import PixelSettings
 from pipelines.rank import order_of, with_rank
 from pipelines.records import (
     DATASET,
@@ -32,36 +28,12 @@ from pipelines.records import (
     SOURCE,
     SPLIT,
 )
-from pipelines.settings import Settings
+from pipelines.settings import ShardSettings
 
 _ALIGNED_ROWS = "image_id string, label long, image binary, file string, group long, place long"
 _SHARD_ROWS = "image_id string, label long, image binary, digest long, file string, group long"
 
 Align = Callable[[bytes, list[float] | None, list[float] | None], bytes]  # image, box, landmarks
-
-
-class ShardSettings(Settings):
-    """How a dataset lies on disk."""
-
-    # instance: rows in pseudo-random order of image_id; identity: those of an identity side by side in one row group,
-    # for feeds that draw several pictures of each
-    layout: Literal["instance", "identity"] = "instance"
-    rows_per_file: int = Field(default=16384, ge=1, le=10_000_000)
-    # The unit of reading and of shuffling; with whole identities the mean, as far as they are no larger themselves.
-    rows_per_group: int = Field(default=512, ge=1, le=1_000_000)
-    # Side of the square to which faces are aligned, by their landmarks or else their box; a picture without a face
-    # gives the square at its centre. None = the bytes are stored as they were found.
-    align_px: int | None = Field(default=None, ge=16, le=2048)
-    # Around a box without landmarks, as a share of its side. The square that ArcFace's template puts around two eyes is
-    # 1.15 times the cascade's box on LFW, 1.27 times on CFP (medians).
-    align_margin: float = Field(default=0.2, ge=0, le=4)
-    align_format: AlignedFormat = "jpeg"  # of quality 95, 4:4:4
-
-    def aligner(self, limits: PixelSettings) -> Aligner | None:
-        """What aligns the pictures; None where they are stored as found."""
-        if self.align_px is None:
-            return None
-        return Aligner(self.align_px, margin=self.align_margin, encoding=self.align_format, limits=limits)
 
 
 def place_rows(decisions: DataFrame, settings: ShardSettings, *, seed: int) -> DataFrame:

@@ -1,19 +1,11 @@
 """Give every identity a side and a label: no identity, and so no group of duplicates, stands on two sides."""
 
-from pydantic import Field
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from pipelines.rank import with_rank
 from pipelines.records import IDENTITY, LABEL, SPLIT
-from pipelines.settings import Settings, UserError
-
-
-class SplitSettings(Settings):
-    """How many identities are held out."""
-
-    val_fraction: float = Field(default=0.05, ge=0, le=0.5)  # of the identities; at least one if not 0
-    test_fraction: float = Field(default=0.0, ge=0, le=0.5)
+from pipelines.settings import SplitSettings, UserError
 
 
 def label_identities(identities: DataFrame, settings: SplitSettings, *, seed: int) -> DataFrame:

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from training.comm import Comm
+from training.comm.protocol import Comm
 
 
 def average_running_statistics(module: nn.Module, comm: Comm) -> None:

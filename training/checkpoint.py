@@ -21,7 +21,7 @@ from torch import Tensor
 
 from pipelines.manifest import sha256_of
 from pipelines.settings import Settings, UserError
-from training.comm import Comm
+from training.comm.protocol import Comm
 from training.row_shards import RowShard, is_row_file, write_rows
 
 MODEL_NAME = "model.safetensors"

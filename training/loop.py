@@ -15,14 +15,14 @@ from tqdm import tqdm
 from pipelines.settings import UserError
 from training.batch_norm import average_running_statistics
 from training.checkpoint import Position
-from training.feed import AnyBatch
+from training.feed.batch import AnyBatch
 from training.metrics import METRICS_NAME, Clock, MetricsLog
-from training.models import normalise
+from training.models.backbones import normalise
 from training.parts import Hooks, Parts
-from training.precision import Precision, autocast
-from training.recipe import RecipeSettings
+from training.precision import autocast
 from training.resume import resume, save
-from training.strategies import NotFiniteError
+from training.settings import Precision, RecipeSettings
+from training.strategies.strategy import NotFiniteError
 
 
 def train(parts: Parts, recipe: RecipeSettings, folder: Path, *, seed: int, hooks: Hooks) -> int:
@@ -82,7 +82,9 @@ class _Run:
         steps_per_epoch = self._parts.feed.steps_per_epoch
         while True:
             epoch, start_step = divmod(self.num_batches, steps_per_epoch)
-            for batch in self._parts.feed.epoch(epoch, start_step=start_step, goes_on=epoch + 1 < self._recipe.epochs):
+            for batch in self._parts.feed.epoch(
+                epoch, start_step=start_step, has_next_epoch=epoch + 1 < self._recipe.epochs
+            ):
                 self.num_batches += 1
                 yield batch
             assert self.num_batches == (epoch + 1) * steps_per_epoch, "the feed gave other than steps_per_epoch batches"

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.manifest import write_atomically
-from training.feed import AnyBatch
+from training.feed.batch import AnyBatch
 
 METRICS_NAME = "metrics.jsonl"
 

@@ -10,8 +10,9 @@ from torch import nn
 
 from pipelines.manifest import write_atomically
 from pipelines.settings import Settings, UserError
-from training.feed.decode import DecodeSettings
-from training.models import ModelSettings, build_backbone
+from training.feed.settings import DecodeSettings
+from training.models.backbones import build_backbone
+from training.models.settings import ModelSettings
 
 WEIGHTS_NAME = "model.safetensors"
 CARD_NAME = "model.json"

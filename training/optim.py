@@ -1,29 +1,11 @@
 """The optimiser: which parameters it updates, and which of them decay."""
 
 from collections.abc import Iterable
-from typing import Literal, Self
 
 import torch
-from pydantic import Field, model_validator
 from torch import nn
 
-from pipelines.settings import Settings
-
-
-class OptimiserSettings(Settings):
-    """The update rule; the learning rate comes from the schedule at every step."""
-
-    name: Literal["sgd", "adamw"] = "sgd"
-    momentum: float = Field(default=0.9, ge=0, lt=1)  # sgd's; the first moment's decay (beta 1) of adamw
-    nesterov: bool = False  # sgd only
-    weight_decay: float = Field(default=0.0005, ge=0, le=1)  # per step, times the learning rate
-    clip_norm: float | None = Field(default=None, gt=0)  # largest L2 norm of the averaged gradient; null = any
-
-    @model_validator(mode="after")
-    def _nesterov_needs_momentum(self) -> Self:
-        if self.nesterov and (self.name != "sgd" or self.momentum == 0):
-            raise ValueError("nesterov needs sgd with a momentum above 0: set nesterov to false, or choose these")
-        return self
+from training.settings import OptimiserSettings
 
 
 def build_optimiser(settings: OptimiserSettings, modules: Iterable[nn.Module]) -> torch.optim.Optimizer:

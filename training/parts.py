@@ -6,10 +6,10 @@ from typing import Protocol
 
 from torch import nn
 
-from training.comm import Comm
-from training.feed import AnyBatch
-from training.objectives import Objective
-from training.strategies import Strategy
+from training.comm.protocol import Comm
+from training.feed.batch import AnyBatch
+from training.objectives.objective import Objective
+from training.strategies.strategy import Strategy
 
 
 class FeedLike(Protocol):
@@ -22,7 +22,7 @@ class FeedLike(Protocol):
         """In whose place others were shown, by this rank and in the epoch under way."""
         ...
 
-    def epoch(self, epoch: int, *, start_step: int = 0, goes_on: bool = False) -> Iterator[AnyBatch]: ...
+    def epoch(self, epoch: int, *, start_step: int = 0, has_next_epoch: bool = False) -> Iterator[AnyBatch]: ...
 
 
 @dataclass(frozen=True)

@@ -1,10 +1,8 @@
 """Half precision where a GPU computes it fast; elsewhere every precision means float32."""
 
-from typing import Literal
-
 import torch
 
-Precision = Literal["fp32", "bf16", "fp16"]
+from training.settings import Precision
 
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 

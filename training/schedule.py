@@ -6,33 +6,8 @@ of Loshchilov and Hutter 2017 (arXiv 1608.03983, without restarts).
 
 import bisect
 import math
-from typing import Literal, Self
 
-from pydantic import Field, model_validator
-
-from pipelines.settings import Settings
-
-
-class ScheduleSettings(Settings):
-    """How the learning rate rises and falls; lengths in epochs, so that they hold for every batch size."""
-
-    base_lr: float = Field(default=0.1, gt=0)  # for a global batch of reference_batch_size; scaled linearly
-    reference_batch_size: int = Field(default=256, ge=1)  # images
-    warmup_epochs: float = Field(default=0.0, ge=0)  # linear rise, a little at every step
-    warmup_from: Literal["zero", "base_lr"] = "zero"  # where the rise begins; "base_lr" is Goyal's
-    kind: Literal["cosine", "step", "polynomial"] = "cosine"
-    milestones: tuple[float, ...] = ()  # step: epochs at which the rate is multiplied by gamma
-    gamma: float = Field(default=0.1, gt=0, le=1)  # step
-    power: float = Field(default=1.0, gt=0)  # polynomial
-    final_fraction: float = Field(default=0.0, ge=0, le=1)  # of the peak, where cosine and polynomial end
-
-    @model_validator(mode="after")
-    def _milestones_rise(self) -> Self:
-        if (self.kind == "step") != bool(self.milestones):
-            raise ValueError("milestones belong to the step schedule, which needs at least one, such as [30, 60, 80]")
-        if list(self.milestones) != sorted(set(self.milestones)):
-            raise ValueError(f"milestones are {list(self.milestones)}; they must rise")
-        return self
+from training.settings import ScheduleSettings
 
 
 def learning_rate(

@@ -7,7 +7,7 @@ act when a row is chosen, not at every step.
 import torch
 from torch import Tensor
 
-from training.optim import OptimiserSettings
+from training.settings import OptimiserSettings
 
 # What is copied out of the tables to be updated, at a time: few enough rows for a processor's cache, and next to
 # nothing beside the gradient.

@@ -30,13 +30,13 @@ class Prints:
     component: IntArray  # (N,) ascending
     hash: UInt8Array  # (N, 32)
     flipped: UInt8Array  # (N, 32) of the mirror image
-    is_telling: BoolArray  # (N,) the picture is not too flat for its hash to say something
+    hash_is_reliable: BoolArray  # (N,) the picture is not too flat for its hash to say something
     pixels: IntArray  # (N,) the same number = the same pixels; -1 = unknown
 
     def part(self, rows: IntArray) -> "Prints":
         """Those of some of the pictures."""
         return Prints(
-            self.component[rows], self.hash[rows], self.flipped[rows], self.is_telling[rows], self.pixels[rows]
+            self.component[rows], self.hash[rows], self.flipped[rows], self.hash_is_reliable[rows], self.pixels[rows]
         )
 
     def distances(self, rows: IntArray, others: "Prints", to: IntArray) -> IntArray:
@@ -58,7 +58,7 @@ class Prints:
     def are_alike(self, rows: IntArray, others: "Prints", to: IntArray, max_distance: int) -> BoolArray:
         """(K,): within the distance of each other, if their hashes say something, or of equal pixels."""
         alike = self.have_equal_pixels(rows, others, to)
-        asked = np.flatnonzero(~alike & self.is_telling[rows] & others.is_telling[to])
+        asked = np.flatnonzero(~alike & self.hash_is_reliable[rows] & others.hash_is_reliable[to])
         alike[asked] = self.distances(rows[asked], others, to[asked]) <= max_distance
         return alike
 

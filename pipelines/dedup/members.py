@@ -3,13 +3,13 @@
 from functools import reduce
 from pathlib import Path
 
-from pydantic import Field
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
+from pipelines.cached_broadcast import cached_broadcast
 from pipelines.dedup.components import COMPONENT, components
-from pipelines.dedup.elect import ConflictSettings
-from pipelines.dedup.near import DedupSettings
+from pipelines.dedup.elect import source_rank
+from pipelines.dedup.settings import DedupSettings
 from pipelines.dedup.verdicts import MEMBERS
 from pipelines.identity import NAME, needed
 from pipelines.records import (
@@ -24,16 +24,9 @@ from pipelines.records import (
     RIGHT,
     SOURCE,
 )
-from pipelines.settings import Settings
-from pipelines.small import small
+from pipelines.settings import ConflictSettings, SemanticSettings
 
-_COMPARED_BY = ("num_pixels", "num_bytes", "blur", HASH, HASH_FLIPPED, "is_telling", PIXEL_DIGEST)
-
-
-class SemanticSettings(Settings):
-    """When two pictures are the same one although their hashes differ: crops, turns, frames of one film."""
-
-    min_cosine: float | None = Field(default=None, ge=-1, le=1)  # between their embeddings; null asks nothing of them
+_COMPARED_BY = ("num_pixels", "num_bytes", "blur", HASH, HASH_FLIPPED, "hash_is_reliable", PIXEL_DIGEST)
 
 
 def semantic_links(neighbours: DataFrame | None, settings: SemanticSettings) -> DataFrame | None:
@@ -62,7 +55,7 @@ def find_members(
 ) -> DataFrame | None:
     """`verdicts.MEMBERS`: the fit pictures that hang together with others, have two names, or may be leaks.
 
-    None where there are none, which spares the executors a start of Python.
+    None where there are none, which not_in_fingerprint the executors a start of Python.
 
     Args:
         cleaned: every row with its measurements, `name` and `reason`.
@@ -77,7 +70,7 @@ def find_members(
     edges = pairs.select(LEFT, RIGHT)
     tied = components(edges if links is None else edges.unionByName(links.select(LEFT, RIGHT)), scratch=scratch)
     alone = [two_named, *(table for table in (references, leaks) if table is not None)]
-    places = _places(small(tied), [table.select(IMAGE_ID) for table in alone])
+    places = _places(cached_broadcast(tied), [table.select(IMAGE_ID) for table in alone])
     if places.isEmpty():
         return None
     fit = cleaned.where(F.col(REASON).isNull()).join(places, on=IMAGE_ID, how="inner")
@@ -85,7 +78,7 @@ def find_members(
     pictures = (
         _compared(fit, dedup, COMPONENT, IMAGE_ID, NAME, SOURCE)
         .groupBy(COMPONENT, IMAGE_ID, NAME, *_COMPARED_BY)
-        .agg(F.count(F.lit(1)).alias("num_rows"), F.min(conflicts.rank(F.col(SOURCE))).alias("rank"))
+        .agg(F.count(F.lit(1)).alias("num_rows"), F.min(source_rank(conflicts, F.col(SOURCE))).alias("rank"))
     )
     members = _with_links(_with_leaks(pictures, leaks), links).withColumn("is_reference", F.lit(False))
     if references is None:
@@ -97,18 +90,18 @@ def find_members(
 def _places(tied: DataFrame, alone: list[DataFrame]) -> DataFrame:
     """The component of every picture; one that is tied to none is its own."""
     others = reduce(DataFrame.unionByName, alone).distinct().join(tied, on=IMAGE_ID, how="left_anti")
-    return small(tied.unionByName(others.withColumn(COMPONENT, F.col(IMAGE_ID))))
+    return cached_broadcast(tied.unionByName(others.withColumn(COMPONENT, F.col(IMAGE_ID))))
 
 
 def _compared(rows: DataFrame, settings: DedupSettings, *names: str) -> DataFrame:
     num_pixels = F.col("width").cast("long") * F.col("height")
-    columns: dict[str, Column] = {"num_pixels": num_pixels, "is_telling": _is_telling(settings)}
+    columns: dict[str, Column] = {"num_pixels": num_pixels, "hash_is_reliable": _is_telling(settings)}
     return rows.select(*names, *(columns.get(name, F.col(name)).alias(name) for name in _COMPARED_BY))
 
 
 def _is_telling(settings: DedupSettings) -> Column:
-    is_telling = (F.col("decode") == DECODE_OK) & (F.col("hash_quality") >= settings.min_hash_quality)
-    return F.coalesce(is_telling, F.lit(False))
+    hash_is_reliable = (F.col("decode") == DECODE_OK) & (F.col("hash_quality") >= settings.min_hash_quality)
+    return F.coalesce(hash_is_reliable, F.lit(False))
 
 
 def _with_leaks(pictures: DataFrame, leaks: DataFrame | None) -> DataFrame:

@@ -12,8 +12,8 @@ from pyspark.sql import functions as F
 
 from pipelines.dedup.exact import IS_OLD, first_of_equal, star_pairs
 from pipelines.dedup.hashes import HashFiles, measure_sample, name_pairs, write_hashes
-from pipelines.dedup.plan import DedupSettings as DedupSettings  # curation looks for it here
 from pipelines.dedup.plan import SearchPlan, plan_search
+from pipelines.dedup.settings import DedupSettings as DedupSettings
 from pipelines.dedup.tasks import search_blocks, search_groups
 from pipelines.records import DECODE_OK, HASH, HASH_FLIPPED, IMAGE_ID, PIXEL_DIGEST
 
@@ -31,7 +31,7 @@ class NearPairs:
     num_compared: int
     num_skipped: int  # candidates in overfull buckets, at most
 
-    def told(self) -> str:
+    def summary(self) -> str:
         """The plan and what came of it, in half a line."""
         if not self.plan.bits:
             return "each compared with each"

@@ -1,6 +1,7 @@
 """Members of components to verdicts, in memory: what becomes of each picture and name, and what decided."""
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from pipelines.dedup.components import COMPONENT
-from pipelines.dedup.elect import ConflictSettings
+from pipelines.dedup.elect import elect
 from pipelines.dedup.keep import (
     NOBODY,
     IntArray,
@@ -42,6 +43,7 @@ from pipelines.records import (
     STATUS,
     VALUE,
 )
+from pipelines.settings import ConflictSettings
 
 # Of two pictures that with the most is kept: resolution, bytes, sharpness; of equal ones the smaller image_id.
 CRITERIA = ("num_pixels", "num_bytes", "blur")
@@ -61,7 +63,7 @@ MEMBERS = pa.schema(
         ("blur", pa.float32()),
         (HASH, pa.binary()),
         (HASH_FLIPPED, pa.binary()),
-        ("is_telling", pa.bool_()),  # the picture is not too flat for its hash to say something
+        ("hash_is_reliable", pa.bool_()),  # the picture is not too flat for its hash to say something
         (PIXEL_DIGEST, pa.binary()),
         (LEAK_TO, pa.string()),  # the picture of the reference whose embedding is close; null where none is
         (COSINE, pa.float32()),  # to it
@@ -130,7 +132,7 @@ def verdicts(members: pa.Table, rules: Rules) -> pa.Table:
         case.links,
         is_free,
         max_distance=rules.max_distance,
-        elect=rules.conflicts.elect,
+        elect=partial(elect, rules.conflicts),
     )
     return pa.concat_tables([_leaks(case, leaked, is_free, rules), _groups(case, resolution, is_free, rules)])
 
@@ -143,7 +145,7 @@ def _case(members: pa.Table) -> _Case:
         component=components,
         hash=_hashes(table.column(HASH)),
         flipped=_hashes(table.column(HASH_FLIPPED)),
-        is_telling=_array(table.column("is_telling").fill_null(False)),
+        hash_is_reliable=_array(table.column("hash_is_reliable").fill_null(False)),
         pixels=_codes(table.column(PIXEL_DIGEST)),
     )
     is_reference = _array(table.column("is_reference"))
@@ -285,7 +287,7 @@ def _codes(column: pa.ChunkedArray) -> IntArray:
 
 
 def _hashes(column: pa.ChunkedArray) -> NDArray[np.uint8]:
-    """(N, 32); zeros where there is none, which `is_telling` must say."""
+    """(N, 32); zeros where there is none, which `hash_is_reliable` must say."""
     unknown = bytes(HASH_BITS // 8)
     joined = b"".join(unknown if value is None else value for value in column.to_pylist())
     return np.frombuffer(joined, dtype=np.uint8).reshape(len(column), HASH_BITS // 8)

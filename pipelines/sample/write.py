@@ -21,7 +21,8 @@ from pydantic import ValidationError
 from pipelines.manifest import fingerprint, write_atomically
 from pipelines.sample.album import draw_album
 from pipelines.sample.faults import FAULTS, Photo, encode_jpeg
-from pipelines.sample.plan import PlannedFile, SampleSettings, plan_sample
+from pipelines.sample.plan import PlannedFile, plan_sample
+from pipelines.sample.settings import SampleSettings
 from pipelines.settings import Settings, UserError
 
 IMAGES_NAME = "images"

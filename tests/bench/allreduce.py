@@ -19,9 +19,11 @@ import torch
 from torch import nn
 
 from training.comm.horovod import HorovodComm
-from training.feed import Batch
-from training.optim import OptimiserSettings, build_optimiser
-from training.strategies import StrategySettings, build_strategy
+from training.feed.batch import Batch
+from training.optim import build_optimiser
+from training.settings import OptimiserSettings
+from training.strategies.build import build_strategy
+from training.strategies.settings import StrategySettings
 
 REPO = Path(__file__).parents[2]
 METHODS = ("ours", "horovod")

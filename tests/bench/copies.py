@@ -28,12 +28,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipelines.dedup.keep import Prints
-from pipelines.dedup.near import DedupSettings
+from pipelines.dedup.settings import DedupSettings
 from pipelines.measure import examine
-from pipelines.pixels import PixelSettings
 from pipelines.records import DECODE_OK
 from pipelines.sample.album import draw_album
 from pipelines.sample.faults import encode_jpeg
+from pipelines.settings import PixelSettings
 
 STRICT = 16
 PEER_DISTANCE = 10
@@ -177,7 +177,7 @@ def ours(paths: list[Path]) -> dict[str, Alike]:
         component=np.zeros(len(rows), dtype=np.int64),
         hash=np.array([list(row["hash"]) for row in rows], dtype=np.uint8),
         flipped=np.array([list(row["hash_flipped"]) for row in rows], dtype=np.uint8),
-        is_telling=np.array([row["hash_quality"] >= settings.min_hash_quality for row in rows]),
+        hash_is_reliable=np.array([row["hash_quality"] >= settings.min_hash_quality for row in rows]),
         pixels=np.array([digests[row["pixel_digest"]] for row in rows]),
     )
 

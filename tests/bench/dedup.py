@@ -38,7 +38,8 @@ from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 from sessions import session
 
-from pipelines.dedup.near import DedupSettings, near_pairs
+from pipelines.dedup.near import near_pairs
+from pipelines.dedup.settings import DedupSettings
 from pipelines.parquet import in_files, write_files
 from pipelines.records import PAIRS
 

@@ -25,7 +25,8 @@ from pipelines import manifest
 from training.evaluate.pair_pack import load_pack
 from training.evaluate.pairs_txt import load_pairs_txt
 from training.evaluate.verification import verify
-from training.feed.decode import DecodeSettings, centre_box, jpeg_size, render
+from training.feed.decode import centre_box, jpeg_size, render
+from training.feed.settings import DecodeSettings
 
 GREY_WEIGHTS = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601
 PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".pgm")

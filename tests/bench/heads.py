@@ -36,15 +36,15 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from training.capacity import half_step_pictures
-from training.comm import Comm
 from training.comm.horovod import HorovodComm
 from training.comm.local import LocalComm
-from training.objectives import ObjectiveSettings, Surroundings, build_objective
+from training.comm.protocol import Comm
+from training.objectives.build import ObjectiveContext, build_objective
 from training.objectives.distributed_softmax import gather_features, sharded_cross_entropy
-from training.objectives.f2c import PoolSettings
 from training.objectives.margin import cosface
+from training.objectives.settings import ObjectiveSettings, PoolSettings
 from training.objectives.sharded_centres import classes_of
-from training.optim import OptimiserSettings
+from training.settings import OptimiserSettings
 
 REPO = Path(__file__).parents[2]
 METHODS = ("full", "dense", "sparse", "pool")
@@ -69,7 +69,7 @@ class Head:
 
 def sharded_head(ids: int, comm: Comm, device: torch.device, *, sample_rate: float) -> Head:
     settings = ObjectiveSettings(name="cosface", margin=MARGIN, scale=SCALE, sharded=True, sample_rate=sample_rate)
-    around = Surroundings(nn.Identity(), comm, device, SGD, 0)
+    around = ObjectiveContext(nn.Identity(), comm, device, SGD, 0)
     head = build_objective(settings, around, num_classes=ids, embedding_dim=DIM)
     [local] = head.local_updates
     tables = head.local_rows.tables
@@ -111,7 +111,7 @@ def dense_head(ids: int, comm: Comm, device: torch.device) -> Head:
 
 def pool_head(ids: int, comm: Comm, device: torch.device, *, slots: int) -> Head:
     settings = ObjectiveSettings(name="class_pool", margin=MARGIN, scale=SCALE, pool=PoolSettings(slots=slots))
-    around = Surroundings(nn.Identity(), comm, device, SGD, 0)
+    around = ObjectiveContext(nn.Identity(), comm, device, SGD, 0)
     head = build_objective(settings, around, num_classes=ids, embedding_dim=DIM)
     head.pool._lru = Timed(head.pool._lru)
 

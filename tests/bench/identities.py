@@ -29,11 +29,13 @@ from numpy.typing import NDArray
 from pyspark.sql import SparkSession
 from sklearn.metrics import average_precision_score, precision_recall_curve, roc_auc_score
 
-from pipelines.embedder import EmbedSettings, read_embedder
-from pipelines.pixels import PixelSettings, decode
+from pipelines.align import aligner_of
+from pipelines.embedder import read_embedder
+from pipelines.pixels import decode
 from pipelines.records import EMBEDDINGS, IDENTITY, IMAGE_ID
-from pipelines.score import ScoreSettings, score
-from pipelines.shard import ShardSettings
+from pipelines.score.score import score
+from pipelines.score.settings import ScoreSettings
+from pipelines.settings import EmbedSettings, PixelSettings, ShardSettings
 from pipelines.vectors import to_lists
 from training.export import export_onnx
 from training.model_file import read_model
@@ -231,7 +233,7 @@ def _embed(work: Path, run: Path, paths: Iterable[str]) -> NDArray[np.float32]:
     model.write_bytes(export_onnx(backbone, size_px=card.model.input_size_px).onnx)
     embedder = read_embedder(EmbedSettings(model=model))
     limits = PixelSettings()
-    align = ShardSettings(align_px=ALIGN_PX).aligner(limits)
+    align = aligner_of(ShardSettings(align_px=ALIGN_PX), limits)
     assert align is not None
     stored = (align(Path(path).read_bytes(), None, None) for path in paths)
     return embedder.embed([embedder.show(decode(data, limits).rgb) for data in stored])

@@ -34,10 +34,12 @@ from pictures import drawn_jpegs
 from pyspark.sql import SparkSession
 from sessions import session
 
-from pipelines import sources
 from pipelines.ingest import ingest, records_of, survey
-from pipelines.pixels import PixelSettings
-from pipelines.sources import Chunk, SourceSettings
+from pipelines.settings import PixelSettings
+from pipelines.sources import kinds
+from pipelines.sources.chunks import Chunk, plan_chunks
+from pipelines.sources.entry import Portion
+from pipelines.sources.settings import SourceSettings
 
 CORES = 2
 PER_FOLDER = 100
@@ -163,8 +165,8 @@ def spark_pass(spark: SparkSession, source: SourceSettings, scratch: Path) -> fl
 
 def pool(source: SourceSettings) -> float:
     """Images per second of the pure function alone, in processes that are started and warm already."""
-    portions = [part for one in sources.containers(source) for part in sources.scan(one, source)]
-    chunks = list(sources.plan_chunks([part for part in portions if isinstance(part, sources.Portion)], source))
+    portions = [part for one in kinds.containers(source) for part in kinds.scan(one, source)]
+    chunks = list(plan_chunks([part for part in portions if isinstance(part, Portion)], source))
     with multiprocessing.get_context("spawn").Pool(CORES, cv2.setNumThreads, (1,)) as processes:
         processes.map(partial(examine_chunk, source=source), chunks[:CORES], chunksize=1)
         start = time.perf_counter()

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 import torch
 
-from training.feed import AnyBatch, Batch, DualBatch, DualFeed, Feed, FeedSettings
-from training.feed.augment import AugmentSettings
-from training.feed.batch import MOST_BLOCKS, Blocks
-from training.feed.decode import DecodeSettings
+from training.feed.batch import MOST_BLOCKS, AnyBatch, Batch, Blocks, DualBatch
 from training.feed.device import on_device, take_over
+from training.feed.dual import DualFeed
+from training.feed.feed import Feed
+from training.feed.settings import AugmentSettings, DecodeSettings, FeedSettings
 
 EVERYTHING = AugmentSettings(crop_area=(0.3, 1.0), brightness=0.3, contrast=0.3, saturation=0.3, blur=0.3, erase=0.3)
 
@@ -45,7 +45,7 @@ def test_the_device_is_shown_what_the_cpu_is_shown_and_a_run_goes_on_in_the_midd
     there = feed_for(folder, device, kind, threads=4, reader_threads=2, prefetch_batches=3)
     middle = here.steps_per_epoch // 2
     for epoch, start in ((0, 0), (1, 0), (2, middle)):
-        passes = [feed.epoch(epoch, start_step=start, goes_on=epoch < 1) for feed in (here, there)]
+        passes = [feed.epoch(epoch, start_step=start, has_next_epoch=epoch < 1) for feed in (here, there)]
         for one, other in zip(*passes, strict=True):
             for expected, found in zip(tensors(one), tensors(other), strict=True):
                 stays = kind is DualFeed and found.ndim == 1  # labels, by which the pool looks up slots on the host
@@ -121,7 +121,7 @@ def test_images_per_second_to_the_device(folder: Path, device: torch.device, fig
 
     def batches() -> Iterator[Batch]:
         for epoch in range(epochs):
-            yield from feed.epoch(epoch, goes_on=epoch + 1 < epochs)
+            yield from feed.epoch(epoch, has_next_epoch=epoch + 1 < epochs)
 
     taken = batches()
     warm_up = next(taken)

@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from training.models import BACKBONES, ModelSettings, build_backbone, normalise
+from training.models.backbones import BACKBONES, build_backbone, normalise
+from training.models.settings import ModelSettings
 
 pytestmark = pytest.mark.usefixtures("without_tf32")
 

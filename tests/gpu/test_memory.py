@@ -19,9 +19,14 @@ from jobs.heads import head_size
 from jobs.settings import RunSettings
 from training.capacity import HeadCost, HeadSize, half_step_pictures, head_costs
 from training.comm.local import LocalComm
-from training.objectives import Objective, ObjectiveSettings, Surroundings, build_objective
-from training.optim import OptimiserSettings, build_optimiser
-from training.strategies import Strategy, StrategySettings, build_strategy
+from training.objectives.build import ObjectiveContext, build_objective
+from training.objectives.objective import Objective
+from training.objectives.settings import ObjectiveSettings
+from training.optim import build_optimiser
+from training.settings import OptimiserSettings
+from training.strategies.build import build_strategy
+from training.strategies.settings import StrategySettings
+from training.strategies.strategy import Strategy
 
 CONF = Path(__file__).parents[2] / "conf" / "objective"
 WAYS = ("full", "sharded", "dense", "sampled", "banked", "pool")  # in the order of the plan
@@ -59,7 +64,7 @@ class Held:
 
     def __init__(self, settings: ObjectiveSettings, size: HeadSize, device: torch.device) -> None:
         comm = LocalComm()
-        around = Surroundings(nn.Identity(), comm, device, SGD, 0)
+        around = ObjectiveContext(nn.Identity(), comm, device, SGD, 0)
         self.head: Objective = build_objective(
             settings, around, num_classes=size.identities, embedding_dim=size.embedding_dim
         )

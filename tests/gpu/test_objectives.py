@@ -15,13 +15,17 @@ from pydantic import ValidationError
 from torch import Tensor, nn
 
 from training.comm.local import LocalComm
-from training.feed import AnyBatch, Batch, DualBatch
+from training.feed.batch import AnyBatch, Batch, DualBatch
 from training.loop import loss_function
-from training.objectives import ObjectiveSettings, Surroundings, build_objective
+from training.objectives.build import ObjectiveContext, build_objective
+from training.objectives.settings import ObjectiveSettings
 from training.objectives.sharded_centres import ShardedCentres
-from training.optim import OptimiserSettings, build_optimiser
+from training.optim import build_optimiser
 from training.parts import Parts
-from training.strategies import StepResult, StrategySettings, build_strategy
+from training.settings import OptimiserSettings
+from training.strategies.build import build_strategy
+from training.strategies.settings import StrategySettings
+from training.strategies.strategy import StepResult
 
 pytestmark = pytest.mark.usefixtures("without_tf32")
 
@@ -76,7 +80,7 @@ class Model:
         self._identities, self._pictures, dim = (3000, 64, 512) if torch.cuda.is_available() else (200, 24, 16)
         torch.manual_seed(0)
         self.backbone = Tiny(dim).to(device, dtype)
-        around = Surroundings(self.backbone, LocalComm(), device, SGD, 0)
+        around = ObjectiveContext(self.backbone, LocalComm(), device, SGD, 0)
         self.objective = build_objective(settings, around, num_classes=self._identities, embedding_dim=dim).to(dtype)
         if self.objective.local_rows is not None:
             _widen(self.objective.centres, dtype)

@@ -9,14 +9,20 @@ import torch
 from torch import Tensor, nn
 
 from training.comm.local import LocalComm
-from training.feed import Batch
+from training.feed.batch import Batch
 from training.loop import loss_function
-from training.models import ModelSettings, build_backbone
-from training.objectives import Objective, ObjectiveSettings, Surroundings, build_objective
-from training.optim import OptimiserSettings, build_optimiser
+from training.models.backbones import build_backbone
+from training.models.settings import ModelSettings
+from training.objectives.build import ObjectiveContext, build_objective
+from training.objectives.objective import Objective
+from training.objectives.settings import ObjectiveSettings
+from training.optim import build_optimiser
 from training.parts import Parts
-from training.precision import Precision, autocast, needs_loss_scaling
-from training.strategies import StepResult, StrategySettings, build_strategy
+from training.precision import autocast, needs_loss_scaling
+from training.settings import OptimiserSettings, Precision
+from training.strategies.build import build_strategy
+from training.strategies.settings import StrategySettings
+from training.strategies.strategy import StepResult
 
 pytestmark = pytest.mark.usefixtures("without_tf32")
 
@@ -79,7 +85,7 @@ def model(
     backbone = Tiny().to(device)
     # A small scale: with a large one the gradients alone would pass the largest float16 at the first loss scale.
     settings = ObjectiveSettings(name="cosface", margin=0.2, scale=1.0, sharded=sharded)
-    around = Surroundings(backbone, LocalComm(), device, SGD, 0)
+    around = ObjectiveContext(backbone, LocalComm(), device, SGD, 0)
     objective = build_objective(settings, around, num_classes=CLASSES, embedding_dim=DIM)
     modules = [backbone, objective]
     is_scaled = needs_loss_scaling(precision, torch.device("cuda"))

@@ -90,7 +90,7 @@ def real_settings(tmp_path: Path) -> RunSettings:
     (images / "a.jpg").write_bytes(b"a" * 100)
     (images / "b.jpg").write_bytes(b"b" * 50)
     source = {"kind": "folder", "path": str(images), "chunk_bytes": 1 << 20, "chunk_images": 10}
-    sections: dict[str, dict[str, Any]] = {name: {} for stage in STAGES for name in (*stage.reads, *stage.heeds)}
+    sections: dict[str, dict[str, Any]] = {name: {} for stage in STAGES for name in (*stage.reads, *stage.checks_only)}
     del sections["seed"]
     sections |= {
         "source": source,

@@ -14,7 +14,7 @@ from jobs.run import StageFailedError
 from jobs.settings import PROJECT, RunSettings
 from jobs.state import RunRecord, RunState, StageState
 from pipelines.settings import UserError
-from pipelines.sources import SourceListing
+from pipelines.sources.listing import SourceListing
 
 
 def test_help_is_no_mistake(capsys: pytest.CaptureFixture[str]) -> None:

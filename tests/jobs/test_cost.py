@@ -7,9 +7,9 @@ import pytest
 
 from jobs.cost import COSTS, START_SECONDS, forecast, measured_costs, passes
 from jobs.settings import RunSettings
-from jobs.stages import STAGES, on_paper, plan
+from jobs.stages import STAGES, hypothetical, plan
 from jobs.state import RunRecord, RunState, StageState
-from pipelines.sources import SourceListing
+from pipelines.sources.listing import SourceListing
 
 
 def record(runs: Path, name: str, *, images: int, image_bytes: int = 75, **seconds: float) -> None:
@@ -68,7 +68,7 @@ def test_a_billion_pictures_that_are_not_here_are_planned_by_the_cores_of_the_pl
     few, many = (
         forecast(
             real_settings.model_copy(update={"place": real_settings.place.model_copy(update={"cores": cores})}),
-            plan(real_settings, on_paper(listing)),
+            plan(real_settings, hypothetical(listing)),
             image_px=640,
         )["ingest"]
         for cores in (10, 1000)

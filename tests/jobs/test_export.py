@@ -11,9 +11,10 @@ from jobs.settings import RunSettings, freeze
 from jobs.stages import Stage
 from pipelines.embedder import exported, read_embedder
 from pipelines.manifest import Manifest, describe, read, verify, write
-from training.feed.decode import DecodeSettings
+from training.feed.settings import DecodeSettings
 from training.model_file import ModelCard, write_model
-from training.models import ModelSettings, build_backbone, normalise
+from training.models.backbones import build_backbone, normalise
+from training.models.settings import ModelSettings
 
 STAGES = (
     Stage("train", "model", (), (), launcher="ranks", job="jobs.train"),

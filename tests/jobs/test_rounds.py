@@ -4,7 +4,7 @@ import pytest
 
 from jobs.rounds import without_embeddings
 from jobs.settings import RunSettings
-from pipelines.curate import CurateSettings
+from pipelines.settings import CurateSettings
 
 ASKING = {
     "rounds": 2,

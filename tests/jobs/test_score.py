@@ -13,9 +13,9 @@ import pytest
 from jobs import embed, ingest, reference, score
 from jobs.entry import JobContext, run_job
 from jobs.settings import OWNERS, RunSettings, check_section, freeze
-from pipelines.embedder import ShowSettings
 from pipelines.manifest import Manifest, describe, read, verify, write
 from pipelines.records import FITS, MERGES, NEIGHBOURS
+from pipelines.settings import ShowSettings
 
 pytestmark = pytest.mark.spark
 

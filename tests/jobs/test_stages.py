@@ -10,8 +10,7 @@ from jobs.place import PlaceSettings
 from jobs.settings import OWNERS, Delivery, RunSettings
 from jobs.stages import STAGES, plan, river
 from jobs.wording import known_keys
-from pipelines.curate import CurateSettings
-from pipelines.settings import UserError
+from pipelines.settings import CurateSettings, UserError
 
 
 def prints(settings: RunSettings) -> dict[str, str]:
@@ -120,7 +119,7 @@ def test_another_cut_of_the_source_redoes_everything(real_settings: RunSettings)
 
 
 def test_every_section_is_read_by_a_stage() -> None:
-    assert {name for stage in STAGES for name in (*stage.reads, *stage.heeds)} == OWNERS.keys() | {"seed"}
+    assert {name for stage in STAGES for name in (*stage.reads, *stage.checks_only)} == OWNERS.keys() | {"seed"}
 
 
 def test_what_may_only_stop_a_stage_redoes_nothing(real_settings: RunSettings) -> None:
@@ -154,7 +153,7 @@ def test_settings_that_only_change_the_time_redo_nothing(real_settings: RunSetti
 def test_what_a_stage_spares_is_a_setting() -> None:
     owners = {name: pkgutil.resolve_name(owner) for name, owner in OWNERS.items()}
     known = {f"{name}.{key}" for name, owner in owners.items() for key in known_keys(owner)}
-    assert {spared for stage in STAGES for spared in stage.spares} <= known
+    assert {spared for stage in STAGES for spared in stage.not_in_fingerprint} <= known
 
 
 def test_a_new_image_redoes_everything(real_settings: RunSettings) -> None:

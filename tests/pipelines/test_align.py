@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from PIL import Image, JpegImagePlugin
 
 from pipelines.align import TEMPLATE, Aligner, align, crop, encode, similarity
-from pipelines.pixels import PixelSettings, decode
+from pipelines.pixels import decode
+from pipelines.settings import PixelSettings
 
 seeds = st.integers(0, 2**32 - 1)
 COLOURS = ((250, 20, 20), (20, 250, 20), (20, 20, 250), (250, 250, 20), (20, 250, 250))

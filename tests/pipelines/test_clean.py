@@ -7,9 +7,8 @@ from pydantic import ValidationError
 from pyspark.sql import DataFrame, SparkSession
 
 from jobs.settings import compose
-from pipelines.clean import RULES, CleanSettings, Range, clean
-from pipelines.curate import CurateSettings
-from pipelines.settings import UserError
+from pipelines.clean import RULES, clean
+from pipelines.settings import CleanSettings, CurateSettings, Range, UserError
 
 GOOD: dict[str, Any] = {
     "identity": "ann",

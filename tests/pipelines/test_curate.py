@@ -16,12 +16,12 @@ import pyarrow.parquet as pq
 import pytest
 from pyspark.sql import DataFrame, SparkSession
 
-from pipelines.curate import CurateSettings, decide, not_kept
-from pipelines.dedup.near import DedupSettings, comparable, near_pairs
+from pipelines.curate import decide, not_kept
+from pipelines.dedup.near import comparable, near_pairs
+from pipelines.dedup.settings import DedupSettings
 from pipelines.ingest import ingest, survey
 from pipelines.leak import exclusions
 from pipelines.parquet import in_files, write_files
-from pipelines.pixels import PixelSettings
 from pipelines.records import (
     DATASET,
     DECISIONS,
@@ -34,10 +34,9 @@ from pipelines.records import (
     REJECTED_ROWS,
     REJECTIONS,
 )
-from pipelines.settings import UserError
-from pipelines.shard import ShardSettings, place_rows, shard
-from pipelines.sources import SourceSettings
-from pipelines.split import SplitSettings
+from pipelines.settings import CurateSettings, PixelSettings, ShardSettings, SplitSettings, UserError
+from pipelines.shard import place_rows, shard
+from pipelines.sources.settings import SourceSettings
 
 pytestmark = pytest.mark.spark
 

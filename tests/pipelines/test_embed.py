@@ -13,9 +13,9 @@ from pyspark.sql import DataFrame, SparkSession
 
 from pipelines.align import Aligner
 from pipelines.embed import count_pictures, embed
-from pipelines.embedder import Embedder, EmbedSettings, read_embedder
-from pipelines.pixels import PixelSettings
+from pipelines.embedder import Embedder, read_embedder
 from pipelines.records import EMBEDDINGS, RECORDS
+from pipelines.settings import EmbedSettings, PixelSettings
 
 pytestmark = pytest.mark.spark
 

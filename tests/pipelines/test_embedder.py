@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from onnx import TensorProto
 
-from pipelines.embedder import CARD_NAME, EmbedSettings, ShowSettings, exported, read_embedder, show, unit
-from pipelines.settings import UserError
+from pipelines.embedder import CARD_NAME, exported, read_embedder, show, unit
+from pipelines.settings import EmbedSettings, ShowSettings, UserError
 
 Make = Callable[..., Path]
 

@@ -11,9 +11,9 @@ import pytest
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from pipelines.faces import Face, FaceDetector, Faces, FaceSettings, build_detector, faces_of_rows, largest
-from pipelines.pixels import PixelSettings, decode
-from pipelines.settings import UserError
+from pipelines.faces import Face, FaceDetector, Faces, build_detector, faces_of_rows, largest
+from pipelines.pixels import decode
+from pipelines.settings import FaceSettings, PixelSettings, UserError
 
 HAAR = FaceDetector(FaceSettings(detector="haar"))
 SEEDS = (0, 2, 3, 5, 6)  # of drawn faces that the cascade knows

@@ -21,8 +21,9 @@ from pipelines import faults
 from pipelines.guard import PLAIN_BYTES, guarded_decode, is_plain
 from pipelines.helper import WALL_FACTOR
 from pipelines.measure import examine
-from pipelines.pixels import Decoded, DecodeError, PixelSettings, decode
+from pipelines.pixels import Decoded, DecodeError, decode
 from pipelines.raster import reads_heif
+from pipelines.settings import PixelSettings
 
 reads_heif()
 

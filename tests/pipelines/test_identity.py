@@ -5,15 +5,8 @@ from pathlib import Path
 import pytest
 from pyspark.sql import DataFrame, SparkSession
 
-from pipelines.identity import (
-    IdentitySettings,
-    large_identities,
-    merged_names,
-    name_rows,
-    outliers,
-    reject_outliers,
-)
-from pipelines.settings import UserError
+from pipelines.identity import large_identities, merged_names, name_rows, outliers, reject_outliers
+from pipelines.settings import IdentitySettings, UserError
 
 pytestmark = pytest.mark.spark
 

@@ -15,10 +15,12 @@ from pyspark.sql import SparkSession
 from pipelines.ingest import ROWS_PER_GROUP, Survey, ingest, records_of, survey
 from pipelines.manifest import File
 from pipelines.parquet import FILE, write_runs
-from pipelines.pixels import PixelSettings
 from pipelines.records import IMAGE, RECORDS
-from pipelines.settings import UserError
-from pipelines.sources import Break, Chunk, Container, Portion, SourceSettings, describe
+from pipelines.settings import PixelSettings, UserError
+from pipelines.sources.chunks import Chunk
+from pipelines.sources.entry import Break, Container, Portion
+from pipelines.sources.kinds import describe
+from pipelines.sources.settings import SourceSettings
 
 PIXELS = PixelSettings()
 
@@ -260,7 +262,7 @@ def test_names_of_any_bytes_are_records(tmp_path: Path) -> None:
 
 
 def _portions(settings: SourceSettings) -> Iterator[Portion]:
-    from pipelines import sources
+    from pipelines.sources import kinds
 
-    parts = (part for one in sources.containers(settings) for part in sources.scan(one, settings))
+    parts = (part for one in kinds.containers(settings) for part in kinds.scan(one, settings))
     return (part for part in parts if isinstance(part, Portion))

@@ -19,12 +19,11 @@ from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 from PIL import Image
 
-from pipelines.clean import CleanSettings
-from pipelines.faces import FaceDetector, FaceSettings
+from pipelines.faces import FaceDetector
 from pipelines.hashing import hamming
 from pipelines.measure import BLUR_SIDE_PX, blur, examine, measure, to_grey
-from pipelines.pixels import PixelSettings
 from pipelines.records import FACE_BOX, FACE_LANDMARKS, FACE_SCORE, MEASUREMENTS, NUM_FACES, PIXEL_DIGEST
+from pipelines.settings import CleanSettings, FaceSettings, PixelSettings
 
 SETTINGS = PixelSettings()
 FACES = {NUM_FACES, FACE_BOX, FACE_SCORE, FACE_LANDMARKS}

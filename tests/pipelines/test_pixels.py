@@ -12,8 +12,9 @@ import pytest
 from PIL import Image, ImageOps
 
 from pipelines import faults
-from pipelines.pixels import DecodeError, PixelSettings, decode, sniff, upright
+from pipelines.pixels import DecodeError, decode, sniff, upright
 from pipelines.raster import reads_heif
+from pipelines.settings import PixelSettings
 
 reads_heif()
 

@@ -13,14 +13,15 @@ import pytest
 from pydantic import ValidationError
 from pyspark.sql import DataFrame, SparkSession
 
-from pipelines.align import TEMPLATE
-from pipelines.faces import FaceDetector, FaceSettings
+from pipelines.align import TEMPLATE, aligner_of
+from pipelines.faces import FaceDetector
 from pipelines.ingest import ingest, survey
 from pipelines.parquet import write_files
-from pipelines.pixels import PixelSettings, decode
+from pipelines.pixels import decode
 from pipelines.records import DATASET
-from pipelines.shard import ShardSettings, count_alignment, index_labels, place_rows, shard
-from pipelines.sources import SourceSettings
+from pipelines.settings import FaceSettings, PixelSettings, ShardSettings
+from pipelines.shard import count_alignment, index_labels, place_rows, shard
+from pipelines.sources.settings import SourceSettings
 
 LIMITS = PixelSettings()
 ALIGNED = ShardSettings(rows_per_file=7, rows_per_group=3, align_px=48, align_format="png")
@@ -56,7 +57,7 @@ def _decisions(spark: SparkSession, found: Rows) -> DataFrame:
 def _dataset(spark: SparkSession, found: Rows, folder: Path, settings: ShardSettings, *, partitions: int = 2) -> Rows:
     records = spark.createDataFrame(found, RECORD_ROWS).repartition(partitions)
     placed = place_rows(_decisions(spark, found).repartition(partitions), settings, seed=3)
-    rows = shard(records, placed, settings.aligner(LIMITS))
+    rows = shard(records, placed, aligner_of(settings, LIMITS))
     files = write_files(rows, folder, schema=DATASET, rows_per_group=settings.rows_per_group)
     return pa.concat_tables([pq.read_table(folder / file.path) for file in files]).to_pylist()
 
@@ -76,8 +77,8 @@ def test_a_picture_that_a_source_holds_twice_under_one_name_is_one_row(spark: Sp
     settings = ShardSettings(rows_per_file=7)
     placed = place_rows(_decisions(spark, found), ALIGNED, seed=3)
     once, twice = (spark.createDataFrame(found * times, RECORD_ROWS).repartition(3) for times in (1, 2))
-    expected = sorted(map(tuple, shard(once, placed, settings.aligner(LIMITS)).collect()))
-    assert sorted(map(tuple, shard(twice, placed, settings.aligner(LIMITS)).collect())) == expected
+    expected = sorted(map(tuple, shard(once, placed, aligner_of(settings, LIMITS)).collect()))
+    assert sorted(map(tuple, shard(twice, placed, aligner_of(settings, LIMITS)).collect())) == expected
     assert count_alignment(twice, placed) == count_alignment(once, placed)
 
 
@@ -85,7 +86,7 @@ def test_aligned_pictures_are_stored_with_their_own_digest_under_the_id_of_what_
     spark: SparkSession, tmp_path: Path, found: Rows
 ) -> None:
     rows = _dataset(spark, found, tmp_path, ALIGNED)
-    align = ALIGNED.aligner(LIMITS)
+    align = aligner_of(ALIGNED, LIMITS)
     assert align is not None
     expected = {row["image_id"]: align(row["image"], row["face_box"], row["face_landmarks"]) for row in found}
     assert {row["image_id"]: row["image"] for row in rows} == expected
@@ -143,15 +144,15 @@ def test_faces_found_when_taken_in_are_what_the_dataset_shows(
         assert face is not None
         assert (rows[name]["num_faces"], rows[name]["face_box"]) == (1, list(face.box))
     decisions = _decisions(spark, [row.asDict() for row in rows.values()])
-    shards = shard(records, place_rows(decisions, ALIGNED, seed=0), ALIGNED.aligner(LIMITS)).collect()
-    align = ALIGNED.aligner(LIMITS)
+    shards = shard(records, place_rows(decisions, ALIGNED, seed=0), aligner_of(ALIGNED, LIMITS)).collect()
+    align = aligner_of(ALIGNED, LIMITS)
     assert align is not None
     wanted = Counter(align(files[name], rows[name]["face_box"], None) for name in files)
     assert Counter(bytes(row["image"]) for row in shards) == wanted
 
 
 def test_the_choice_of_the_encoding_is_checked() -> None:
-    assert ShardSettings().aligner(LIMITS) is None
+    assert aligner_of(ShardSettings(), LIMITS) is None
     with pytest.raises(ValidationError, match="align_format"):
         ShardSettings.model_validate({"align_format": "webp"})
 

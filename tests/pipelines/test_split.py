@@ -6,8 +6,8 @@ import pytest
 from pyspark.sql import SparkSession
 
 from pipelines.rank import with_rank
-from pipelines.settings import UserError
-from pipelines.split import SplitSettings, label_identities
+from pipelines.settings import SplitSettings, UserError
+from pipelines.split import label_identities
 
 pytestmark = pytest.mark.spark
 

@@ -12,7 +12,8 @@ import time
 import numpy as np
 import torch
 
-from training.comm import CollectiveError, Comm, open_comm
+from training.comm.launch import open_comm
+from training.comm.protocol import CollectiveError, Comm
 
 FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)

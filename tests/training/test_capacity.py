@@ -17,11 +17,12 @@ from torch.profiler import ProfilerActivity, profile
 from training.capacity import HeadCost, HeadSize, head_costs
 from training.comm.local import LocalComm
 from training.comm.threads import run_threads
-from training.objectives import ObjectiveSettings, Surroundings, build_objective
+from training.objectives.build import ObjectiveContext, build_objective
 from training.objectives.class_pool import ClassPool
 from training.objectives.distributed_softmax import sharded_cross_entropy
 from training.objectives.margin import cosface
-from training.optim import OptimiserSettings
+from training.objectives.settings import ObjectiveSettings
+from training.settings import OptimiserSettings
 
 SGD = OptimiserSettings()
 COSFACE = {"name": "cosface", "margin": 0.4, "scale": 64.0}
@@ -52,7 +53,7 @@ def allocated(step: Callable[[], None]) -> int:
 
 
 def built(size: HeadSize, comm=None, **settings):
-    around = Surroundings(nn.Identity(), comm or LocalComm(), torch.device("cpu"), SGD, 0)
+    around = ObjectiveContext(nn.Identity(), comm or LocalComm(), torch.device("cpu"), SGD, 0)
     return build_objective(
         ObjectiveSettings.model_validate(COSFACE | settings),
         around,

@@ -5,7 +5,8 @@ import torch
 from torch import nn
 
 from training.export import INPUT_NAME, export_onnx
-from training.models import BACKBONES, ModelSettings, build_backbone
+from training.models.backbones import BACKBONES, build_backbone
+from training.models.settings import ModelSettings
 
 
 @pytest.mark.parametrize("name", BACKBONES)

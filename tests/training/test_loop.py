@@ -11,16 +11,19 @@ from torch import nn
 from pipelines.settings import UserError
 from training.checkpoint import MODEL_NAME, latest
 from training.comm.threads import run_threads
-from training.feed import Batch
+from training.feed.batch import Batch
 from training.loop import step_seed, train
 from training.metrics import METRICS_NAME
-from training.models import normalise
-from training.objectives import Objective, ObjectiveSettings, Surroundings, build_objective
-from training.optim import OptimiserSettings, build_optimiser
+from training.models.backbones import normalise
+from training.objectives.build import ObjectiveContext, build_objective
+from training.objectives.objective import Objective
+from training.objectives.settings import ObjectiveSettings
+from training.optim import build_optimiser
 from training.parts import Hooks, Parts
-from training.recipe import RecipeSettings
-from training.schedule import ScheduleSettings, learning_rate
-from training.strategies import StrategySettings, build_strategy
+from training.schedule import learning_rate
+from training.settings import OptimiserSettings, RecipeSettings, ScheduleSettings
+from training.strategies.build import build_strategy
+from training.strategies.settings import StrategySettings
 
 GLOBAL_BATCH_SIZE = 12
 STEPS_PER_EPOCH = 4
@@ -43,7 +46,7 @@ class MemoryFeed:
         self.bad_rows = comm.rank + 1
         self._part = slice(comm.rank * GLOBAL_BATCH_SIZE // comm.size, (comm.rank + 1) * GLOBAL_BATCH_SIZE // comm.size)
 
-    def epoch(self, epoch, *, start_step=0, goes_on=False):
+    def epoch(self, epoch, *, start_step=0, has_next_epoch=False):
         for step in range(start_step, STEPS_PER_EPOCH):
             images, labels = global_batch(epoch, step)
             ids = [""] * len(labels[self._part])
@@ -287,7 +290,7 @@ def sharded_run(folder, *, size, kill_at=None):
 
     def work(comm):
         backbone = copy.deepcopy(made)
-        around = Surroundings(backbone, comm, torch.device("cpu"), RECIPE.optimiser, 3)
+        around = ObjectiveContext(backbone, comm, torch.device("cpu"), RECIPE.optimiser, 3)
         settings = ObjectiveSettings(name="softmax", sharded=True)
         objective = build_objective(settings, around, num_classes=5, embedding_dim=6)
 

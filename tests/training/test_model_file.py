@@ -6,9 +6,10 @@ import pytest
 import torch
 
 from pipelines.settings import UserError
-from training.feed.decode import DecodeSettings
+from training.feed.settings import DecodeSettings
 from training.model_file import ModelCard, read_model, write_model
-from training.models import ModelSettings, build_backbone
+from training.models.backbones import build_backbone
+from training.models.settings import ModelSettings
 
 SETTINGS = ModelSettings(name="iresnet10", width=0.25, embedding_dim=16, input_size_px=32)
 CARD = ModelCard(model=SETTINGS, decode=DecodeSettings(size_px=32), dataset="d", num_classes=3, num_steps=9)

@@ -6,11 +6,13 @@ import torch
 from pydantic import ValidationError
 from torch import nn
 
-from training.models import ModelSettings, build_backbone
+from training.models.backbones import build_backbone
+from training.models.settings import ModelSettings
 from training.objectives.centres import ClassCentres
 from training.objectives.logits import Logits
 from training.objectives.softmax import Softmax
-from training.optim import OptimiserSettings, build_optimiser, set_learning_rate
+from training.optim import build_optimiser, set_learning_rate
+from training.settings import OptimiserSettings
 
 
 def test_only_kernels_and_matrices_decay_and_nothing_is_left_out() -> None:

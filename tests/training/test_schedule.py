@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from training.schedule import ScheduleSettings, learning_rate
+from training.schedule import learning_rate
+from training.settings import ScheduleSettings
 
 PER_EPOCH = 10
 

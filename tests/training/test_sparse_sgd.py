@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from training.optim import OptimiserSettings
+from training.settings import OptimiserSettings
 from training.sparse_sgd import sparse_sgd
 
 STEPS = [([0, 3, 4], 0.1), ([3], 0.5), ([1, 3, 4], 0.02)]

@@ -3,8 +3,3 @@
 Read in this order: `pairs` (what is compared), `pairs_txt`, `pair_pack` and `val_pairs` (where pairs come from),
 `embed` (pictures to embeddings, over all ranks), `verification` (embeddings to figures), `task` (all of it together).
 """
-
-from training.evaluate.task import EvaluateSettings, evaluate
-from training.evaluate.verification import VerificationResult
-
-__all__ = ["EvaluateSettings", "VerificationResult", "evaluate"]

@@ -9,10 +9,11 @@ from torch import Tensor, nn
 
 from pipelines.pixels import DecodeError
 from pipelines.settings import UserError
-from training.comm import Comm
+from training.comm.protocol import Comm
 from training.evaluate.pairs import Pictures
-from training.feed.decode import DecodeSettings, centre_box, jpeg_size, render
-from training.models import normalise
+from training.feed.decode import centre_box, jpeg_size, render
+from training.feed.settings import DecodeSettings
+from training.models.backbones import normalise
 
 
 def embed(

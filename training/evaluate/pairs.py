@@ -11,8 +11,6 @@ from pipelines.settings import UserError
 IndexArray = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]
 
-MIN_FOLDS = 2
-
 
 @dataclass(frozen=True)
 class Pictures:

@@ -12,9 +12,9 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from pipelines.pixels import PixelSettings
-from pipelines.settings import UserError
-from training.evaluate.pairs import MIN_FOLDS, PairSet, Pictures, held
+from pipelines.settings import PixelSettings, UserError
+from training.evaluate.pairs import PairSet, Pictures, held
+from training.evaluate.settings import MIN_FOLDS
 
 FILE_NAME = "pairs.txt"
 SUFFIXES = (".jpg", ".png")

@@ -4,11 +4,5 @@ Read in this order: `order` (which rows, pure), `location` and `shards` (where t
 petastorm), `decode`, `augment` and `paint` (pictures), `batch` (rows to batches), `prefetch` and `device` (ahead of
 the consumer), `feed` (all of it together). `balance` and `dual` are other plans: photos of identities, and both kinds
 at once; `where` chooses rows. What goes wrong on the way is borne by `retry` (faults that pass) and `bad_rows`;
-`cache` and `keep` hold row groups nearer; `quality` says how well an epoch is shuffled.
+`cache` and `in_memory` hold row groups nearer; `quality` says how well an epoch is shuffled.
 """
-
-from training.feed.batch import AnyBatch, Batch, DualBatch
-from training.feed.dual import DualFeed
-from training.feed.feed import Feed, FeedSettings
-
-__all__ = ["AnyBatch", "Batch", "DualBatch", "DualFeed", "Feed", "FeedSettings"]

@@ -9,48 +9,19 @@ rounding in between.
 import hashlib
 import math
 import struct
-from typing import Annotated, NamedTuple, Self
+from typing import NamedTuple
 
 import cv2
 import numpy as np
 import numpy.typing as npt
-from pydantic import Field, model_validator
 
-from pipelines.settings import Settings
+from training.feed.settings import AugmentSettings
 
 Picture = npt.NDArray[np.uint8]
 
-Share = Annotated[float, Field(ge=0.0, le=1.0)]
-Positive = Annotated[float, Field(gt=0.0)]
 
 LUMA = np.array([0.299, 0.587, 0.114])  # ITU-R BT.601
 ERASED = (127, 127, 127)  # nearest to 0 once normalised
-
-
-class AugmentSettings(Settings):
-    """How pictures are changed while training; probabilities of 0 switch a change off."""
-
-    flip: Share = 0.5  # probability of mirroring left and right
-    crop_area: tuple[Share, Share] = (1.0, 1.0)  # share of the picture's area, uniform; (1, 1) = no random crop
-    crop_ratio: tuple[Positive, Positive] = (0.75, 4 / 3)  # width by height, log-uniform; used with a random crop
-    brightness: Share = 0.0  # largest relative change
-    contrast: Share = 0.0  # largest relative change
-    saturation: Share = 0.0  # largest relative change
-    grey: Share = 0.0  # probability of losing all colour
-    blur: Share = 0.0  # probability of a Gaussian blur
-    blur_sigma_px: tuple[Positive, Positive] = (0.1, 2.0)
-    erase: Share = 0.0  # probability of a grey rectangle
-    erase_area: tuple[Share, Share] = (0.02, 0.2)  # share of the picture's area
-
-    @model_validator(mode="after")
-    def _ranges_rise(self) -> Self:
-        for name in ("crop_area", "crop_ratio", "blur_sigma_px", "erase_area"):
-            low, high = getattr(self, name)
-            if low > high:
-                raise ValueError(f"{name} is ({low}, {high}); the first number must not be above the second")
-        if self.crop_area[0] == 0.0:
-            raise ValueError(f"crop_area is {self.crop_area}; a crop must keep some of the picture, so begin above 0")
-        return self
 
 
 class Box(NamedTuple):

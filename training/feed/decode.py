@@ -10,18 +10,16 @@ import math
 import struct
 from collections.abc import Callable, Sequence
 from itertools import repeat, takewhile
-from typing import Literal
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 import simplejpeg
-from pydantic import Field
 
-from pipelines.pixels import PixelSettings
 from pipelines.pixels import decode as decode_any
-from pipelines.settings import Settings
+from pipelines.settings import PixelSettings
 from training.feed.augment import Box, Picture
+from training.feed.settings import DecodeSettings
 
 Size = tuple[int, int]  # width and height in pixels, upright
 ChooseBox = Callable[[int, int], Box]  # from the upright width and height
@@ -34,15 +32,6 @@ METADATA_MARKERS = frozenset(bytes([marker]) for marker in (*range(0xE0, 0xF0), 
 ORIENTATION = 0x0112
 UPRIGHT = 1
 LEAST_JPEG_FACTOR = 1.6  # by which libjpeg shrinks a picture; smaller ones take longer than the whole
-
-
-class DecodeSettings(Settings):
-    """From a picture of any size to the input size of the model."""
-
-    size_px: int = Field(default=112, ge=8, le=2048)  # side of the square that the model sees
-    crop: float = Field(default=1.0, gt=0.0, le=1.0)  # share of the sides (of the short side, for "crop") that is kept
-    fit: Literal["crop", "stretch"] = "crop"  # how a picture that is not square becomes square
-    limits: PixelSettings = PixelSettings()  # no tighter than those of the ingest stage, else its pictures are refused
 
 
 def centre_box(width: int, height: int, settings: DecodeSettings) -> Box:

@@ -16,9 +16,10 @@ import torch
 from pipelines.settings import UserError
 from training.feed.balance import IdentityOrder, read_identities
 from training.feed.batch import Batch, DualBatch
-from training.feed.feed import CPU, Feed, FeedSettings
+from training.feed.feed import CPU, Feed
 from training.feed.location import Location
 from training.feed.order import IntArray, Load, Order, Step
+from training.feed.settings import FeedSettings
 
 _PHOTOS = 2  # of each identity
 
@@ -119,9 +120,9 @@ class DualFeed:
         """How well the pictures of all are shuffled; for people."""
         return self._feed.shuffle_line()
 
-    def epoch(self, epoch: int, *, start_step: int = 0, goes_on: bool = False) -> Iterator[DualBatch]:
+    def epoch(self, epoch: int, *, start_step: int = 0, has_next_epoch: bool = False) -> Iterator[DualBatch]:
         """The batches of one pass over the split's pictures, from a step on; see `Feed.epoch`."""
-        for batch in self._feed.epoch(epoch, start_step=start_step, goes_on=goes_on):
+        for batch in self._feed.epoch(epoch, start_step=start_step, has_next_epoch=has_next_epoch):
             yield _in_parts(batch, self._num_pairs)
 
 

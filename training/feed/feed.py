@@ -11,84 +11,31 @@ import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Self
+from typing import TYPE_CHECKING
 
 import torch
-from pydantic import Field, model_validator
 
-from pipelines.settings import Settings, UserError
-from training.feed.augment import Augment, AugmentSettings
+from pipelines.settings import UserError
+from training.feed.augment import Augment
 from training.feed.bad_rows import BadRows
 from training.feed.balance import IdentityOrder, read_identities
 from training.feed.batch import Batch, Blocks, Decoders, batches
 from training.feed.cache import CachedRowGroups
-from training.feed.decode import DecodeSettings
 from training.feed.device import on_device, take_over
-from training.feed.keep import KeptPictures, KeptRowGroups, check_room
-from training.feed.location import Location, RemoteSettings
+from training.feed.in_memory import KeptPictures, KeptRowGroups, check_room
+from training.feed.location import Location, dataset_location
 from training.feed.order import Order, Plan, Step, sweep
 from training.feed.paint import Painter
 from training.feed.prefetch import Prefetch
 from training.feed.quality import shuffle_quality
+from training.feed.settings import FeedSettings
 from training.feed.shards import Piece, Source, keep_pages, read_row_group, row_groups
-from training.feed.where import ChosenRows, WhereSettings, chosen_pieces
+from training.feed.where import ChosenRows, chosen_pieces
 
 if TYPE_CHECKING:
     from training.feed.reader import Reader
 
 CPU = torch.device("cpu")
-
-
-class FeedSettings(Settings):
-    """How shards become batches."""
-
-    decode: DecodeSettings = DecodeSettings()
-    augment: AugmentSettings = AugmentSettings()
-    threads: int = Field(default=1, ge=1, le=256)  # that decode, per rank
-    reader_threads: int = Field(default=1, ge=1, le=64)  # that read row groups, per rank; more for far stores
-    # Row groups mixed at a time, over all ranks together; these lie in memory, encoded. There are at least
-    # gcd(global_batch_size, 48), one for each stream of the plan.
-    shuffle_row_groups: int = Field(default=32, ge=1, le=65536)
-    prefetch_batches: int = Field(default=2, ge=1, le=64)
-    # Where the dataset lies, if not in the store: a path or an address, such as s3://bucket/prefix.
-    location: str | None = Field(default=None, min_length=1)
-    remote: RemoteSettings = RemoteSettings()
-    # A row group that takes longer, with all its tries, ends the run.
-    max_stall_seconds: float = Field(default=300.0, gt=0, le=86_400)
-    # Damaged pictures that a rank bears in one epoch, showing others in their place (see `bad_rows`); 0 = none.
-    max_bad_rows: int = Field(default=0, ge=0)
-    where: WhereSettings = WhereSettings()  # which rows are fed
-    # So many of each identity stand side by side in a batch, which needs shard.layout=identity; null = single pictures.
-    photos_per_identity: int | None = Field(default=None, ge=1, le=1024)
-    # What of the split stays in every rank's memory once it was read: nothing, its pictures as they lie on disk, or
-    # these and the decoded ones. Of a small set that is kept, the later epochs read (and decode) nothing.
-    keep: Literal["none", "encoded", "decoded"] = "none"
-    keep_bytes: int = Field(default=4 * 2**30, ge=1)  # that a rank may keep; a larger set is refused
-    # Folder on a near disk for the row groups of a far dataset, shared by the ranks of a host; null = none.
-    cache_dir: Path | None = None
-    cache_bytes: int = Field(default=64 * 2**30, ge=1)  # in that folder; the longest unused row groups make room
-
-    @model_validator(mode="after")
-    def _crops_are_not_kept(self) -> Self:
-        if self.keep == "decoded" and self.augment.crop_area[0] < 1.0:
-            raise ValueError(
-                f"keep=decoded keeps whole pictures, and augment.crop_area={list(self.augment.crop_area)} decodes "
-                "another part each time; set keep=encoded, or augment.crop_area=[1,1]"
-            )
-        return self
-
-    @model_validator(mode="after")
-    def _identities_are_whole(self) -> Self:
-        if self.photos_per_identity is not None and not self.where.is_everything:
-            raise ValueError(
-                f"photos_per_identity={self.photos_per_identity} shows identities whole, and where chooses rows of "
-                "them; drop one of them"
-            )
-        return self
-
-    def at(self, dataset: Path) -> Location:
-        """Where the dataset is read, which the store has in this folder."""
-        return Location(dataset if self.location is None else self.location, self.remote)
 
 
 @dataclass(frozen=True)
@@ -134,10 +81,10 @@ class Feed:
         self._size = size
         self._device = device
         self._batch_size = global_batch_size // size
-        location = settings.at(dataset)
+        location = dataset_location(settings, dataset)
         self._pieces = chosen_pieces(row_groups(location, split), settings.where)
         self._order = self._plan(location, split, global_batch_size)
-        self._source, self._pictures = self._nearer()
+        self._source, self._pictures = self._open_source()
         self._decoders = Decoders(settings.threads)
         self._blocks = Blocks(settings.decode.size_px, is_pinned=device.type == "cuda")
         self._begun: tuple[int, _Pass] | None = None  # the pass that will follow, by its epoch
@@ -164,7 +111,7 @@ class Feed:
             shuffle_row_groups=self._settings.shuffle_row_groups,
         )
 
-    def _nearer(self) -> tuple[Source, KeptPictures | None]:
+    def _open_source(self) -> tuple[Source, KeptPictures | None]:
         """Whence row groups are read, and where decoded pictures stay."""
         settings, size_px = self._settings, self._settings.decode.size_px
         source: Source = read_row_group
@@ -194,20 +141,21 @@ class Feed:
             f"as in a true permutation ({others})"
         )
 
-    def epoch(self, epoch: int, *, start_step: int = 0, goes_on: bool = False) -> Iterator[Batch]:
+    def epoch(self, epoch: int, *, start_step: int = 0, has_next_epoch: bool = False) -> Iterator[Batch]:
         """The batches of one pass over the split, shuffled and augmented, from a step on.
 
         Args:
-            goes_on: the next epoch will be asked for. It is begun when this one's last row group has been asked for,
+            has_next_epoch: the next epoch will be asked for. It is begun when the last row group of this one has been
+                asked for,
                 since its first step opens a row group of every stream; the two then share the memory for a while.
         """
         begun, self._begun = self._begun, None
         if begun is not None and start_step == 0 and begun[0] == epoch:
-            yield from self._batches(begun[1], next_epoch=epoch + 1 if goes_on else None)
+            yield from self._batches(begun[1], next_epoch=epoch + 1 if has_next_epoch else None)
             return
         if begun is not None:
             begun[1].ahead.close()
-        yield from self._batches(self._begin_epoch(epoch, start_step), next_epoch=epoch + 1 if goes_on else None)
+        yield from self._batches(self._begin_epoch(epoch, start_step), next_epoch=epoch + 1 if has_next_epoch else None)
 
     def _begin_epoch(self, epoch: int, start_step: int) -> _Pass:
         steps = self._order.epoch(epoch, rank=self._rank, size=self._size, start_step=start_step)

@@ -13,23 +13,12 @@ from urllib.parse import urlsplit
 import fsspec
 import pyarrow as pa
 from pyarrow import fs
-from pydantic import Field
 
 from pipelines.settings import UserError
-from training.feed.retry import RetrySettings, first_line, is_passing, patiently
+from training.feed.retry import first_line, is_passing, patiently
+from training.feed.settings import FeedSettings, RemoteSettings
 
 S3 = "s3://"
-
-
-class RemoteSettings(RetrySettings):
-    """How a store that is not a folder is spoken to; credentials come from the environment, as its other tools do."""
-
-    # Of a store that speaks S3 and is not Amazon's, such as http://minio:9000; null = Amazon's.
-    s3_endpoint: str | None = Field(default=None, pattern=r"^https?://[^/]+/?$")
-    s3_region: str | None = None  # null = as the environment says
-    connect_timeout_seconds: float = Field(default=5.0, ge=1, le=600)
-    # Without a byte for so long, a request has failed, and not before may a process end. Whole seconds count.
-    request_timeout_seconds: float = Field(default=20.0, ge=1, le=3600)
 
 
 class Location:
@@ -110,6 +99,11 @@ class Location:
                 f"{self.name_of(file)} cannot be read ({first_line(error)}); "
                 "check feed.location, feed.remote and the credentials"
             ) from None
+
+
+def dataset_location(settings: FeedSettings, dataset: Path) -> Location:
+    """The place from which a feed reads the dataset that the store has in this folder."""
+    return Location(dataset if settings.location is None else settings.location, settings.remote)
 
 
 @contextlib.contextmanager

@@ -7,8 +7,9 @@ from functools import lru_cache, partial
 from pipelines.pixels import DecodeError
 from training.feed.augment import Augment, Picture
 from training.feed.bad_rows import BadRowError
-from training.feed.decode import ChooseBox, DecodeSettings, centre_box, jpeg_size, render, render_fitting
-from training.feed.keep import KeptPictures
+from training.feed.decode import ChooseBox, centre_box, jpeg_size, render, render_fitting
+from training.feed.in_memory import KeptPictures
+from training.feed.settings import DecodeSettings
 from training.feed.shards import Rows
 
 Pick = tuple[Rows, int]

@@ -17,7 +17,8 @@ from pipelines.settings import UserError
 from training.feed.bad_rows import REMEDY
 from training.feed.location import telling_faults
 from training.feed.petastorm_adapter import EmptyResultError, PetastormReader, Ventilator, WorkerBase
-from training.feed.retry import RetrySettings, patiently
+from training.feed.retry import patiently
+from training.feed.settings import RetrySettings
 from training.feed.shards import COLUMNS, Piece, Rows, Shard, Source, read_row_group
 
 # Row groups that are read ahead of the one asked for, besides one per thread.

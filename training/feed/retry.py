@@ -12,9 +12,8 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-from pydantic import Field
-
-from pipelines.settings import Settings, UserError
+from pipelines.settings import UserError
+from training.feed.settings import RetrySettings
 
 Result = TypeVar("Result")
 
@@ -36,14 +35,6 @@ _PASSING_AWS = re.compile(
 )
 
 _random = random.Random()  # apart from the generator that a seed sets
-
-
-class RetrySettings(Settings):
-    """How long a fault is taken for one that passes."""
-
-    tries: int = Field(default=5, ge=1, le=100)  # of each read, the first included
-    first_wait_seconds: float = Field(default=0.5, ge=0, le=600)  # doubled with each try; each wait is drawn below it
-    longest_wait_seconds: float = Field(default=20.0, ge=0, le=3600)
 
 
 def patiently(

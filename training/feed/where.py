@@ -5,50 +5,31 @@ What is chosen follows from the rows alone, so that it is the same in every epoc
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Self
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-from pydantic import Field, model_validator
 
 from pipelines.records import IMAGE_ID, LABEL
-from pipelines.settings import Settings, UserError
+from pipelines.settings import UserError
+from training.feed.settings import WhereSettings
 from training.feed.shards import Piece, Source, read_columns
 
 _DIGITS = 8  # of an image_id that decide; it is a digest, so they are as good as drawn
 _COLUMNS = (IMAGE_ID, LABEL)
 
 
-class WhereSettings(Settings):
-    """Rows for which all of it is true."""
-
-    # Of the pictures, whatever their label; a smaller share is part of every larger one.
-    share: float = Field(default=1.0, gt=0.0, le=1.0)
-    # From the first label up to, not including, the second; null = all. A head has centres for the others all the same.
-    labels: tuple[int, int] | None = None
-
-    @model_validator(mode="after")
-    def _labels_rise(self) -> Self:
-        if self.labels is not None and not 0 <= self.labels[0] < self.labels[1]:
-            raise ValueError(f"labels is {list(self.labels)}; give the first label and the one after the last")
-        return self
-
-    @property
-    def is_everything(self) -> bool:
-        return self.share == 1.0 and self.labels is None
-
-    def mask(self, table: pa.Table) -> npt.NDArray[np.bool_]:
-        """Which rows of a table with image_id and label are chosen."""
-        chosen = np.ones(len(table), np.bool_)
-        if self.labels is not None:
-            labels = table.column(LABEL).to_numpy()
-            chosen &= (labels >= self.labels[0]) & (labels < self.labels[1])
-        if self.share < 1.0:
-            limit = self.share * 16**_DIGITS
-            ids = table.column(IMAGE_ID).to_pylist()
-            chosen &= np.array([int(image_id[:_DIGITS], 16) < limit for image_id in ids], np.bool_)
-        return chosen
+def mask(where: WhereSettings, table: pa.Table) -> npt.NDArray[np.bool_]:
+    """The chosen rows of a table with image_id and label, as (N,) truth values."""
+    chosen = np.ones(len(table), np.bool_)
+    if where.labels is not None:
+        labels = table.column(LABEL).to_numpy()
+        chosen &= (labels >= where.labels[0]) & (labels < where.labels[1])
+    if where.share < 1.0:
+        limit = where.share * 16**_DIGITS
+        ids = table.column(IMAGE_ID).to_pylist()
+        chosen &= np.array([int(image_id[:_DIGITS], 16) < limit for image_id in ids], np.bool_)
+    return chosen
 
 
 def chosen_pieces(pieces: Sequence[Piece], where: WhereSettings) -> list[Piece]:
@@ -59,7 +40,7 @@ def chosen_pieces(pieces: Sequence[Piece], where: WhereSettings) -> list[Piece]:
     """
     if where.is_everything:
         return list(pieces)
-    counts = [int(where.mask(read_columns(piece, _COLUMNS)).sum()) for piece in pieces]
+    counts = [int(mask(where, read_columns(piece, _COLUMNS)).sum()) for piece in pieces]
     if not any(counts):
         raise UserError(f"feed.where ({where.model_dump_json()}) chooses none of {sum(p.rows for p in pieces)} rows")
     return [replace(piece, rows=count, group_rows=count) for piece, count in zip(pieces, counts, strict=True)]
@@ -74,4 +55,4 @@ class ChosenRows:
 
     def __call__(self, piece: Piece) -> pa.Table:
         table = self._source(piece)
-        return table.filter(pa.array(self._where.mask(table)))
+        return table.filter(pa.array(mask(self._where, table)))

@@ -7,22 +7,14 @@ there: the statistics are those of the batch of all ranks, so that they are the 
 from collections.abc import Callable
 
 import torch
-from pydantic import Field
 from torch import Tensor, nn
 
-from pipelines.settings import Settings
 from training.objectives.margin import adaface
+from training.objectives.settings import AdaFaceSettings
 
 _SMALLEST_NORM, _LARGEST_NORM = 0.001, 100.0
 _FIRST_MEAN, _FIRST_STD = 20.0, 100.0
 _EPSILON = 1e-3
-
-
-class AdaFaceSettings(Settings):
-    """What the margin makes of the norms."""
-
-    spread: float = Field(default=0.333, gt=0, le=10)  # the paper's h: z of a norm one standard deviation off
-    momentum: float = Field(default=0.01, gt=0, le=1)  # the code's t_alpha: weight of a batch in the running figures
 
 
 class AdaFace(nn.Module):

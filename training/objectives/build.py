@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from pipelines.settings import UserError
-from training.comm import Comm
+from training.comm.protocol import Comm
 from training.objectives.adaface import AdaFace
 from training.objectives.centres import ClassCentres
 from training.objectives.class_pool import ClassPool
@@ -20,11 +20,11 @@ from training.objectives.partial_fc import PartialFC
 from training.objectives.settings import ObjectiveSettings
 from training.objectives.sharded_centres import ShardedCentres, classes_of
 from training.objectives.softmax import Softmax
-from training.optim import OptimiserSettings
+from training.settings import OptimiserSettings
 
 
 @dataclass(frozen=True)
-class Surroundings:
+class ObjectiveContext:
     """What an objective has to know of the run."""
 
     backbone: nn.Module
@@ -35,7 +35,7 @@ class Surroundings:
 
 
 def build_objective(
-    settings: ObjectiveSettings, around: Surroundings, *, num_classes: int, embedding_dim: int
+    settings: ObjectiveSettings, around: ObjectiveContext, *, num_classes: int, embedding_dim: int
 ) -> Objective:
     """The objective with freshly drawn centres, on the device.
 
@@ -58,7 +58,7 @@ def build_objective(
 
 
 def _build_sharded(
-    settings: ObjectiveSettings, around: Surroundings, *, num_classes: int, embedding_dim: int
+    settings: ObjectiveSettings, around: ObjectiveContext, *, num_classes: int, embedding_dim: int
 ) -> PartialFC:
     if around.optimiser.name != "sgd":
         raise UserError(

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from training.comm import Comm
+from training.comm.protocol import Comm
 
 
 def gather_features(features_BD: Tensor, comm: Comm, dtype: torch.dtype) -> Tensor:

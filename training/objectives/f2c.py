@@ -16,34 +16,23 @@ probes' gradient is taken before the pool changes again; the ranks compare their
 
 import copy
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any
 
 import torch
-from pydantic import Field
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
-from pipelines.settings import Settings, UserError
-from training.comm import Comm
+from pipelines.settings import UserError
+from training.comm.protocol import Comm
 from training.feed.batch import DualBatch
 from training.objectives.class_pool import ClassPool, Written
 from training.objectives.logits import Margin
 from training.objectives.lru import IntArray
 from training.objectives.objective import Embed, Objective
+from training.objectives.settings import PoolSettings
 
 Side = tuple[Tensor, Tensor]  # images (B, 3, H, W) and labels (B,), both on the host
-
-
-class PoolSettings(Settings):
-    """The pool, and what follows from it."""
-
-    slots: int = Field(default=10_000, ge=10, le=100_000_000)  # identities in the pool; at least the global batch's
-    margin: Literal["arcface", "cosface"] = "cosface"  # of probes in the pool; its size is objective.margin
-    outside_weight: float = Field(default=1.0, ge=0, le=1000)  # of the term for probes that are not in the pool
-    # Of the gallery net, per step: it lags 1 / (1 - momentum) steps behind, in which the backbone must not change much.
-    momentum: float = Field(default=0.99, ge=0, lt=1)
-    check_every_steps: int = Field(default=1000, ge=1)  # steps between two comparisons of the ranks' pools
 
 
 class F2C(Objective):
@@ -64,7 +53,7 @@ class F2C(Objective):
 
     def compute(self, batch: DualBatch, backbone: nn.Module, embed: Embed) -> Tensor:
         x, y = sides(batch)
-        self._follow(backbone)
+        self._update_ema(backbone)
         first = self._half(x, y, lambda images: embed(backbone, images), embed, stays=False)
         loss = first + self._half(y, x, lambda images: embed(backbone, images), embed, stays=True)
         self._num_steps += 1
@@ -78,7 +67,7 @@ class F2C(Objective):
         return self._loss(features_BD, self.pool.slots(labels_B.cpu().numpy()), nothing)
 
     @torch.no_grad()
-    def _follow(self, backbone: nn.Module) -> None:
+    def _update_ema(self, backbone: nn.Module) -> None:
         for mine, theirs in zip(self.gallery.parameters(), backbone.parameters(), strict=True):
             mine.lerp_(theirs.to(mine.dtype), 1 - self._settings.momentum)
 
@@ -112,7 +101,7 @@ class F2C(Objective):
                 return self._margin_loss(leaf_BD, slots_B, again_R)
 
         dtype = self.pool.features_2QD.dtype
-        loss: Tensor = _GradientNow.apply(features_BD, loss_of, dtype)  # type: ignore[no-untyped-call]
+        loss: Tensor = EagerGradient.apply(features_BD, loss_of, dtype)  # type: ignore[no-untyped-call]
         return loss
 
     def _margin_loss(self, features_BD: Tensor, slots_B: IntArray, again_R: Tensor) -> Tensor:
@@ -152,7 +141,7 @@ def sides(batch: DualBatch) -> tuple[Side, Side]:
     return x, y
 
 
-class _GradientNow(torch.autograd.Function):
+class EagerGradient(torch.autograd.Function):
     """A loss whose gradient is taken in the forward pass: what it was measured against may then change, and neither a
     copy of the pool nor the logits of the first half wait for backward."""
 

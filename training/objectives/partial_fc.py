@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from training.comm import Comm
+from training.comm.protocol import Comm
 from training.local_update import LocalUpdate
 from training.objectives.distributed_softmax import gather_features, sharded_cross_entropy
 from training.objectives.logits import Logits

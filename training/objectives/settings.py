@@ -6,9 +6,6 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from pipelines.settings import Settings
-from training.objectives.adaface import AdaFaceSettings
-from training.objectives.f2c import PoolSettings
-from training.objectives.sharded_centres import Bank
 
 ObjectiveName = Literal["softmax", "arcface", "cosface", "combined", "adaface", "class_pool"]
 _Angle = Annotated[float, Field(ge=0, lt=math.pi / 2)]
@@ -28,6 +25,27 @@ _EXAMPLES = {
     "margin": "a margin and a scale, such as 0.5 and 64",
     "margins": "margins and a scale, such as [1, 0.3, 0.2] and 64",
 }
+
+
+Bank = Literal["device", "host"]
+
+
+class AdaFaceSettings(Settings):
+    """What the margin makes of the norms."""
+
+    spread: float = Field(default=0.333, gt=0, le=10)  # the paper's h: z of a norm one standard deviation off
+    momentum: float = Field(default=0.01, gt=0, le=1)  # the code's t_alpha: weight of a batch in the running figures
+
+
+class PoolSettings(Settings):
+    """The pool, and what follows from it."""
+
+    slots: int = Field(default=10_000, ge=10, le=100_000_000)  # identities in the pool; at least the global batch's
+    margin: Literal["arcface", "cosface"] = "cosface"  # of probes in the pool; its size is objective.margin
+    outside_weight: float = Field(default=1.0, ge=0, le=1000)  # of the term for probes that are not in the pool
+    # Of the gallery net, per step: it lags 1 / (1 - momentum) steps behind, in which the backbone must not change much.
+    momentum: float = Field(default=0.99, ge=0, lt=1)
+    check_every_steps: int = Field(default=1000, ge=1)  # steps between two comparisons of the ranks' pools
 
 
 class ObjectiveSettings(Settings):

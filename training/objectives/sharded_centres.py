@@ -1,17 +1,13 @@
 """Class centres that the ranks share out, of which each step reads and updates some."""
 
-from typing import Literal
-
 import numpy as np
 import torch
 from torch import Tensor
 
 from training.objectives.sampling import sample_rows
-from training.optim import OptimiserSettings
 from training.row_shards import RowShard
+from training.settings import OptimiserSettings
 from training.sparse_sgd import sparse_sgd
-
-Bank = Literal["device", "host"]
 
 # Centres are drawn block by block of so many classes, so that they do not depend on the number of ranks.
 _BLOCK_CLASSES = 4096

@@ -6,7 +6,3 @@ Read in this order: `artefact` (what is read of Parquet, and how little), `funne
 round of curation changed), `curves` and `charts` (numbers to drawings), `lineage` (what was made of
 what), `page` (all of it together, through `page.html`).
 """
-
-from training.report.page import build_report
-
-__all__ = ["build_report"]

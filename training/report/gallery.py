@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from pipelines.pixels import DecodeError, PixelSettings, decode
+from pipelines.pixels import DecodeError, decode
+from pipelines.settings import PixelSettings
 from training.report.artefact import Artefact, read_images
 from training.report.selection import Chosen, Decision, conflicts, duplicate_groups, rejected
 

@@ -13,8 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from training.comm import Comm
-from training.feed import AnyBatch
+from training.comm.protocol import Comm
+from training.feed.batch import AnyBatch
 from training.local_update import LocalUpdate
 from training.optim import set_learning_rate
 from training.strategies.buckets import GradientBuckets
@@ -58,7 +58,7 @@ class AllReduce(Strategy):
             raise NotFiniteError("loss", loss_of_all)
         local_norm = self._local_norm()
         if not math.isfinite(local_norm):
-            self._spoil()
+            self._poison_gradients()
         # The gradients are the same on all ranks by now: all find an overflow, or none does.
         scale = self._scaler.get_scale()
         self._scaler.unscale_(self._optimiser)
@@ -101,7 +101,7 @@ class AllReduce(Strategy):
         squares = torch.stack([local.squared_norm().cpu() for local in self._local_updates])
         return math.sqrt(self._comm.allreduce(squares.sum(), name="local_norm").item())
 
-    def _spoil(self) -> None:
+    def _poison_gradients(self) -> None:
         """Let the scaler find what it cannot see: an overflow in a gradient that is none of the optimiser's."""
         for parameter in self._parameters():
             if parameter.grad is not None:

@@ -13,7 +13,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from training.comm import Comm, Handle
+from training.comm.protocol import Comm, Handle
 
 
 @dataclass(frozen=True)

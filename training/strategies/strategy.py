@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 from torch import Tensor
 
-from training.feed import AnyBatch
+from training.feed.batch import AnyBatch
 
 
 class NotFiniteError(Exception):

@@ -17,7 +17,7 @@ import pyarrow as pa
 from pipelines import manifest, records
 from pipelines.parquet import FILE, write_runs
 from pipelines.sample.album import draw_album
-from pipelines.shard import ShardSettings
+from pipelines.settings import ShardSettings
 
 DRAWN_PX = 256
 PHOTOS_PER_PERSON = 10

@@ -4,7 +4,8 @@ import json
 import sys
 from pathlib import Path
 
-from training.feed import Feed, FeedSettings
+from training.feed.feed import Feed
+from training.feed.settings import FeedSettings
 
 BATCH_SIZE = 256
 
@@ -13,7 +14,7 @@ def main(dataset: Path, epochs: int) -> None:
     feed = Feed(dataset, "train", FeedSettings(), seed=0, global_batch_size=BATCH_SIZE, rank=0, size=1)
     resident_kib = []
     for epoch in range(epochs):
-        for _ in feed.epoch(epoch, goes_on=True):
+        for _ in feed.epoch(epoch, has_next_epoch=True):
             pass
         resident_kib.append(resident())
     print(json.dumps(resident_kib))

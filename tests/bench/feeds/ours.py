@@ -15,9 +15,9 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from feeds import clock
 from feeds.clock import Job, Stream
-from training.feed import Feed, FeedSettings
-from training.feed.augment import AugmentSettings
-from training.feed.decode import DecodeSettings, centre_box, jpeg_size, render
+from training.feed.decode import centre_box, jpeg_size, render
+from training.feed.feed import Feed
+from training.feed.settings import AugmentSettings, DecodeSettings, FeedSettings
 
 
 def bound(job: Job) -> Stream:
@@ -59,7 +59,7 @@ def ours(job: Job) -> Stream:
     )
     feed = Feed(job.folder / "ours", "train", settings, seed=0, global_batch_size=job.batch_size, rank=0, size=1)
     for epoch in itertools.count():
-        for batch in feed.epoch(epoch, goes_on=True):
+        for batch in feed.epoch(epoch, has_next_epoch=True):
             yield batch.images
 
 

@@ -15,10 +15,13 @@ import torch
 from torch import nn
 
 from training.comm.horovod import HorovodComm
-from training.feed import Feed, FeedSettings
-from training.models import normalise
-from training.optim import OptimiserSettings, build_optimiser
-from training.strategies import StrategySettings, build_strategy
+from training.feed.feed import Feed
+from training.feed.settings import FeedSettings
+from training.models.backbones import normalise
+from training.optim import build_optimiser
+from training.settings import OptimiserSettings
+from training.strategies.build import build_strategy
+from training.strategies.settings import StrategySettings
 
 BATCH_SIZE = 64  # of each rank
 WARM_STEPS = 5

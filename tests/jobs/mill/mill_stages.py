@@ -3,7 +3,7 @@
 from jobs.stages import Stage
 
 STAGES = (
-    Stage("grind", "flour", (), ("grind",), launcher="local", job="mill_grind", spares=("grind.pids",)),
+    Stage("grind", "flour", (), ("grind",), launcher="local", job="mill_grind", not_in_fingerprint=("grind.pids",)),
     Stage("press", "bread", ("grind",), ("press",), launcher="local", job="mill_press"),
     Stage("tell", None, ("grind", "press"), (), launcher="local", job="mill_tell"),
 )

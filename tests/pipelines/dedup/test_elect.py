@@ -5,7 +5,8 @@ import pytest
 from pydantic import ValidationError
 from pyspark.sql import SparkSession
 
-from pipelines.dedup.elect import NOT_TRUSTED, ConflictSettings
+from pipelines.dedup.elect import NOT_TRUSTED, elect
+from pipelines.settings import ConflictSettings
 
 MAJORITY = ConflictSettings(policy="majority")
 TRUSTED = ConflictSettings(policy="trusted", trusted=("/checked", "/c"))
@@ -13,7 +14,7 @@ TRUSTED = ConflictSettings(policy="trusted", trusted=("/checked", "/c"))
 
 def _elect(settings: ConflictSettings, *votes: tuple[int, int, int]) -> int | None:
     names, rows, ranks = (np.array(column) for column in zip(*votes, strict=True))
-    return settings.elect(names, rows, ranks)
+    return elect(settings, names, rows, ranks)
 
 
 def test_by_default_no_name_stays() -> None:

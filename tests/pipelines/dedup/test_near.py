@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from pyspark.sql import DataFrame, SparkSession
 
-from pipelines.dedup.near import DedupSettings, comparable, near_pairs
+from pipelines.dedup.near import comparable, near_pairs
+from pipelines.dedup.settings import DedupSettings
 
 pytestmark = pytest.mark.spark
 
@@ -59,7 +60,7 @@ def test_few_pictures_are_compared_in_full(spark: SparkSession, tmp_path: Path) 
     pairs = near_pairs(images, DedupSettings(max_distance=31), tmp_path)
     assert {tuple(row) for row in pairs.rows.collect()} == exhaustive(plain, flipped, 31)
     assert pairs.rows.count() == 64
-    assert pairs.told() == "each compared with each"
+    assert pairs.summary() == "each compared with each"
     assert pairs.facts() == {
         "distinct_hashes": 299,  # one is planted at no distance
         "table_bits": 0,
@@ -76,7 +77,7 @@ def test_many_pictures_are_searched_by_tables(spark: SparkSession, tmp_path: Pat
     pairs = near_pairs(as_images(spark, plain, flipped), DedupSettings(min_recall=0.9999), tmp_path)
     assert {tuple(row) for row in pairs.rows.collect()} == exhaustive(plain, flipped, 31)
     tables = r"\d+ tables of \d+ bits, expected recall (0\.9999|1\.0000), candidates expected [\d,]+, compared [\d,]+, "
-    assert re.match(tables, pairs.told())
+    assert re.match(tables, pairs.summary())
 
 
 def test_blocks_of_more_pictures_than_a_task_holds_find_the_same(spark: SparkSession, tmp_path: Path) -> None:

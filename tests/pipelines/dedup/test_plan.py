@@ -3,14 +3,8 @@
 import numpy as np
 import pytest
 
-from pipelines.dedup.plan import (
-    DedupSettings,
-    HashSample,
-    group_recall,
-    measure_distances,
-    plan_search,
-    tables_of,
-)
+from pipelines.dedup.plan import HashSample, group_recall, measure_distances, plan_search, tables_of
+from pipelines.dedup.settings import DedupSettings
 
 SETTINGS = DedupSettings()
 

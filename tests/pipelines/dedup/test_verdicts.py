@@ -8,8 +8,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from pipelines.dedup.elect import NOT_TRUSTED, ConflictSettings
+from pipelines.dedup.elect import NOT_TRUSTED
 from pipelines.dedup.verdicts import MEMBERS, Rules, verdicts
+from pipelines.settings import ConflictSettings
 
 Member = dict[str, Any]
 Key = tuple[str, str]  # image, name
@@ -24,7 +25,7 @@ def _member(image_id: str, bits: int = 0, name: str = "ann", *, start: int = 0, 
     pattern = np.zeros(256, dtype=np.uint8)
     pattern[start : start + bits] = 1
     drawn: Member = {"component": "c", "is_reference": False, "image_id": image_id, "name": name, "num_rows": 1}
-    drawn |= {"rank": NOT_TRUSTED, "num_pixels": 100, "num_bytes": 10, "blur": 1.0, "is_telling": True}
+    drawn |= {"rank": NOT_TRUSTED, "num_pixels": 100, "num_bytes": 10, "blur": 1.0, "hash_is_reliable": True}
     drawn |= {"hash": np.packbits(pattern).tobytes(), "hash_flipped": np.tile([85], 32).astype(np.uint8).tobytes()}
     drawn |= {"pixel_digest": image_id.encode(), "leak_to": None, "cosine": None, "links": None}
     return drawn | given
@@ -82,7 +83,8 @@ def test_a_chain_is_cut_where_it_leaves_the_keeper() -> None:
 
 def test_equal_pixels_are_one_picture_however_flat_and_alike_hashes_of_flat_pictures_say_nothing() -> None:
     flat = [
-        _member(name, is_telling=False, pixel_digest=digest) for name, digest in (("a", b"1"), ("b", b"1"), ("c", b"2"))
+        _member(name, hash_is_reliable=False, pixel_digest=digest)
+        for name, digest in (("a", b"1"), ("b", b"1"), ("c", b"2"))
     ]
     assert _outcomes(flat) == {"a": ("kept", None), "b": ("same_pixels", "a")}
 
@@ -105,7 +107,11 @@ def test_whatever_follows_a_reference_is_a_leak_of_the_nearest_before_anything_e
 
 
 def test_the_same_file_as_a_reference_is_a_leak_of_itself() -> None:
-    members = [_reference("a", is_telling=False, bits=0), _member("a", is_telling=False), _reference("b", 0)]
+    members = [
+        _reference("a", hash_is_reliable=False, bits=0),
+        _member("a", hash_is_reliable=False),
+        _reference("b", 0),
+    ]
     row = _found(members)["a", "ann"]
     assert (row["reason"], row["keeper_id"], row["distance"]) == ("leak", "a", 0)
 
@@ -200,7 +206,7 @@ def _drawn(seed: int) -> Iterator[Member]:
             drawn = {
                 "component": str(component),
                 "num_pixels": int(rng.integers(1, 4)),
-                "is_telling": rng.random() < 0.9,
+                "hash_is_reliable": rng.random() < 0.9,
             }
             drawn |= {
                 "start": int(rng.integers(0, 40)),
@@ -225,7 +231,7 @@ def _distance(one: Member, other: Member) -> int:
 def _alike(one: Member, other: Member) -> str | None:
     if one["pixel_digest"] == other["pixel_digest"]:
         return "same_pixels"
-    is_near = one["is_telling"] and other["is_telling"] and _distance(one, other) <= MAX_DISTANCE
+    is_near = one["hash_is_reliable"] and other["hash_is_reliable"] and _distance(one, other) <= MAX_DISTANCE
     return "near_duplicate" if is_near else None
 
 

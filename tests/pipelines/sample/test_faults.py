@@ -23,7 +23,7 @@ def photos() -> list[Photo]:
     return [Photo(picture, encode_jpeg(picture, quality)) for picture, quality in album]
 
 
-def _spoil(name: str, photos: list[Photo]) -> list[bytes]:
+def _poison_gradients(name: str, photos: list[Photo]) -> list[bytes]:
     return [FAULTS[name].make(photo, np.random.default_rng(place)) for place, photo in enumerate(photos)]
 
 
@@ -49,24 +49,24 @@ def _is_whole(jpeg: bytes) -> bool:
 
 @pytest.mark.parametrize("name", [fault.name for fault in COPIES] + ["conflict"])
 def test_a_copy_stays_near_its_original(name: str, photos: list[Photo]) -> None:
-    copies = _spoil(name, photos)
+    copies = _poison_gradients(name, photos)
     assert max(_distance(photo.jpeg, copy) for photo, copy in zip(photos, copies, strict=True)) <= 31
 
 
 @pytest.mark.parametrize("name", [fault.name for fault in COPIES if fault.name != "exact_copy"])
 def test_only_an_exact_copy_has_the_bytes_of_its_original(name: str, photos: list[Photo]) -> None:
-    assert all(photo.jpeg != copy for photo, copy in zip(photos, _spoil(name, photos), strict=True))
-    assert _spoil("exact_copy", photos) == [photo.jpeg for photo in photos]
+    assert all(photo.jpeg != copy for photo, copy in zip(photos, _poison_gradients(name, photos), strict=True))
+    assert _poison_gradients("exact_copy", photos) == [photo.jpeg for photo in photos]
 
 
 @pytest.mark.parametrize("name", ["truncated", "zeroed", "garbled"])
 def test_a_strict_decoder_refuses_a_damaged_file(name: str, photos: list[Photo]) -> None:
     assert all(_is_whole(photo.jpeg) for photo in photos)
-    assert not any(_is_whole(content) for content in _spoil(name, photos))
+    assert not any(_is_whole(content) for content in _poison_gradients(name, photos))
 
 
 def test_no_decoder_knows_what_is_not_an_image(photos: list[Photo]) -> None:
-    contents = _spoil("not_an_image", photos)
+    contents = _poison_gradients("not_an_image", photos)
     assert any(content.startswith(b"photo ") for content in contents)
     assert any(content.startswith(b"<!DOCTYPE html>") for content in contents)
     for content in contents:
@@ -77,7 +77,7 @@ def test_no_decoder_knows_what_is_not_an_image(photos: list[Photo]) -> None:
 def test_a_bomb_is_small_declares_much_and_is_a_valid_file(
     photos: list[Photo], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    first, second = _spoil("decompression_bomb", photos[:2])
+    first, second = _poison_gradients("decompression_bomb", photos[:2])
     assert len(first) < 100_000
     assert first != second
     with pytest.raises(Image.DecompressionBombError):
@@ -98,7 +98,7 @@ def test_a_bomb_is_small_declares_much_and_is_a_valid_file(
     ],
 )
 def test_an_odd_file_is_what_its_name_says(name: str, kind: str, mode: str, photos: list[Photo]) -> None:
-    for content in _spoil(name, photos[:4]):
+    for content in _poison_gradients(name, photos[:4]):
         image = Image.open(io.BytesIO(content))
         assert (image.format, image.mode) == (kind, mode)
         assert ("transparency" in image.info) == (name == "palette")
@@ -107,17 +107,26 @@ def test_an_odd_file_is_what_its_name_says(name: str, kind: str, mode: str, phot
 
 @pytest.mark.parametrize("name", ODD_BUT_VALID)
 def test_an_odd_file_shows_its_photo_upright(name: str, photos: list[Photo]) -> None:
-    assert max(_distance(photo.jpeg, odd) for photo, odd in zip(photos, _spoil(name, photos), strict=True)) <= 31
+    assert (
+        max(_distance(photo.jpeg, odd) for photo, odd in zip(photos, _poison_gradients(name, photos), strict=True))
+        <= 31
+    )
 
 
 def test_sharpness_tells_blurred_and_flat_photos_from_clean_ones(photos: list[Photo]) -> None:
     assert min(sharpness(_grey(photo.jpeg)) for photo in photos) > 60
-    assert max(sharpness(_grey(content)) for content in _spoil("blurred", photos) + _spoil("flat", photos)) < 25
+    assert (
+        max(
+            sharpness(_grey(content))
+            for content in _poison_gradients("blurred", photos) + _poison_gradients("flat", photos)
+        )
+        < 25
+    )
 
 
 def test_flat_photos_have_one_colour_and_tiny_ones_few_pixels(photos: list[Photo]) -> None:
-    for content in _spoil("flat", photos):
+    for content in _poison_gradients("flat", photos):
         assert cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR).std(axis=(0, 1)).max() < 1
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert all(max(Image.open(io.BytesIO(content)).size) <= 24 for content in _spoil("tiny", photos))
+        assert all(max(Image.open(io.BytesIO(content)).size) <= 24 for content in _poison_gradients("tiny", photos))

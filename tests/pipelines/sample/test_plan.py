@@ -6,7 +6,8 @@ import pytest
 from pydantic import ValidationError
 
 from pipelines.sample.faults import CONFLICTS, COPIES, FAULTS, OWN_PHOTO
-from pipelines.sample.plan import PlannedFile, SampleSettings, plan_sample
+from pipelines.sample.plan import PlannedFile, plan_sample
+from pipelines.sample.settings import SampleSettings
 from pipelines.settings import UserError
 
 

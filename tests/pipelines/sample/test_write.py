@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from pipelines.hashing import hamming, perceptual_hashes, to_hash_input
-from pipelines.sample.plan import SampleSettings
+from pipelines.sample.settings import SampleSettings
 from pipelines.sample.write import SampleSummary, write_sample
 from pipelines.settings import UserError
 

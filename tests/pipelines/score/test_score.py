@@ -11,7 +11,9 @@ from pyspark.sql import DataFrame, SparkSession
 from sklearn.covariance import LedoitWolf
 
 from pipelines.records import EMBEDDINGS, FITS, IDENTITY, IMAGE_ID, MERGES, NEIGHBOURS
-from pipelines.score import Scores, ScoreSettings, passes, score
+from pipelines.score import passes
+from pipelines.score.score import Scores, score
+from pipelines.score.settings import ScoreSettings
 from pipelines.score.whiten import Whitening
 from pipelines.vectors import to_lists
 

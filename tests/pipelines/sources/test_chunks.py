@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.sources import Portion, SourceSettings, plan_chunks
-from pipelines.sources.chunks import expected_chunks
+from pipelines.sources.chunks import expected_chunks, plan_chunks
+from pipelines.sources.entry import Portion
+from pipelines.sources.settings import SourceSettings
 
 
 def source(**values: object) -> SourceSettings:

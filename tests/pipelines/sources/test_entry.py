@@ -7,8 +7,20 @@ import tracemalloc
 
 import pytest
 
-from pipelines.sources import Break, Portion, SourceSettings
-from pipelines.sources.entry import PortionCutter, RawImage, as_bytes, held, is_full, lost, printable, take, text
+from pipelines.sources.entry import (
+    Break,
+    Portion,
+    PortionCutter,
+    RawImage,
+    as_bytes,
+    held,
+    is_full,
+    lost,
+    printable,
+    take,
+    text,
+)
+from pipelines.sources.settings import SourceSettings
 
 
 class Endless:

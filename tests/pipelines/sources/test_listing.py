@@ -12,7 +12,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipelines.settings import UserError
-from pipelines.sources import SourceSettings, describe, listing
+from pipelines.sources import listing
+from pipelines.sources.kinds import describe
+from pipelines.sources.settings import SourceSettings
 
 FILES = {"ann/1.jpg": b"a" * 100, "ann/2.jpg": b"b" * 50, "bob/x y.png": b"c" * 7, "top.txt": b""}
 KINDS = ("folder", "list", "tar", "webdataset", "recordio", "parquet")

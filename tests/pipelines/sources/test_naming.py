@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from pipelines.settings import UserError
-from pipelines.sources import SourceSettings
 from pipelines.sources.naming import naming, read_list
+from pipelines.sources.settings import SourceSettings
 
 
 def by(kind: str = "folder", **values: object) -> SourceSettings:

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from pipelines.settings import UserError
-from pipelines.sources import SourceSettings, describe
+from pipelines.sources.kinds import describe
+from pipelines.sources.settings import SourceSettings
 
 IMAGES = [bytes([place]) * (place + 1) for place in range(8)]
 

@@ -9,7 +9,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipelines.settings import UserError
-from pipelines.sources import SourceSettings, describe
+from pipelines.sources.kinds import describe
+from pipelines.sources.settings import SourceSettings
 
 DATA = [b"one", b"", b"three" * 100, b"four"]
 WHO = ["ann", "bob", "ann", None]

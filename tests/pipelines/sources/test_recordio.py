@@ -11,7 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pipelines.settings import UserError
-from pipelines.sources import SourceSettings, describe
+from pipelines.sources.kinds import describe
+from pipelines.sources.settings import SourceSettings
 
 MAGIC = (0xCED7230A).to_bytes(4, "little")
 # A file is written anew for every example.

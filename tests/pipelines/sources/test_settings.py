@@ -3,7 +3,7 @@
 import pytest
 from pydantic import ValidationError
 
-from pipelines.sources import IngestSettings, SourceSettings
+from pipelines.sources.settings import IngestSettings, SourceSettings
 
 
 def said(**values: object) -> str:

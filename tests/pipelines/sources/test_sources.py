@@ -13,15 +13,18 @@ import pyarrow.parquet as pq
 import pytest
 from pyspark.sql import SparkSession
 
-from pipelines.curate import CurateSettings, decide
-from pipelines.dedup.near import DedupSettings, comparable, near_pairs
+from pipelines.curate import decide
+from pipelines.dedup.near import comparable, near_pairs
+from pipelines.dedup.settings import DedupSettings
 from pipelines.ingest import ingest, survey
 from pipelines.parquet import in_files, write_files
-from pipelines.pixels import PixelSettings
 from pipelines.records import DATASET, DECISIONS, IMAGE, RECORDS
-from pipelines.shard import ShardSettings, place_rows, shard
-from pipelines.sources import Break, Chunk, Portion, SourceSettings, containers, describe, read, scan
-from pipelines.split import SplitSettings
+from pipelines.settings import CurateSettings, PixelSettings, ShardSettings, SplitSettings
+from pipelines.shard import place_rows, shard
+from pipelines.sources.chunks import Chunk
+from pipelines.sources.entry import Break, Portion
+from pipelines.sources.kinds import containers, describe, read, scan
+from pipelines.sources.settings import SourceSettings
 
 KINDS = ("folder", "list", "tar", "webdataset", "rec", "rec with idx", "parquet", "hugging face")
 DEDUP = DedupSettings()

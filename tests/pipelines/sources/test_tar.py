@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from pipelines.settings import UserError
-from pipelines.sources import SourceSettings, describe
+from pipelines.sources.kinds import describe
+from pipelines.sources.settings import SourceSettings
 from pipelines.sources.tar_headers import BLOCK
 
 FILES = {"ann/1.jpg": b"a" * 100, "ann/2.jpg": b"b" * 5000, "bob/x y.png": b"c" * 512, "top.txt": b"", "z/q.gif": b"d"}

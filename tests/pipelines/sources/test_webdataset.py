@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.sources import SourceSettings, describe
+from pipelines.sources.kinds import describe
+from pipelines.sources.settings import SourceSettings
 
 Members = Sequence[tuple[str, bytes]]
 

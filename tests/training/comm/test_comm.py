@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from pipelines.settings import UserError
-from training.comm import open_comm
+from training.comm.launch import open_comm
 
 REPO = Path(__file__).parents[3]
 CHECK = REPO / "tests/training/collectives_check.py"

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from training.comm import CollectiveError, open_comm
+from training.comm.launch import open_comm
+from training.comm.protocol import CollectiveError
 from training.comm.threads import run_threads
 
 check_all = runpy.run_path(str(Path(__file__).parents[1] / "collectives_check.py"))["check_all"]

@@ -13,7 +13,7 @@ from training.comm.local import LocalComm
 from training.comm.threads import run_threads
 from training.evaluate.embed import embed
 from training.evaluate.pairs import held
-from training.feed.decode import DecodeSettings
+from training.feed.settings import DecodeSettings
 
 SIZE = 16
 

@@ -12,7 +12,8 @@ from torch import nn
 
 from training.comm.local import LocalComm
 from training.comm.threads import run_threads
-from training.evaluate import EvaluateSettings, evaluate
+from training.evaluate.settings import EvaluateSettings
+from training.evaluate.task import evaluate
 from training.feed.location import Location
 
 

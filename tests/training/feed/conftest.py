@@ -23,7 +23,7 @@ from moto.server import ThreadedMotoServer
 from pyarrow import fs
 
 from pipelines import manifest, records
-from training.feed.location import RemoteSettings
+from training.feed.settings import RemoteSettings
 
 SIDE_PX = 16
 

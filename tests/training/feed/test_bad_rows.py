@@ -15,9 +15,9 @@ from PIL import Image
 
 from pipelines import manifest, records
 from pipelines.settings import UserError
-from training.feed import Batch, Feed, FeedSettings
-from training.feed.augment import AugmentSettings
-from training.feed.decode import DecodeSettings
+from training.feed.batch import Batch
+from training.feed.feed import Feed
+from training.feed.settings import AugmentSettings, DecodeSettings, FeedSettings
 
 SIDE_PX = 16
 Write = Callable[..., Any]

@@ -7,11 +7,11 @@ import pytest
 import torch
 
 from training.feed.batch import MOST_BLOCKS, Blocks, Decoders, batches
-from training.feed.decode import DecodeSettings
 from training.feed.location import Location
 from training.feed.order import sweep
 from training.feed.paint import Painter
 from training.feed.reader import Reader
+from training.feed.settings import DecodeSettings
 from training.feed.shards import row_groups
 
 

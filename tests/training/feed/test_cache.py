@@ -15,10 +15,10 @@ import pyarrow as pa
 import pytest
 
 from pipelines.settings import UserError
-from training.feed import Feed, FeedSettings
 from training.feed.cache import SUFFIX, CachedRowGroups
-from training.feed.decode import DecodeSettings
+from training.feed.feed import Feed
 from training.feed.location import Location
+from training.feed.settings import DecodeSettings, FeedSettings
 from training.feed.shards import Piece, read_row_group, row_groups
 
 Write = Callable[..., Any]

@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipelines.pixels import DecodeError, PixelSettings
+from pipelines.pixels import DecodeError
+from pipelines.settings import PixelSettings
 from training.feed.augment import Box, Picture
-from training.feed.decode import DecodeSettings, centre_box, exif_orientation, jpeg_size, render
+from training.feed.decode import centre_box, exif_orientation, jpeg_size, render
+from training.feed.settings import DecodeSettings
 
 CORNERS = {"red": (255, 0, 0), "green": (0, 255, 0), "blue": (0, 0, 255), "white": (255, 255, 255)}
 

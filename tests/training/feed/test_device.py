@@ -4,7 +4,7 @@ from collections.abc import Generator
 
 import torch
 
-from training.feed import Batch
+from training.feed.batch import Batch
 from training.feed.device import on_device, take_over
 
 

@@ -15,12 +15,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipelines.settings import UserError
-from training.feed import DualBatch, DualFeed, FeedSettings
-from training.feed.augment import AugmentSettings
 from training.feed.balance import Identities, IdentityOrder
-from training.feed.decode import DecodeSettings
-from training.feed.dual import DualOrder
+from training.feed.batch import DualBatch
+from training.feed.dual import DualFeed, DualOrder
 from training.feed.order import Load, Order, Step
+from training.feed.settings import AugmentSettings, DecodeSettings, FeedSettings
 from training.objectives.f2c import sides
 
 SIDE_PX = 16

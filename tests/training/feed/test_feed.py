@@ -22,10 +22,9 @@ from PIL import Image
 
 from pipelines import manifest, records
 from pipelines.settings import UserError
-from training.feed import Batch, Feed, FeedSettings
-from training.feed.augment import AugmentSettings
-from training.feed.batch import Painter
-from training.feed.decode import DecodeSettings
+from training.feed.batch import Batch, Painter
+from training.feed.feed import Feed
+from training.feed.settings import AugmentSettings, DecodeSettings, FeedSettings
 
 SIDE_PX = 16
 LAYOUTS = {
@@ -261,7 +260,12 @@ def test_a_forgotten_epoch_leaves_no_thread(write_dataset: Write, taken: int) ->
 def test_an_epoch_that_was_begun_ahead_gives_what_it_gives_alone(write_dataset: Write, asked_next: int) -> None:
     folder = write_dataset(LAYOUTS["uneven shards"]).folder
     one = feed(folder, threads=2, augment=EVERYTHING)
-    asked = [*one.epoch(0, goes_on=True)], [*one.epoch(asked_next, goes_on=True)], [*one.sweep()], [*one.epoch(2)]
+    asked = (
+        [*one.epoch(0, has_next_epoch=True)],
+        [*one.epoch(asked_next, has_next_epoch=True)],
+        [*one.sweep()],
+        [*one.epoch(2)],
+    )
     alone = (feed(folder, augment=EVERYTHING) for _ in asked)
     expected = [next(alone).epoch(0), next(alone).epoch(asked_next), next(alone).sweep(), next(alone).epoch(2)]
     assert [print_of(batches) for batches in asked] == [print_of(batches) for batches in expected]
@@ -270,7 +274,7 @@ def test_an_epoch_that_was_begun_ahead_gives_what_it_gives_alone(write_dataset: 
 def test_the_next_epoch_is_begun_while_this_one_is_taken(write_dataset: Write) -> None:
     folder = write_dataset([[5] * 20]).folder
     one = feed(folder)
-    batches = one.epoch(0, goes_on=True)
+    batches = one.epoch(0, has_next_epoch=True)
     while feed_threads().count("feed-prefetch") < 2:
         next(batches)
     assert sum(name.startswith("feed-decode") for name in feed_threads()) == 1  # both share them
@@ -283,8 +287,8 @@ def test_the_next_epoch_is_begun_while_this_one_is_taken(write_dataset: Write) -
 @pytest.mark.parametrize("taken", [0, 1])
 def test_a_feed_that_is_forgotten_with_an_epoch_begun_ahead_leaves_no_thread(write_dataset: Write, taken: int) -> None:
     one = feed(write_dataset([[5] * 20]).folder)
-    list(one.epoch(0, goes_on=True))
-    batches = one.epoch(1, goes_on=True)
+    list(one.epoch(0, has_next_epoch=True))
+    batches = one.epoch(1, has_next_epoch=True)
     for _ in range(taken):
         next(batches)
     del batches, one
@@ -312,7 +316,8 @@ def test_waiting_is_counted_over_all_epochs(write_dataset: Write) -> None:
 def test_an_interpreter_that_exits_in_the_middle_of_an_epoch_does_not_hang(write_dataset: Write) -> None:
     folder = write_dataset([[5] * 40]).folder
     script = (
-        "import sys, pathlib; from training.feed import Feed, FeedSettings; folder = pathlib.Path(sys.argv[1])\n"
+        "import sys, pathlib; from training.feed.feed import Feed\n"
+        "from training.feed.settings import FeedSettings; folder = pathlib.Path(sys.argv[1])\n"
         "feed = Feed(folder, 'train', FeedSettings(threads=2), seed=0, global_batch_size=4, rank=0, size=1)\n"
         "batches = feed.epoch(0); print(len(next(batches).image_ids))"
     )

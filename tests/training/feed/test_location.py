@@ -13,9 +13,9 @@ import fsspec
 import pytest
 
 from pipelines.settings import UserError
-from training.feed import Feed, FeedSettings
-from training.feed.decode import DecodeSettings
-from training.feed.location import Location, RemoteSettings
+from training.feed.feed import Feed
+from training.feed.location import Location
+from training.feed.settings import DecodeSettings, FeedSettings, RemoteSettings
 
 LAYOUT = [[5, 1, 9], [4], [12, 7]]
 Write = Callable[..., Any]
@@ -118,7 +118,8 @@ def test_a_store_that_hangs_keeps_the_process_no_longer_than_a_request(write_dat
     address = remote.upload(write_dataset([[5], [9], [6]]).folder)
     remote.proxy.faults = lambda request: "hang" if "GET" in request and "00001.parquet" in request else None
     script = (
-        "import sys, pathlib; from training.feed import Feed, FeedSettings; from pipelines.settings import UserError\n"
+        "import sys, pathlib; from training.feed.feed import Feed\n"
+        "from training.feed.settings import FeedSettings; from pipelines.settings import UserError\n"
         "settings = FeedSettings.model_validate_json(sys.argv[1])\n"
         "feed = Feed(pathlib.Path('x'), 'train', settings, seed=0, global_batch_size=6, rank=0, size=1)\n"
         "try: list(feed.epoch(0))\n"

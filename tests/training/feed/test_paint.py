@@ -12,10 +12,10 @@ import simplejpeg
 from PIL import Image, ImageOps
 
 from pipelines import records
-from training.feed.augment import Augment, AugmentSettings
-from training.feed.decode import DecodeSettings
+from training.feed.augment import Augment
 from training.feed.location import Location
 from training.feed.paint import Painter
+from training.feed.settings import AugmentSettings, DecodeSettings
 from training.feed.shards import Piece, Rows, Shard
 
 SIDE_PX = 24

@@ -105,7 +105,7 @@ def test_without_petastorm_one_line_has_the_command() -> None:
     script = """
 import sys
 sys.modules["petastorm"] = None
-from training.feed import FeedSettings
+from training.feed.settings import FeedSettings
 from pipelines.settings import UserError
 try:
     import training.feed.reader

@@ -15,8 +15,9 @@ import pytest
 
 from pipelines import records
 from pipelines.settings import UserError
-from training.feed.location import Location, RemoteSettings
+from training.feed.location import Location
 from training.feed.reader import Reader
+from training.feed.settings import RemoteSettings
 from training.feed.shards import Piece, Rows, read_row_group, row_groups
 
 LAYOUT = [[4, 3], [1, 1, 5], [2]]

@@ -7,7 +7,8 @@ import pytest
 import scipy.stats
 
 from pipelines.settings import UserError
-from training.feed.retry import RetrySettings, is_passing, patiently
+from training.feed.retry import is_passing, patiently
+from training.feed.settings import RetrySettings
 
 SETTINGS = RetrySettings(tries=4, first_wait_seconds=1.0, longest_wait_seconds=3.0)
 

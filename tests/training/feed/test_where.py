@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from pipelines.settings import UserError
-from training.feed import Feed, FeedSettings
-from training.feed.decode import DecodeSettings
+from training.feed.feed import Feed
 from training.feed.location import Location
+from training.feed.settings import DecodeSettings, FeedSettings, WhereSettings
 from training.feed.shards import row_groups
-from training.feed.where import WhereSettings, chosen_pieces
+from training.feed.where import chosen_pieces, mask
 
 LAYOUT = [[5, 1, 9], [4], [12, 7]]
 WHERES = [{"share": 0.5}, {"labels": [3, 31]}, {"share": 0.6, "labels": [0, 30]}]
@@ -59,12 +59,12 @@ def test_the_chosen_rows_are_shown_once_and_no_others(
 @given(st.floats(0.01, 1.0), st.floats(0.01, 1.0))
 def test_a_smaller_share_is_part_of_a_larger(one: float, other: float) -> None:
     table = names()
-    small, large = (WhereSettings(share=share).mask(table) for share in sorted((one, other)))
+    small, large = (mask(WhereSettings(share=share), table) for share in sorted((one, other)))
     assert not (small & ~large).any()
 
 
 def test_a_share_is_that_large() -> None:
-    chosen = WhereSettings(share=0.25).mask(names())
+    chosen = mask(WhereSettings(share=0.25), names())
     assert abs(chosen.mean() - 0.25) < 4 * (0.25 * 0.75 / len(chosen)) ** 0.5
 
 

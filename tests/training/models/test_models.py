@@ -9,8 +9,9 @@ from pydantic import ValidationError
 from torch import nn
 
 from pipelines.settings import UserError
-from training.models import BACKBONES, BackboneName, ModelSettings, build_backbone, normalise
+from training.models.backbones import BACKBONES, build_backbone, normalise
 from training.models.residual import Residual
+from training.models.settings import BackboneName, ModelSettings
 
 # At an eighth of the width torch 2.11 and 2.13 corrupt memory in the backward pass of channels-last layers of 48 px.
 SMALL = {"input_size_px": 32, "width": 0.25, "embedding_dim": 24}

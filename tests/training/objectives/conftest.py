@@ -7,10 +7,12 @@ import pytest
 import torch
 from torch import nn
 
-from training.comm import Comm
 from training.comm.local import LocalComm
-from training.objectives import Objective, ObjectiveSettings, Surroundings, build_objective
-from training.optim import OptimiserSettings
+from training.comm.protocol import Comm
+from training.objectives.build import ObjectiveContext, build_objective
+from training.objectives.objective import Objective
+from training.objectives.settings import ObjectiveSettings
+from training.settings import OptimiserSettings
 
 Build = Callable[..., Any]
 
@@ -27,7 +29,7 @@ def build() -> Build:
         seed: int = 0,
         backbone: nn.Module | None = None,
     ) -> Objective:
-        around = Surroundings(backbone or nn.Identity(), comm or LocalComm(), torch.device("cpu"), optimiser, seed)
+        around = ObjectiveContext(backbone or nn.Identity(), comm or LocalComm(), torch.device("cpu"), optimiser, seed)
         return build_objective(settings, around, num_classes=num_classes, embedding_dim=embedding_dim)
 
     return build_one

@@ -9,12 +9,17 @@ import math
 import torch
 from torch import nn
 
-from training.comm import Comm, open_comm
+from training.comm.launch import open_comm
 from training.comm.local import LocalComm
-from training.feed import Batch
-from training.objectives import Objective, ObjectiveSettings, Surroundings, build_objective
-from training.optim import OptimiserSettings, build_optimiser
-from training.strategies import StrategySettings, build_strategy
+from training.comm.protocol import Comm
+from training.feed.batch import Batch
+from training.objectives.build import ObjectiveContext, build_objective
+from training.objectives.objective import Objective
+from training.objectives.settings import ObjectiveSettings
+from training.optim import build_optimiser
+from training.settings import OptimiserSettings
+from training.strategies.build import build_strategy
+from training.strategies.settings import StrategySettings
 
 NUM_CLASSES = 11  # shared out unevenly by 2, 3 and 4
 DIM = 5
@@ -28,8 +33,8 @@ def settings_of(name: str, **more: object) -> ObjectiveSettings:
     return ObjectiveSettings.model_validate({"name": name, **extra, **more})
 
 
-def around(comm: Comm, *, seed: int = 3) -> Surroundings:
-    return Surroundings(nn.Identity(), comm, torch.device("cpu"), SGD, seed)
+def around(comm: Comm, *, seed: int = 3) -> ObjectiveContext:
+    return ObjectiveContext(nn.Identity(), comm, torch.device("cpu"), SGD, seed)
 
 
 def sharded(comm: Comm, settings: ObjectiveSettings, dtype: torch.dtype, *, seed: int = 3) -> Objective:

@@ -5,8 +5,8 @@ from torch import nn
 
 from pipelines.settings import UserError
 from training.comm.threads import run_threads
-from training.objectives import ObjectiveSettings
-from training.optim import OptimiserSettings
+from training.objectives.settings import ObjectiveSettings
+from training.settings import OptimiserSettings
 
 SHARDED = ObjectiveSettings(name="softmax", sharded=True)
 

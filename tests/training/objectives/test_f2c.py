@@ -12,10 +12,13 @@ from torch.nn import functional
 from pipelines.settings import UserError
 from training.comm.local import LocalComm
 from training.comm.threads import run_threads
-from training.feed import Batch, DualBatch
-from training.objectives import ObjectiveSettings, Surroundings, build_objective
-from training.optim import OptimiserSettings, build_optimiser
-from training.strategies import StrategySettings, build_strategy
+from training.feed.batch import Batch, DualBatch
+from training.objectives.build import ObjectiveContext, build_objective
+from training.objectives.settings import ObjectiveSettings
+from training.optim import build_optimiser
+from training.settings import OptimiserSettings
+from training.strategies.build import build_strategy
+from training.strategies.settings import StrategySettings
 
 NUM_IDS, SLOTS, DIM, PER_RANK = 40, 13, 4, 3
 SETTINGS = ObjectiveSettings.model_validate(
@@ -52,7 +55,7 @@ def batch_of(step, rank):
 
 def made(comm, settings=SETTINGS):
     backbone = backbone_of()
-    around = Surroundings(backbone, comm, torch.device("cpu"), OPTIMISER, 0)
+    around = ObjectiveContext(backbone, comm, torch.device("cpu"), OPTIMISER, 0)
     objective = build_objective(settings, around, num_classes=NUM_IDS, embedding_dim=DIM).double()
     drawn = torch.Generator().manual_seed(7)  # threads share torch's own generator
     pool = functional.normalize(torch.rand(2, SLOTS, DIM, generator=drawn, dtype=torch.float64), dim=2)

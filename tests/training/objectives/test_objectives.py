@@ -4,7 +4,8 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from training.objectives import Objective, ObjectiveSettings
+from training.objectives.objective import Objective
+from training.objectives.settings import ObjectiveSettings
 
 
 @pytest.mark.parametrize(

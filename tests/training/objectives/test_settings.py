@@ -5,7 +5,7 @@ import math
 import pytest
 from pydantic import ValidationError
 
-from training.objectives import ObjectiveSettings
+from training.objectives.settings import ObjectiveSettings
 
 SHARP = {"margin": 0.4, "scale": 64.0}
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from training.objectives.sharded_centres import ShardedCentres, classes_of
-from training.optim import OptimiserSettings
+from training.settings import OptimiserSettings
 
 
 @pytest.mark.parametrize(("num_classes", "size"), [(11, 4), (12, 4), (4, 4), (7, 1), (10_000, 3)])

@@ -6,7 +6,7 @@ import torch
 from scipy.special import logsumexp
 from torch import nn
 
-from training.objectives import ObjectiveSettings
+from training.objectives.settings import ObjectiveSettings
 
 FEATURES_BD = torch.tensor(np.random.default_rng(0).normal(size=(6, 5)), dtype=torch.float32)
 LABELS_B = torch.tensor([0, 3, 1, 1, 2, 3])

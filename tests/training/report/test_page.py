@@ -8,8 +8,7 @@ import pytest
 
 from pipelines import manifest
 from pipelines.settings import UserError
-from training.report import build_report
-from training.report.page import duration
+from training.report.page import build_report, duration
 
 HOSTILE = 'a.tar"><script>alert(3)</script>'
 VOID = {"meta", "img", "br", "link", "input"}

@@ -9,9 +9,12 @@ from torch import nn
 
 from training.comm.local import LocalComm
 from training.comm.threads import run_threads
-from training.feed import Batch
-from training.optim import OptimiserSettings, build_optimiser
-from training.strategies import NotFiniteError, StrategySettings, build_strategy
+from training.feed.batch import Batch
+from training.optim import build_optimiser
+from training.settings import OptimiserSettings
+from training.strategies.build import build_strategy
+from training.strategies.settings import StrategySettings
+from training.strategies.strategy import NotFiniteError
 
 SMALL_BUCKETS = StrategySettings(bucket_mib=0.001)
 

@@ -12,11 +12,10 @@ import simplejpeg
 from pydantic import ValidationError
 
 from pipelines.settings import UserError
-from training.feed import Feed, FeedSettings
-from training.feed.augment import AugmentSettings
-from training.feed.decode import DecodeSettings
-from training.feed.keep import KeptRowGroups
+from training.feed.feed import Feed
+from training.feed.in_memory import KeptRowGroups
 from training.feed.location import Location
+from training.feed.settings import AugmentSettings, DecodeSettings, FeedSettings
 from training.feed.shards import Piece, read_row_group, row_groups
 
 LAYOUT = [[5, 1, 9], [4], [12, 7]]

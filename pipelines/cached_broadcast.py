@@ -7,7 +7,7 @@ from pyspark.sql import functions as F
 _MAX_ROWS = 250_000
 
 
-def small(table: DataFrame) -> DataFrame:
+def cached_broadcast(table: DataFrame) -> DataFrame:
     """Keep a table that is looked at more than once, and send it to every executor where it is small enough."""
     kept = table.persist()
     return F.broadcast(kept) if kept.count() <= _MAX_ROWS else kept

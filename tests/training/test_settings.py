@@ -5,7 +5,7 @@ from pydantic import ValidationError
 
 from jobs.settings import compose
 from pipelines.settings import UserError
-from training.recipe import RecipeSettings
+from training.settings import RecipeSettings
 
 
 @pytest.mark.parametrize("epochs", [1, 2])

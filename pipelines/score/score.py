@@ -1,0 +1,131 @@
+"""What embeddings say of pictures and identities: `records.FITS`, `MERGES` and `NEIGHBOURS`; nothing is decided here.
+
+Read `centre` first (an identity in spite of wrong pictures), then `cells` (what is worth comparing) and `search` (the
+comparison). Every vector moves once for each of the two purposes: to its identity, and to its cells.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from pipelines.records import (
+    COSINE,
+    EMBEDDING,
+    FITS,
+    IDENTITY,
+    IMAGE_ID,
+    LEFT,
+    OTHER_COSINE,
+    OTHER_IDENTITY,
+    OWN_COSINE,
+    PROMINENCE,
+    RIGHT,
+)
+from pipelines.score.cells import SAMPLED_PER_CELL, find_means, plan_cells
+from pipelines.score.passes import (
+    CELL,
+    CENTRE,
+    FITTED_ROWS,
+    FOUND_ROWS,
+    KIND,
+    MERGE,
+    NAME,
+    NEAREST,
+    NEIGHBOUR,
+    PICTURE,
+    SPREAD_ROWS,
+    WHITE,
+    fitter,
+    searcher,
+    spreader,
+)
+from pipelines.score.settings import ScoreSettings
+from pipelines.score.whiten import find_whitening
+from pipelines.vectors import to_matrix
+
+_SAMPLED = 20_000  # embeddings at least, or all of fewer, that whitening goes by
+
+
+@dataclass(frozen=True)
+class Scores:
+    """The three tables, and the number of cells that they were found in; one = nothing was passed over."""
+
+    fits: DataFrame
+    merges: DataFrame
+    neighbours: DataFrame
+    num_cells: int
+
+
+def score(embeddings: DataFrame, identities: DataFrame, settings: ScoreSettings) -> Scores:
+    """Hold every picture against its identity and its like, and the identities against each other.
+
+    Args:
+        embeddings: `records.EMBEDDINGS`; those of a reference among them.
+        identities: image_id and identity, such as `records.RECORDS`; rows without an identity count for none.
+
+    Returns:
+        Tables that do not depend on how the input is partitioned. An own cosine is null where an identity has no
+        second picture to go by; a picture without an embedding is in none of them.
+    """
+    named = identities.where(F.col(IDENTITY).isNotNull()).select(IMAGE_ID, IDENTITY).distinct()
+    by_identity = embeddings.join(named, on=IMAGE_ID, how="inner").select(IMAGE_ID, IDENTITY, EMBEDDING)
+    in_order = by_identity.repartition(IDENTITY).sortWithinPartitions(IDENTITY, IMAGE_ID)
+    num_cells = plan_cells(embeddings.count(), vectors_per_cell=settings.vectors_per_cell)
+    sample = _sample(embeddings, max(_SAMPLED, SAMPLED_PER_CELL * num_cells))
+    fitted = in_order.mapInArrow(fitter(settings.trim, find_whitening(sample)), FITTED_ROWS).persist()
+    centres = fitted.where(F.col(IMAGE_ID).isNull())
+    found = _search(embeddings, centres, find_means(sample, num_cells), settings)
+    return Scores(
+        fits=_fits(fitted.where(F.col(IMAGE_ID).isNotNull()), found.where(F.col(KIND) == NEAREST)),
+        merges=_once(found.where(F.col(KIND) == MERGE)),
+        neighbours=_once(found.where(F.col(KIND) == NEIGHBOUR)).drop(PROMINENCE),
+        num_cells=num_cells,
+    )
+
+
+def _sample(embeddings: DataFrame, count: int) -> NDArray[np.float32]:
+    # The digests that name pictures are as good as drawn by lot.
+    rows = embeddings.orderBy(IMAGE_ID).limit(count).select(EMBEDDING).toArrow()
+    return to_matrix(rows.column(EMBEDDING).combine_chunks())
+
+
+def _search(
+    embeddings: DataFrame, centres: DataFrame, means: NDArray[np.float32], settings: ScoreSettings
+) -> DataFrame:
+    """Compare what shares a cell: rows of kind, left, right, cosine and prominence."""
+    no_white = F.lit(None).cast("array<float>").alias(WHITE)
+    pictures = embeddings.select(F.lit(PICTURE).alias(KIND), F.col(IMAGE_ID).alias(NAME), EMBEDDING, no_white)
+    vectors = pictures.unionByName(
+        centres.select(F.lit(CENTRE).alias(KIND), F.col(IDENTITY).alias(NAME), EMBEDDING, WHITE)
+    )
+    placed = vectors.mapInArrow(spreader(means, settings.cells_per_vector), SPREAD_ROWS)
+    in_order = placed.repartition(len(means), CELL).sortWithinPartitions(CELL, KIND, NAME)
+    search = searcher(
+        min_merge_cosine=settings.min_merge_cosine,
+        min_neighbour_cosine=settings.min_neighbour_cosine,
+        most=settings.neighbours,
+    )
+    return in_order.mapInArrow(search, FOUND_ROWS).persist()
+
+
+def _once(pairs: DataFrame) -> DataFrame:
+    """Pairs that met in two cells, once; the larger crowd is the one to stand out of."""
+    return pairs.groupBy(LEFT, RIGHT).agg(F.max(COSINE).alias(COSINE), F.min(PROMINENCE).alias(PROMINENCE))
+
+
+def _fits(fitted: DataFrame, nearest: DataFrame) -> DataFrame:
+    """Add to each picture and identity the nearest of the other identities."""
+    candidates = nearest.select(F.col(LEFT).alias(IMAGE_ID), F.struct(COSINE, RIGHT).alias("other"))
+    is_other = F.col(f"other.{RIGHT}") != F.col(IDENTITY)
+    joined = fitted.select(IMAGE_ID, IDENTITY, OWN_COSINE).join(candidates, on=IMAGE_ID, how="left")
+    best = F.max(F.when(is_other, F.col("other"))).alias("other")
+    return (
+        joined.groupBy(IMAGE_ID, IDENTITY, OWN_COSINE)
+        .agg(best)
+        .withColumn(OTHER_IDENTITY, F.col(f"other.{RIGHT}"))
+        .withColumn(OTHER_COSINE, F.col(f"other.{COSINE}"))
+        .select(*FITS.names)
+    )

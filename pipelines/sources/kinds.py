@@ -1,0 +1,69 @@
+"""Where raw images lie, and how they are read.
+
+`describe` tells what to expect before anything is read; `containers` lists what is to be looked through, `scan` looks
+through one container and cuts it into portions, `plan_chunks` makes the units of work of them, `read` reads one unit.
+A chunk is one task's work and later one file of records, and follows from the source alone: never from the number of
+tasks, so that the records do not depend on the cluster that made them.
+"""
+
+import contextlib
+from collections.abc import Iterator
+
+from pipelines.sources import folder, image_list, pack, parquet, recordio, tar, webdataset
+from pipelines.sources.chunks import Chunk
+from pipelines.sources.entry import INSIDE, Break, Container, Kind, Portion, RawImage, lost
+from pipelines.sources.listing import SourceListing
+from pipelines.sources.listing import describe as _describe
+from pipelines.sources.settings import SourceSettings
+
+_KINDS: dict[str, Kind] = {
+    "folder": folder,
+    "list": image_list,
+    "tar": tar,
+    "webdataset": webdataset,
+    "recordio": recordio,
+    "parquet": parquet,
+    "pack": pack,
+}
+
+
+def describe(settings: SourceSettings) -> SourceListing:
+    """Count the source's images and bytes without reading one.
+
+    Raises:
+        UserError: the path does not exist, is of another kind, or holds nothing.
+    """
+    return _describe(_KINDS[settings.kind], settings)
+
+
+def containers(settings: SourceSettings) -> Iterator[Container]:
+    """What is to be looked through, in a fixed order.
+
+    Raises:
+        UserError: there is nothing at source.path.
+    """
+    return _KINDS[settings.kind].containers(settings)
+
+
+def scan(container: Container, settings: SourceSettings) -> Iterator[Portion | Break]:
+    """Look through one container: portions of images, and the parts in which none can be found."""
+    return _KINDS[settings.kind].scan(container, settings)
+
+
+def read(chunk: Chunk, settings: SourceSettings, *, max_bytes: int) -> Iterator[RawImage]:
+    """The images of one chunk, in order; one that cannot be read, or is above `max_bytes`, is still a row."""
+    for portion in chunk.portions:
+        images = _KINDS[settings.kind].read(portion, settings, max_bytes=max_bytes)
+        yield from _as_many_as_listed(portion, images)
+
+
+def _as_many_as_listed(portion: Portion, images: Iterator[RawImage]) -> Iterator[RawImage]:
+    """What a container gives, and a row for every image that it no longer does."""
+    done = 0
+    # Gone, cut or damaged since it was looked through.
+    with contextlib.suppress(OSError):
+        for image in images:
+            yield image
+            done += 1
+    for place in range(done, portion.num_images):
+        yield lost(f"{portion.container}{INSIDE}{portion.start}+{place}", None)
