@@ -92,9 +92,9 @@ def passes(settings: RunSettings, stage: str) -> int:
     """How often a stage sees every image."""
     if stage != "train":
         return 1
-    epochs: int = settings.sections["recipe"]["epochs"]
+    epochs = settings.recipe.epochs
     # F2C shows two photos of an identity besides each picture.
-    return 3 * epochs if settings.sections["objective"].get("name") == "class_pool" else epochs
+    return 3 * epochs if settings.objective.name == "class_pool" else epochs
 
 
 def workers(stage: Stage, place: PlaceSettings) -> int:
@@ -121,7 +121,7 @@ def _images_of(planned: PlannedStage, settings: RunSettings, listing: SourceList
     if planned.stage.role != "evaluate":
         return listing.num_files
     # It looks at pairs, of another set or drawn from the held-out pictures.
-    drawn = 2 * int(settings.sections["evaluate"]["num_pairs"])
+    drawn = 2 * settings.evaluate.num_pairs
     return planned.listing.num_files if planned.listing else min(listing.num_files, drawn)
 
 

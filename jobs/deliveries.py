@@ -33,7 +33,7 @@ def with_deliveries(settings: RunSettings) -> RunSettings:
 
 def _check_agreement(settings: RunSettings, before: RunSettings) -> None:
     for name in _SHARED:
-        ours, theirs = settings.sections[name], before.sections[name]
+        ours, theirs = settings.section(name), before.section(name)
         for key in sorted(ours.keys() | theirs.keys()):
             if ours.get(key) != theirs.get(key):
                 raise UserError(

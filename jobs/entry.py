@@ -60,10 +60,14 @@ def run_job(
     *,
     argv: Sequence[str] | None = None,
     stages: Sequence[Stage] = STAGES,
+    model: type[RunSettings] = RunSettings,
 ) -> int:
     """Do a stage's work if its artefact is due; return the exit code: 0 done, 2 the user's mistake, 1 ours.
 
     Every rank calls it. The work finds its folder as an earlier attempt left it, and ends with ``context.finish``.
+
+    Args:
+        model: of the run.yaml, where it has further sections.
     """
     parser = argparse.ArgumentParser(prog=f"python -m jobs.{name}")
     parser.add_argument("--run", type=Path, required=True, metavar="RUN_YAML", help="written by `ringmill run`")
@@ -76,7 +80,7 @@ def run_job(
     log = logging.getLogger(f"jobs.{name}")
     stage_log = path.parent / "logs" / f"{arguments.stage}.log"
     try:
-        settings = load(path)
+        settings = load(path, model)
         stage_log = settings.log_file(arguments.stage)
         context = _context(settings, arguments.stage, river(settings, stages), rank=rank)
         _work_alone(context, work)

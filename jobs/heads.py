@@ -33,18 +33,18 @@ def device_gib() -> float | None:
 
 def head_size(settings: RunSettings, identities: int) -> HeadSize:
     """What the settings of a run say of its head, and usual values of what they leave open."""
-    sections, ranks = settings.sections, settings.place.num_ranks
-    objective, batch = sections["objective"], sections["recipe"]["batch_size"] // ranks
+    objective, ranks = settings.objective, settings.place.num_ranks
+    batch = settings.recipe.batch_size // ranks
     slots = max(round(_SLOTS * identities), ranks * half_step_pictures(batch))
     return HeadSize(
         identities=identities,
-        embedding_dim=sections["model"]["embedding_dim"],
+        embedding_dim=settings.model.embedding_dim,
         ranks=ranks,
         batch=batch,
-        sample_rate=objective["sample_rate"] if objective["sample_rate"] < 1 else _SAMPLE_RATE,
-        slots=objective["pool"]["slots"] if objective["name"] == "class_pool" else slots,
-        feature_bytes=4 if sections["recipe"]["precision"] == "fp32" else 2,
-        gradient_bytes=2 if sections["strategy"]["wire"] == "fp16" else 4,
+        sample_rate=objective.sample_rate if objective.sample_rate < 1 else _SAMPLE_RATE,
+        slots=objective.pool.slots if objective.name == "class_pool" else slots,
+        feature_bytes=4 if settings.recipe.precision == "fp32" else 2,
+        gradient_bytes=2 if settings.strategy.wire == "fp16" else 4,
     )
 
 

@@ -10,7 +10,7 @@ from jobs.settings import RunSettings
 from pipelines.settings import UserError
 from pipelines.sources import kinds
 from pipelines.sources.listing import SourceListing
-from pipelines.sources.settings import SourceSettings
+from pipelines.sources.settings import SOURCES, SourceSettings
 
 
 def describe_source(settings: RunSettings) -> SourceListing:
@@ -20,24 +20,21 @@ def describe_source(settings: RunSettings) -> SourceListing:
         UserError: there is nothing at source.path, or at faces.model.
     """
     listing = kinds.describe(settings.source)
-    # Read as a plain value, since the section's owner takes its time to import.
-    model = settings.sections["faces"].get("model")
+    model = settings.faces.model
     if model is None:
         return listing
-    both = listing.digest + describe_files(Path(model), setting="faces.model").digest
+    both = listing.digest + describe_files(model, setting="faces.model").digest
     return replace(listing, digest=hashlib.sha256(both.encode()).hexdigest())
 
 
 def reference_sources(settings: RunSettings) -> list[SourceSettings]:
     """Where the pictures lie that must not be trained on: those of the settings, and those of the evaluation."""
-    # Plain values, since the owner of evaluate takes seconds to import.
-    section, evaluate = settings.sections["reference"], settings.sections["evaluate"]
-    found = [SourceSettings.model_validate(source) for source in section.get("sources", ())]
-    path = evaluate.get("path")
-    if path is not None and section.get("with_evaluation", True):
-        in_files = "folder" if Path(path).is_dir() else "tar"
-        kind = "pack" if evaluate.get("pairs") == "bin" else in_files
-        found.append(SourceSettings.model_validate({"kind": kind, "path": str(path)}))
+    found = list(settings.reference.sources)
+    path = settings.evaluate.path
+    if path is not None and settings.reference.with_evaluation:
+        in_files = "folder" if path.is_dir() else "tar"
+        kind = "pack" if settings.evaluate.pairs == "bin" else in_files
+        found.append(SOURCES.validate({"kind": kind, "path": str(path)}))
     return found
 
 
@@ -67,8 +64,8 @@ def describe_embedder(settings: RunSettings) -> SourceListing | None:
     Raises:
         UserError: there is nothing at embed.model.
     """
-    path = settings.sections["embed"].get("model")
-    return None if path is None else describe_files(Path(path), setting="embed.model")
+    path = settings.embed.model
+    return None if path is None else describe_files(path, setting="embed.model")
 
 
 def describe_pairs(settings: RunSettings) -> SourceListing | None:
@@ -77,9 +74,8 @@ def describe_pairs(settings: RunSettings) -> SourceListing | None:
     Raises:
         UserError: there is nothing at evaluate.path.
     """
-    # Read as a plain value, since the section's owner takes seconds to import.
-    path = settings.sections["evaluate"]["path"]
-    return None if path is None else describe_files(Path(path), setting="evaluate.path")
+    path = settings.evaluate.path
+    return None if path is None else describe_files(path, setting="evaluate.path")
 
 
 def describe_files(path: Path, *, setting: str) -> SourceListing:

@@ -76,8 +76,8 @@ def check_faces(settings: RunSettings) -> None:
     Raises:
         UserError: curate.num_faces has a limit and faces.detector is none.
     """
-    limits = settings.sections["curate"].get("num_faces") or {}
-    if settings.sections["faces"].get("detector") == "none" and any(limit is not None for limit in limits.values()):
+    limits = settings.curate.num_faces
+    if settings.faces.detector == "none" and (limits.min is not None or limits.max is not None):
         raise UserError("curate.num_faces has a limit and faces.detector=none counts no faces; set faces.detector=haar")
 
 
@@ -131,7 +131,7 @@ def check_batch(settings: RunSettings) -> None:
     Raises:
         UserError: it does not split evenly.
     """
-    batch_size, ranks = settings.sections["recipe"]["batch_size"], settings.place.num_ranks
+    batch_size, ranks = settings.recipe.batch_size, settings.place.num_ranks
     if batch_size % ranks:
         nearest = max(1, round(batch_size / ranks)) * ranks
         raise UserError(f"recipe.batch_size={batch_size} does not split over {ranks} ranks; {nearest} would")
@@ -144,33 +144,32 @@ def check_objective(settings: RunSettings) -> None:
         UserError: identities that must lie whole in a row group do not, the class pool is too small for a step, or an
             optimiser cannot update centres that the ranks share out.
     """
-    objective, optimiser = settings.sections["objective"], settings.sections["recipe"].get("optimiser", {})
-    photos = settings.sections["feed"].get("photos_per_identity")
-    is_pool = objective.get("name") == "class_pool"
-    layout = settings.sections["shard"].get("layout")
+    objective, optimiser = settings.objective, settings.recipe.optimiser
+    photos = settings.feed.photos_per_identity
+    is_pool = objective.name == "class_pool"
+    layout = settings.shard.layout
     if (is_pool or photos) and layout != "identity":
         what = "objective=f2c" if is_pool else f"feed.photos_per_identity={photos}"
         raise UserError(f"{what} draws photos by identity, and shard.layout={layout}; set shard.layout=identity")
     if is_pool:
         _check_pool(settings)
-    if objective.get("sharded") and optimiser.get("name") != "sgd":
+    if objective.sharded and optimiser.name != "sgd":
         raise UserError(
-            f"objective.sharded=true and recipe.optimiser.name={optimiser.get('name')}: shared-out centres are updated "
+            f"objective.sharded=true and recipe.optimiser.name={optimiser.name}: shared-out centres are updated "
             "by sgd; choose it, or set objective.sharded=false"
         )
 
 
 def _check_pool(settings: RunSettings) -> None:
-    feed = settings.sections["feed"]
-    if photos := feed.get("photos_per_identity"):
+    feed = settings.feed
+    if photos := feed.photos_per_identity:
         raise UserError(
             f"feed.photos_per_identity={photos}, and objective=f2c takes two of each identity by itself; set it to null"
         )
-    where = feed.get("where") or {}
-    if where.get("share", 1) != 1 or where.get("labels"):
-        raise UserError(f"feed.where={where}, and objective=f2c takes whole identities; drop it")
-    ranks, slots = settings.place.num_ranks, settings.sections["objective"]["pool"]["slots"]
-    pictures = ranks * half_step_pictures(settings.sections["recipe"]["batch_size"] // ranks)
+    if not feed.where.is_everything:
+        raise UserError(f"feed.where={feed.where.model_dump_json()}, and objective=f2c takes whole identities; drop it")
+    ranks, slots = settings.place.num_ranks, settings.objective.pool.slots
+    pictures = ranks * half_step_pictures(settings.recipe.batch_size // ranks)
     if slots < pictures:
         raise UserError(
             f"objective.pool.slots={slots} cannot hold the {pictures} pictures of a half-step of all ranks; set it "

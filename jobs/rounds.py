@@ -33,7 +33,7 @@ def with_references(settings: RunSettings, round_number: int) -> bool:
 
 def with_embeddings(settings: RunSettings, round_number: int) -> bool:
     """Where there is a model to look at the pictures: the one that the settings name, then that of the last round."""
-    return round_number > 1 or settings.sections["embed"].get("model") is not None
+    return round_number > 1 or settings.embed.model is not None
 
 
 def without_embeddings(settings: RunSettings, parents: Collection[str]) -> RunSettings:
@@ -41,6 +41,6 @@ def without_embeddings(settings: RunSettings, parents: Collection[str]) -> RunSe
 
     So another threshold of the second round redoes nothing of the first, nor does asking for a second round at all.
     """
-    if "score" in parents or settings.sections["curate"].get("rounds", 1) == 1:
+    if "score" in parents or settings.curate.rounds == 1:
         return settings
-    return settings.with_section("curate", settings.curate.without_embeddings())
+    return settings.model_copy(update={"curate": settings.curate.without_embeddings()})

@@ -188,10 +188,9 @@ def river(settings: RunSettings, stages: Sequence[Stage] = STAGES) -> list[Stage
 
     A stage of the second round is called `curate-2` and reads the nearest artefact of each parent's role above it.
     """
-    rounds = int(settings.sections.get("curate", {}).get("rounds", 1))
     flowing = [
         (stage, number)
-        for number in range(1, rounds + 1)
+        for number in range(1, settings.curate.rounds + 1)
         for stage in stages
         if stage.kind is not None and stage.applies(settings, number)
     ]
@@ -271,8 +270,7 @@ def artefact_folder(settings: RunSettings, stage: Stage, mark: str) -> Path:
 def settings_read(settings: RunSettings, stage: Stage) -> dict[str, Any]:
     """The part of the settings that decides what a stage makes."""
     settings = stage.relevant_settings(settings, stage.lineage) if stage.relevant_settings else settings
-    own = settings.model_dump(mode="json", include=set(stage.reads))
-    read = {name: own[name] if name in own else settings.sections[name] for name in stage.reads}
+    read = settings.model_dump(mode="json", include=set(stage.reads))
     return {name: _without(value, name, stage.not_in_fingerprint) for name, value in read.items()}
 
 

@@ -2,11 +2,13 @@
 
 import difflib
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import Any, cast
 
 from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
+from pipelines.kinds import Kinds
 from pipelines.settings import UserError
 
 # pydantic's error type -> the rule, filled from the error's context.
@@ -66,11 +68,20 @@ def wrong_settings(error: ValidationError, model: type[BaseModel], *, prefix: st
 
 
 def known_keys(model: type[BaseModel]) -> Iterator[str]:
-    """The dotted names of every field, those of nested models included."""
+    """The dotted names of every field, those of nested models and of all kinds of a table included."""
     for name, field in model.model_fields.items():
         yield name
-        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
-            yield from (f"{name}.{inner}" for inner in known_keys(field.annotation))
+        for inner_model in models_of(field):
+            yield from (f"{name}.{inner}" for inner in known_keys(inner_model))
+
+
+def models_of(field: FieldInfo) -> list[type[BaseModel]]:
+    """The models that the value of a field may be an instance of."""
+    tables = [table for table in field.metadata if isinstance(table, Kinds)]
+    if tables:
+        return [kind.settings for table in tables for kind in table.values()]
+    is_model = isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)
+    return [cast(type[BaseModel], field.annotation)] if is_model else []
 
 
 def _rule(details: ErrorDetails) -> str:

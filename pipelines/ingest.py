@@ -23,7 +23,7 @@ from pipelines.sources import kinds
 from pipelines.sources.chunks import Chunk, plan_chunks
 from pipelines.sources.entry import UNREADABLE, Break, Container, Portion, RawImage
 from pipelines.sources.naming import naming
-from pipelines.sources.settings import SourceSettings
+from pipelines.sources.settings import NamedSettings, SourceSettings
 
 # A task holds at most about this much of raw bytes, however large its chunk is.
 _BATCH_BYTES = 8 << 20
@@ -81,7 +81,8 @@ def survey(spark: SparkSession, settings: SourceSettings) -> Survey:
     Raises:
         UserError: there is nothing at source.path, or a mistake in source.identity_list.
     """
-    naming(settings)  # reads the list of identities, so that a mistake in it is told here and not by every task
+    if isinstance(settings, NamedSettings):
+        naming(settings)  # reads the list of identities, so that a mistake in it is told here and not by every task
     containers = list(kinds.containers(settings))
 
     def scan(container: Container) -> list[Portion | Break]:

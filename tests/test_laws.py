@@ -15,6 +15,7 @@ SOURCES = [path for package in ORDER for path in sorted((ROOT / package).rglob("
 MEETING_PLACES = {
     "pipelines",
     "pipelines.settings",
+    "pipelines.kinds",
     "pipelines.requirements",
     "pipelines.records",
     "pipelines.manifest",

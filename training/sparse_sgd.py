@@ -7,7 +7,7 @@ act when a row is chosen, not at every step.
 import torch
 from torch import Tensor
 
-from training.settings import OptimiserSettings
+from training.settings import SgdSettings
 
 # What is copied out of the tables to be updated, at a time: few enough rows for a processor's cache, and next to
 # nothing beside the gradient.
@@ -22,7 +22,7 @@ def sparse_sgd(
     gradient_SD: Tensor,
     *,
     learning_rate: float,
-    settings: OptimiserSettings,
+    settings: SgdSettings,
 ) -> None:
     """Update rows of weight and velocity in place.
 

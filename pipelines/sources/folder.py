@@ -20,12 +20,12 @@ from pipelines.sources.entry import (
     take,
 )
 from pipelines.sources.naming import naming
-from pipelines.sources.settings import SourceSettings
+from pipelines.sources.settings import FolderSettings
 
 Entry = tuple[bytes, os.stat_result]  # name below the root
 
 
-def containers(settings: SourceSettings) -> Iterator[Container]:
+def containers(settings: FolderSettings) -> Iterator[Container]:
     """The folder itself, one container of loose files."""
     if not os.path.isdir(settings.path):
         raise UserError(
@@ -34,7 +34,7 @@ def containers(settings: SourceSettings) -> Iterator[Container]:
     yield Container(settings.path, 0, "")
 
 
-def scan(container: Container, settings: SourceSettings) -> Iterator[Portion | Break]:
+def scan(container: Container, settings: FolderSettings) -> Iterator[Portion | Break]:
     """Walk the folder."""
     names: list[bytes] = []
     num_bytes = 0
@@ -51,7 +51,7 @@ def scan(container: Container, settings: SourceSettings) -> Iterator[Portion | B
         yield _portion(container.path, names, num_bytes)
 
 
-def read(portion: Portion, settings: SourceSettings, *, max_bytes: int) -> Iterator[RawImage]:
+def read(portion: Portion, settings: FolderSettings, *, max_bytes: int) -> Iterator[RawImage]:
     """The files of one portion."""
     root, identity_of = as_bytes(portion.container), naming(settings)
     for name in zlib.decompress(portion.listed).split(b"\0"):

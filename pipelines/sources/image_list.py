@@ -10,12 +10,12 @@ from pipelines.settings import UserError
 from pipelines.sources import storage
 from pipelines.sources.entry import PORTION_IMAGES, Break, Container, Portion, RawImage, as_bytes, lost, take, text
 from pipelines.sources.naming import naming, read_list
-from pipelines.sources.settings import SourceSettings
+from pipelines.sources.settings import ListSettings
 
 _MEASURED = 64  # pictures whose sizes are asked for, to tell those of the others
 
 
-def containers(settings: SourceSettings) -> Iterator[Container]:
+def containers(settings: ListSettings) -> Iterator[Container]:
     """The list itself, one container of loose files."""
     path = Path(settings.path)
     if not path.is_file():
@@ -24,7 +24,7 @@ def containers(settings: SourceSettings) -> Iterator[Container]:
     yield Container(str(path), stat.st_size, str(stat.st_mtime_ns))
 
 
-def scan(container: Container, settings: SourceSettings) -> Iterator[Portion | Break]:
+def scan(container: Container, settings: ListSettings) -> Iterator[Portion | Break]:
     """Cut the list into portions; the files themselves are not asked for one by one."""
     lines = read_list(Path(container.path), identity_column=settings.identity_column)
     position = 0
@@ -36,7 +36,7 @@ def scan(container: Container, settings: SourceSettings) -> Iterator[Portion | B
         position += len(batch)
 
 
-def read(portion: Portion, settings: SourceSettings, *, max_bytes: int) -> Iterator[RawImage]:
+def read(portion: Portion, settings: ListSettings, *, max_bytes: int) -> Iterator[RawImage]:
     """The pictures of one portion."""
     by_name = naming(settings) if settings.identity_pattern or settings.identity_list else None
     for name, told in json.loads(zlib.decompress(portion.listed)):

@@ -9,22 +9,16 @@ tasks, so that the records do not depend on the cluster that made them.
 import contextlib
 from collections.abc import Iterator
 
-from pipelines.sources import folder, image_list, pack, parquet, recordio, tar, webdataset
 from pipelines.sources.chunks import Chunk
 from pipelines.sources.entry import INSIDE, Break, Container, Kind, Portion, RawImage, lost
 from pipelines.sources.listing import SourceListing
 from pipelines.sources.listing import describe as _describe
-from pipelines.sources.settings import SourceSettings
+from pipelines.sources.settings import SOURCES, SourceSettings
 
-_KINDS: dict[str, Kind] = {
-    "folder": folder,
-    "list": image_list,
-    "tar": tar,
-    "webdataset": webdataset,
-    "recordio": recordio,
-    "parquet": parquet,
-    "pack": pack,
-}
+
+def _kind(settings: SourceSettings) -> Kind:
+    kind: Kind = SOURCES.builder(settings)
+    return kind
 
 
 def describe(settings: SourceSettings) -> SourceListing:
@@ -33,7 +27,7 @@ def describe(settings: SourceSettings) -> SourceListing:
     Raises:
         UserError: the path does not exist, is of another kind, or holds nothing.
     """
-    return _describe(_KINDS[settings.kind], settings)
+    return _describe(_kind(settings), settings)
 
 
 def containers(settings: SourceSettings) -> Iterator[Container]:
@@ -42,18 +36,18 @@ def containers(settings: SourceSettings) -> Iterator[Container]:
     Raises:
         UserError: there is nothing at source.path.
     """
-    return _KINDS[settings.kind].containers(settings)
+    return _kind(settings).containers(settings)
 
 
 def scan(container: Container, settings: SourceSettings) -> Iterator[Portion | Break]:
     """Look through one container: portions of images, and the parts in which none can be found."""
-    return _KINDS[settings.kind].scan(container, settings)
+    return _kind(settings).scan(container, settings)
 
 
 def read(chunk: Chunk, settings: SourceSettings, *, max_bytes: int) -> Iterator[RawImage]:
     """The images of one chunk, in order; one that cannot be read, or is above `max_bytes`, is still a row."""
     for portion in chunk.portions:
-        images = _KINDS[settings.kind].read(portion, settings, max_bytes=max_bytes)
+        images = _kind(settings).read(portion, settings, max_bytes=max_bytes)
         yield from _as_many_as_listed(portion, images)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from pipelines.settings import UserError
 from pipelines.sources import folder
 from pipelines.sources.entry import Break, Container, Kind
-from pipelines.sources.settings import SourceSettings
+from pipelines.sources.settings import NamedSettings, SourceSettings
 
 # Archives are looked through up to so many images; the rest is told from the bytes that were passed.
 _COUNTED_IMAGES = 50_000
@@ -33,7 +33,7 @@ def describe(kind: Kind, settings: SourceSettings) -> SourceListing:
     """
     found = list(kind.containers(settings))
     listing = _describe_folder(found[0]) if settings.kind == "folder" else _describe_containers(kind, found, settings)
-    if settings.identity_list is not None:
+    if isinstance(settings, NamedSettings) and settings.identity_list is not None:
         listing = replace(listing, digest=_with_names(listing.digest, settings.identity_list))
     if listing.num_files == 0:
         parts = (part for one in found for part in kind.scan(one, settings))

@@ -9,21 +9,22 @@ from pathlib import Path, PurePosixPath
 
 from pipelines.settings import UserError
 from pipelines.sources.entry import as_bytes, printable, text
-from pipelines.sources.settings import SourceSettings
+from pipelines.sources.settings import ListSettings, NamedSettings, WebDatasetSettings
 
 _NAME_COLUMNS = ("path", "file", "filename", "file_name", "image", "name", "source")
 _IDENTITY_COLUMNS = ("identity", "label", "class", "person", "id")
 
 
 @functools.lru_cache(maxsize=4)
-def naming(settings: SourceSettings) -> Callable[[bytes], str | None]:
+def naming(settings: NamedSettings) -> Callable[[bytes], str | None]:
     """From a picture's name below its source to its identity; a list is read once per process.
 
     Raises:
         UserError: the list cannot be read.
     """
     if settings.identity_list is not None:
-        told = read_list(settings.identity_list, identity_column=settings.identity_column)
+        column = settings.identity_column if isinstance(settings, ListSettings | WebDatasetSettings) else None
+        told = read_list(settings.identity_list, identity_column=column)
         listed = {_bare(as_bytes(name)): identity for name, identity in told}
         return lambda name: listed.get(_bare(name))
     if settings.identity_pattern is not None:

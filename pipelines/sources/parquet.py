@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 
 from pipelines.sources import storage
 from pipelines.sources.entry import INSIDE, Break, Container, Portion, RawImage, held, lost, printable
-from pipelines.sources.settings import SourceSettings
+from pipelines.sources.settings import ParquetSettings
 
 SUFFIXES = (".parquet",)
 
@@ -17,12 +17,12 @@ _IDENTITY_COLUMNS = ("identity", "label", "class", "labels")
 _ROWS_AT_ONCE = 32  # pictures may be large, and a row group is never held decoded
 
 
-def containers(settings: SourceSettings) -> Iterator[Container]:
+def containers(settings: ParquetSettings) -> Iterator[Container]:
     """The Parquet files that the path names."""
     return storage.find(settings.path, SUFFIXES)
 
 
-def scan(container: Container, settings: SourceSettings) -> Iterator[Portion | Break]:
+def scan(container: Container, settings: ParquetSettings) -> Iterator[Portion | Break]:
     """One portion per row group, from the footer alone."""
     try:
         with storage.open_binary(container.path) as stream, pq.ParquetFile(stream) as file:
@@ -38,7 +38,7 @@ def scan(container: Container, settings: SourceSettings) -> Iterator[Portion | B
         yield Break(container.path, 0, container.num_bytes, f"it is no readable Parquet file ({_first_line(error)})")
 
 
-def read(portion: Portion, settings: SourceSettings, *, max_bytes: int) -> Iterator[RawImage]:
+def read(portion: Portion, settings: ParquetSettings, *, max_bytes: int) -> Iterator[RawImage]:
     """The rows of one row group.
 
     Raises:
@@ -60,7 +60,7 @@ def read(portion: Portion, settings: SourceSettings, *, max_bytes: int) -> Itera
 
 
 def _rows(
-    file: pq.ParquetFile, portion: Portion, settings: SourceSettings
+    file: pq.ParquetFile, portion: Portion, settings: ParquetSettings
 ) -> Iterator[tuple[bytes | None, str | None]]:
     identity = _identity_column(file.schema_arrow, settings)
     to_text = _to_text(file.schema_arrow, identity)
@@ -84,7 +84,7 @@ def _values(column: pa.Array) -> list[Any]:
     return values
 
 
-def _unusable(schema: pa.Schema, settings: SourceSettings) -> str | None:
+def _unusable(schema: pa.Schema, settings: ParquetSettings) -> str | None:
     """Why a file of these columns cannot be read; None where it can."""
     has = ", ".join(schema.names)
     if settings.image_column not in schema.names:
@@ -99,7 +99,7 @@ def _unusable(schema: pa.Schema, settings: SourceSettings) -> str | None:
     return None
 
 
-def _identity_column(schema: pa.Schema, settings: SourceSettings) -> str | None:
+def _identity_column(schema: pa.Schema, settings: ParquetSettings) -> str | None:
     return settings.identity_column or next((name for name in _IDENTITY_COLUMNS if name in schema.names), None)
 
 

@@ -2,29 +2,32 @@
 
 import re
 from pathlib import Path
-from typing import Literal, Self
+from typing import Annotated, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, field_validator
 
+from pipelines.kinds import Kind, Kinds
 from pipelines.settings import Settings
 
 
 class SourceSettings(Settings):
-    """Where the raw images lie, and how each gets its identity."""
+    """Settings that every kind of source has."""
 
-    kind: Literal["folder", "list", "tar", "webdataset", "recordio", "parquet", "pack"]
+    kind: str
     # A folder, a file, a glob (/data/*.tar), a numbered set ({000..123}.tar), or a URI that fsspec knows.
     path: str = Field(min_length=1)
+    # One task reads at most this much and makes one file of records of it; small sources are cut finer.
+    chunk_bytes: int = Field(default=512 << 20, ge=1 << 20, le=1 << 34)
+    chunk_images: int = Field(default=8192, ge=1, le=1_000_000)
+
+
+class NamedSettings(SourceSettings):
+    """A source whose pictures have names, from which an identity can be read."""
+
     # Of the picture's name below the source, the first group is the identity; null = the folder that it lies in.
     identity_pattern: str | None = None
     # A CSV, JSONL or text file that names each picture and its identity; goes before the pattern and the folder.
     identity_list: Path | None = None
-    # Which column (Parquet, list), or which member or JSON key beside the picture (WebDataset), is the identity.
-    identity_column: str | None = None
-    image_column: str = "image"  # Parquet: bytes, or struct<bytes, path> as Hugging Face writes it
-    # One task reads at most this much and makes one file of records of it; small sources are cut finer.
-    chunk_bytes: int = Field(default=512 << 20, ge=1 << 20, le=1 << 34)
-    chunk_images: int = Field(default=8192, ge=1, le=1_000_000)
 
     @field_validator("identity_pattern")
     @classmethod
@@ -39,25 +42,78 @@ class SourceSettings(Settings):
             raise ValueError("has no group; put what names the identity in brackets, such as ^([^/]+)_")
         return pattern
 
-    @model_validator(mode="after")
-    def _fits_the_kind(self) -> Self:
-        by_name = self.kind in ("folder", "tar", "list", "webdataset")
-        if not by_name and (self.identity_pattern or self.identity_list):
-            raise ValueError(f"identity_pattern and identity_list need names, and {self.kind} has none of its own")
-        if self.kind in ("folder", "tar", "recordio", "pack") and self.identity_column:
-            raise ValueError(f"identity_column is for parquet, list and webdataset, not for {self.kind}")
-        return self
+
+class FolderSettings(NamedSettings):
+    """A folder tree."""
+
+    kind: Literal["folder"] = "folder"
+
+
+class TarSettings(NamedSettings):
+    """Tar archives."""
+
+    kind: Literal["tar"] = "tar"
+
+
+class ListSettings(NamedSettings):
+    """A list of pictures."""
+
+    kind: Literal["list"] = "list"
+    identity_column: str | None = None  # column that holds the identity; null = identity, label, class, person or id
+
+
+class WebDatasetSettings(NamedSettings):
+    """WebDataset shards."""
+
+    kind: Literal["webdataset"] = "webdataset"
+    identity_column: str | None = None  # member or JSON key beside the picture that holds the identity; null = cls
+
+
+class RecordIOSettings(SourceSettings):
+    """MXNet RecordIO files."""
+
+    kind: Literal["recordio"] = "recordio"
+
+
+class ParquetSettings(SourceSettings):
+    """Parquet files that hold encoded pictures."""
+
+    kind: Literal["parquet"] = "parquet"
+    image_column: str = "image"  # bytes, or struct<bytes, path> as Hugging Face writes it
+    identity_column: str | None = None  # column that holds the identity; null = identity, label, class, person or id
+
+
+class PackSettings(SourceSettings):
+    """Verification packs."""
+
+    kind: Literal["pack"] = "pack"
+
+
+SOURCES: Kinds[SourceSettings] = Kinds(
+    "kind",
+    {
+        "folder": Kind(FolderSettings, "pipelines.sources.folder"),
+        "list": Kind(ListSettings, "pipelines.sources.image_list"),
+        "tar": Kind(TarSettings, "pipelines.sources.tar"),
+        "webdataset": Kind(WebDatasetSettings, "pipelines.sources.webdataset"),
+        "recordio": Kind(RecordIOSettings, "pipelines.sources.recordio"),
+        "parquet": Kind(ParquetSettings, "pipelines.sources.parquet"),
+        "pack": Kind(PackSettings, "pipelines.sources.pack"),
+    },
+)
+
+Source = Annotated[SourceSettings, SOURCES]
 
 
 class ReferenceSettings(Settings):
     """Pictures that must not be trained on, since a model is judged by them."""
 
-    sources: tuple[SourceSettings, ...] = ()
-    with_evaluation: bool = True  # evaluate.path is one of them
+    sources: tuple[Source, ...] = ()
+    with_evaluation: bool = True  # the pictures of the evaluation's files are among them
 
 
 class IngestSettings(Settings):
-    """When a broken source stops the run."""
+    """The share of a source that may be broken."""
 
     # Of the source's bytes, those in which no image can be found or read.
     max_broken_fraction: float = Field(default=0.05, ge=0, le=1)

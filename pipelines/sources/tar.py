@@ -10,7 +10,7 @@ from typing import BinaryIO
 from pipelines.sources import storage
 from pipelines.sources.entry import INSIDE, Break, Container, Portion, PortionCutter, RawImage, printable, take
 from pipelines.sources.naming import naming
-from pipelines.sources.settings import SourceSettings
+from pipelines.sources.settings import SourceSettings, TarSettings
 from pipelines.sources.tar_headers import BLOCK, Gap, Member, header_content, walk
 
 SUFFIXES = (".tar",)
@@ -41,7 +41,7 @@ def scan(container: Container, settings: SourceSettings) -> Iterator[Portion | B
     return cut(container, settings, _alone)
 
 
-def read(portion: Portion, settings: SourceSettings, *, max_bytes: int) -> Iterator[RawImage]:
+def read(portion: Portion, settings: TarSettings, *, max_bytes: int) -> Iterator[RawImage]:
     """The members of one portion."""
     identity_of = naming(settings)
     for stream, sample in samples(portion, _alone):

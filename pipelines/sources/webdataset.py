@@ -12,7 +12,7 @@ from typing import Any, BinaryIO
 from pipelines.sources import tar
 from pipelines.sources.entry import Break, Container, Portion, RawImage, text
 from pipelines.sources.naming import naming
-from pipelines.sources.settings import SourceSettings
+from pipelines.sources.settings import WebDatasetSettings
 from pipelines.sources.tar import Sample, containers
 from pipelines.sources.tar_headers import Gap, Member, walk
 
@@ -26,12 +26,12 @@ _DEFAULT_SIDECAR = "cls"
 _MAX_SIDECAR_BYTES = 1 << 20
 
 
-def scan(container: Container, settings: SourceSettings) -> Iterator[Portion | Break]:
+def scan(container: Container, settings: WebDatasetSettings) -> Iterator[Portion | Break]:
     """Cut one shard into portions."""
     return tar.cut(container, settings, _grouping(settings))
 
 
-def read(portion: Portion, settings: SourceSettings, *, max_bytes: int) -> Iterator[RawImage]:
+def read(portion: Portion, settings: WebDatasetSettings, *, max_bytes: int) -> Iterator[RawImage]:
     """The pictures of one portion."""
     by_name = naming(settings) if settings.identity_list or settings.identity_pattern else None
     for stream, sample in tar.samples(portion, _grouping(settings)):
@@ -41,7 +41,7 @@ def read(portion: Portion, settings: SourceSettings, *, max_bytes: int) -> Itera
             yield tar.picture(portion, stream, member, identity=identity, max_bytes=max_bytes)
 
 
-def _grouping(settings: SourceSettings) -> tar.Grouping:
+def _grouping(settings: WebDatasetSettings) -> tar.Grouping:
     return partial(_by_key, wanted=settings.identity_column)
 
 

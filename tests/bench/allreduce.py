@@ -21,7 +21,7 @@ from torch import nn
 from training.comm.horovod import HorovodComm
 from training.feed.batch import Batch
 from training.optim import build_optimiser
-from training.settings import OptimiserSettings
+from training.settings import SgdSettings
 from training.strategies.build import build_strategy
 from training.strategies.settings import StrategySettings
 
@@ -39,7 +39,7 @@ def network(width: int) -> nn.Module:
 
 def our_step(net: nn.Module, images: torch.Tensor):
     comm = HorovodComm()
-    optimiser = build_optimiser(OptimiserSettings(), [net])
+    optimiser = build_optimiser(SgdSettings(clip_norm=None), [net])
     strategy = build_strategy(StrategySettings(), [net], optimiser, comm, clip_norm=None, has_loss_scaling=False)
     batch = Batch(images=images, labels=torch.zeros(len(images), dtype=torch.int64), image_ids=[])
     return lambda: strategy.advance(lambda: batch, lambda b: net(b.images).square().mean(), 0.01)

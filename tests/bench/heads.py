@@ -44,7 +44,7 @@ from training.objectives.distributed_softmax import gather_features, sharded_cro
 from training.objectives.margin import cosface
 from training.objectives.settings import ObjectiveSettings, PoolSettings
 from training.objectives.sharded_centres import classes_of
-from training.settings import OptimiserSettings
+from training.settings import SgdSettings
 
 REPO = Path(__file__).parents[2]
 METHODS = ("full", "dense", "sparse", "pool")
@@ -54,7 +54,7 @@ RATE = 0.1
 MARGIN, SCALE = 0.4, 64.0  # of CosFace
 WARM_UP_STEPS = 2
 TURNS = 40  # steps of each of two pools
-SGD = OptimiserSettings()
+SGD = SgdSettings(clip_norm=None)
 
 
 @dataclass

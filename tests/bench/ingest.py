@@ -39,7 +39,7 @@ from pipelines.settings import PixelSettings
 from pipelines.sources import kinds
 from pipelines.sources.chunks import Chunk, plan_chunks
 from pipelines.sources.entry import Portion
-from pipelines.sources.settings import SourceSettings
+from pipelines.sources.settings import SOURCES, SourceSettings
 
 CORES = 2
 PER_FOLDER = 100
@@ -144,7 +144,7 @@ def draw_piece(piece: tuple[int, int]) -> list[bytes]:
 
 
 def settings(kind: str, path: Path) -> SourceSettings:
-    return SourceSettings(kind=kind, path=str(path))  # type: ignore[arg-type]
+    return SOURCES.validate({"kind": kind, "path": str(path)})
 
 
 def warm_up(spark: SparkSession, source: SourceSettings, scratch: Path) -> None:

@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from jobs.settings import OWNERS, RunSettings, _compose_tree, check_section
+from jobs.settings import RunSettings, compose
 from pipelines import manifest, records
 from training.feed.balance import LABELS_NAME
 
@@ -111,23 +111,8 @@ def _photos(label: int, photos: int, side_px: int) -> Iterator[bytes]:
 
 @pytest.fixture(scope="session")
 def run_settings() -> Callable[..., RunSettings]:
-    """What conf/ and a command line make together, of the sections of training: Spark owns the others."""
-
-    def composed(*overrides: str) -> RunSettings:
-        tree = _compose_tree(["source.path=/nowhere", "place=single", *overrides], _conf())
-        sections = {
-            name: check_section(name, owner, tree.get(name) or {}).model_dump(mode="json")
-            for name, owner in OWNERS.items()
-            if owner.startswith("training.")
-        }
-        head = {name: value for name, value in tree.items() if name not in OWNERS}
-        return RunSettings.model_validate({**head, "sections": sections})
-
-    return composed
-
-
-def _conf() -> Path:
-    return Path(__file__).parents[2] / "conf"
+    """What conf/ and a command line make together."""
+    return lambda *overrides: compose(["source.path=/nowhere", "place=single", *overrides])
 
 
 @pytest.fixture(scope="session")

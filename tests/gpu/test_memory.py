@@ -23,14 +23,14 @@ from training.objectives.build import ObjectiveContext, build_objective
 from training.objectives.objective import Objective
 from training.objectives.settings import ObjectiveSettings
 from training.optim import build_optimiser
-from training.settings import OptimiserSettings
+from training.settings import SgdSettings
 from training.strategies.build import build_strategy
 from training.strategies.settings import StrategySettings
 from training.strategies.strategy import Strategy
 
 CONF = Path(__file__).parents[2] / "conf" / "objective"
 WAYS = ("full", "sharded", "dense", "sampled", "banked", "pool")  # in the order of the plan
-SGD = OptimiserSettings()
+SGD = SgdSettings(clip_norm=None)
 # How far the peak may be from the plan: so much of it, or so many bytes where a GPU rounds sizes up.
 TOLERANCE, ROUNDING = 0.15, 16 * 2**20
 WORKSPACE = 160 * 2**20  # that the library of matrix products may keep, of each thread that calls it

@@ -22,7 +22,7 @@ from training.objectives.settings import ObjectiveSettings
 from training.objectives.sharded_centres import ShardedCentres
 from training.optim import build_optimiser
 from training.parts import Parts
-from training.settings import OptimiserSettings
+from training.settings import SgdSettings
 from training.strategies.build import build_strategy
 from training.strategies.settings import StrategySettings
 from training.strategies.strategy import StepResult
@@ -39,7 +39,7 @@ WAYS: dict[str, dict[str, Any]] = {
     "in main memory": {"sharded": True, "sample_rate": 0.3, "bank": "host"},
 }
 SIDE_PX = 4
-SGD = OptimiserSettings(momentum=0.9, nesterov=True, weight_decay=0.01)
+SGD = SgdSettings(momentum=0.9, nesterov=True, weight_decay=0.01, clip_norm=None)
 LEARNING_RATE = 0.01
 CLIP_NORM = 5.0
 STEPS = 3

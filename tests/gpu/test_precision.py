@@ -19,7 +19,7 @@ from training.objectives.settings import ObjectiveSettings
 from training.optim import build_optimiser
 from training.parts import Parts
 from training.precision import autocast, needs_loss_scaling
-from training.settings import OptimiserSettings, Precision
+from training.settings import Precision, SgdSettings
 from training.strategies.build import build_strategy
 from training.strategies.settings import StrategySettings
 from training.strategies.strategy import StepResult
@@ -27,7 +27,7 @@ from training.strategies.strategy import StepResult
 pytestmark = pytest.mark.usefixtures("without_tf32")
 
 CLASSES, PICTURES, DIM, SIDE_PX = 10, 32, 24, 32
-SGD = OptimiserSettings(momentum=0.9, weight_decay=0.01)
+SGD = SgdSettings(momentum=0.9, weight_decay=0.01, clip_norm=None)
 LEARNING_RATE = 0.1
 # Largest relative error of a gradient: what eight and eleven bits of a number make of it in ten layers.
 ROUNDING: dict[Precision, float] = {"fp32": 1e-3, "bf16": 0.1, "fp16": 0.02}

@@ -17,7 +17,9 @@ from jobs.place import PlaceSettings
 from jobs.run import drive
 from jobs.screen import Screen
 from jobs.settings import PROJECT, RunSettings
-from jobs.stages import STAGES, Stage
+from jobs.stages import Stage
+from pipelines.sources.settings import FolderSettings
+from training.settings import RecipeSettings
 
 MILL = Path(__file__).parent / "mill"
 
@@ -49,19 +51,17 @@ def river(monkeypatch: pytest.MonkeyPatch) -> tuple[Stage, ...]:
 
 
 @pytest.fixture
-def settings_of(tmp_path: Path) -> Callable[..., RunSettings]:
+def settings_of(river: tuple[Stage, ...], tmp_path: Path) -> Callable[..., RunSettings]:
     """Settings of a run of the river; keywords change the section of grind, ``place`` the place."""
+    from mill_settings import GrindSettings, MillSettings
 
     def build(place: dict[str, Any] | None = None, **grind: Any) -> RunSettings:
-        return RunSettings(
+        return MillSettings(
             name="loaf",
             store=tmp_path / "store",
             runs=tmp_path / "runs",
             place=PlaceSettings(**{"retries": 0, **(place or {})}),
-            sections={
-                "grind": {"rows": 3, "fault": "", "pids": str(tmp_path / "pids"), **grind},
-                "press": {"loaves": 2},
-            },
+            grind=GrindSettings(**{"pids": str(tmp_path / "pids"), **grind}),
         )
 
     return build
@@ -84,19 +84,28 @@ def grind(river: tuple[Stage, ...]) -> Callable[[RunSettings], str]:
 
 @pytest.fixture
 def real_settings(tmp_path: Path) -> RunSettings:
-    """Settings as of a real run over two files, written out by hand."""
+    """Settings of a real run over two files."""
     images = tmp_path / "images"
     images.mkdir()
     (images / "a.jpg").write_bytes(b"a" * 100)
     (images / "b.jpg").write_bytes(b"b" * 50)
-    source = {"kind": "folder", "path": str(images), "chunk_bytes": 1 << 20, "chunk_images": 10}
-    sections: dict[str, dict[str, Any]] = {name: {} for stage in STAGES for name in (*stage.reads, *stage.checks_only)}
-    del sections["seed"]
-    sections |= {
-        "source": source,
-        "feed": {"threads": 1, "augment": {"flip": 0.5}},
-        "recipe": {"epochs": 4, "batch_size": 256},
-        "evaluate": {"path": None, "num_pairs": 6000},
-        "embed": {"model": None},
-    }
-    return RunSettings(name="r", store=tmp_path / "store", runs=tmp_path / "runs", sections=sections)
+    return RunSettings(
+        name="r",
+        store=tmp_path / "store",
+        runs=tmp_path / "runs",
+        source=FolderSettings(path=str(images), chunk_bytes=1 << 20, chunk_images=10),
+        recipe=RecipeSettings(epochs=4, batch_size=256),
+    )
+
+
+@pytest.fixture
+def change() -> Callable[..., RunSettings]:
+    """Settings of a run with other values in some sections, each given as a dict; checked like any."""
+
+    def changed(settings: RunSettings, **sections: dict[str, Any]) -> RunSettings:
+        whole = settings.model_dump(mode="json")
+        for name, values in sections.items():
+            whole[name] = {**whole[name], **values}
+        return type(settings).model_validate(whole)
+
+    return changed

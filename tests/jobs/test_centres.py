@@ -6,6 +6,7 @@ from safetensors.torch import load_file
 from jobs.centres import main
 from jobs.settings import RunSettings, freeze
 from jobs.stages import STAGES, artefact_folder
+from pipelines.sources.settings import FolderSettings
 from training import checkpoint
 from training.checkpoint import Contents, Position
 from training.comm.threads import run_threads
@@ -15,7 +16,12 @@ CENTRES = torch.randn(7, 2)
 
 
 def run_of(tmp_path, fingerprints):
-    settings = RunSettings(store=tmp_path / "store", runs=tmp_path / "runs", fingerprints=fingerprints)
+    settings = RunSettings(
+        source=FolderSettings(path="/nowhere"),
+        store=tmp_path / "store",
+        runs=tmp_path / "runs",
+        fingerprints=fingerprints,
+    )
     freeze(settings, settings.folder / "run.yaml")
     return settings, settings.folder / "run.yaml"
 

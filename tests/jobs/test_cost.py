@@ -1,6 +1,7 @@
 """The forecast takes measured rates where there are any."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,9 @@ from jobs.settings import RunSettings
 from jobs.stages import STAGES, hypothetical, plan
 from jobs.state import RunRecord, RunState, StageState
 from pipelines.sources.listing import SourceListing
+from pipelines.sources.settings import FolderSettings
+
+Change = Callable[..., RunSettings]
 
 
 def record(runs: Path, name: str, *, images: int, image_bytes: int = 75, **seconds: float) -> None:
@@ -55,16 +59,17 @@ def test_a_stage_costs_its_passes_over_the_images_shared_by_its_workers(real_set
     assert expected["ingest"].num_bytes > 150
 
 
-def test_a_feed_of_two_streams_shows_three_pictures_for_each(real_settings: RunSettings) -> None:
-    sections = {**real_settings.sections, "objective": {"name": "class_pool"}}
+def test_a_feed_of_two_streams_shows_three_pictures_for_each(real_settings: RunSettings, change: Change) -> None:
+    pool = change(real_settings, objective={"name": "class_pool", "margin": 0.4, "scale": 32.0})
     assert passes(real_settings, "train") == 4
-    assert passes(real_settings.model_copy(update={"sections": sections}), "train") == 12
-    assert passes(real_settings.model_copy(update={"sections": sections}), "evaluate") == 1
+    assert passes(pool, "train") == 12
+    assert passes(pool, "evaluate") == 1
 
 
 def test_a_billion_pictures_that_are_not_here_are_planned_by_the_cores_of_the_place(real_settings: RunSettings) -> None:
     listing = SourceListing(10**9, 10**14, digest="", is_exact=False)
-    del real_settings.sections["source"]["chunk_bytes"], real_settings.sections["source"]["chunk_images"]
+    source = FolderSettings(path=real_settings.source.path)
+    real_settings = real_settings.model_copy(update={"source": source})
     few, many = (
         forecast(
             real_settings.model_copy(update={"place": real_settings.place.model_copy(update={"cores": cores})}),

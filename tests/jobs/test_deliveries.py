@@ -10,6 +10,8 @@ from jobs.settings import RunSettings, freeze, load
 from jobs.stages import plan
 from pipelines.settings import UserError
 
+Change = Callable[..., RunSettings]
+
 Finish = Callable[[RunSettings], RunSettings]
 
 
@@ -68,12 +70,18 @@ def test_a_run_cannot_extend_itself(real_settings: RunSettings) -> None:
         with_deliveries(more(real_settings, "r", "r"))
 
 
-@pytest.mark.parametrize("section", ["pixels", "faces", "dedup"])
-def test_what_measured_otherwise_is_not_put_together(real_settings: RunSettings, finish: Finish, section: str) -> None:
+@pytest.mark.parametrize(
+    ("section", "key", "ours", "theirs"),
+    [("pixels", "max_scans", 99, 100), ("faces", "min_side_px", 33, 32), ("dedup", "max_distance", 16, 31)],
+)
+def test_what_measured_otherwise_is_not_put_together(
+    real_settings: RunSettings, finish: Finish, change: Change, section: str, key: str, ours: int, theirs: int
+) -> None:
     finish(real_settings)
-    other = more(real_settings, "second", "r")
-    other = other.model_copy(update={"sections": {**other.sections, section: {"limit": 3}}})
-    with pytest.raises(UserError, match=rf"^{section}\.limit=3 here and None in the run r .*set {section}\.limit=None"):
+    other = change(more(real_settings, "second", "r"), **{section: {key: ours}})
+    with pytest.raises(
+        UserError, match=rf"^{section}\.{key}={ours} here and {theirs} in the run r .*set {section}\.{key}={theirs}"
+    ):
         with_deliveries(other)
 
 

@@ -14,6 +14,14 @@ from jobs.stages import Stage, plan
 from pipelines.manifest import clear, read
 from pipelines.settings import UserError
 
+
+def mill_model() -> type[RunSettings]:
+    """The settings of the test river, importable once its fixture ran."""
+    from mill_settings import MillSettings
+
+    return MillSettings
+
+
 Build = Callable[..., RunSettings]
 
 
@@ -28,7 +36,9 @@ def frozen(settings_of: Build, river: tuple[Stage, ...]) -> RunSettings:
 
 @pytest.fixture
 def run(frozen: RunSettings, river: tuple[Stage, ...]) -> Callable[[Callable[[JobContext], None]], int]:
-    return lambda work: run_job("grind", work, argv=["--run", str(frozen.folder / "run.yaml")], stages=river)
+    return lambda work: run_job(
+        "grind", work, argv=["--run", str(frozen.folder / "run.yaml")], stages=river, model=mill_model()
+    )
 
 
 Run = Callable[[Callable[[JobContext], None]], int]
@@ -43,7 +53,7 @@ def test_a_finished_job_leaves_a_manifest_that_says_where_it_came_from(run: Run,
     assert run(finish) == 0
     manifest = read(frozen.store / "flour" / frozen.fingerprints["grind"])
     assert manifest.fingerprint == frozen.fingerprints["grind"]
-    assert manifest.settings == {"grind": {"rows": 3, "fault": ""}}
+    assert manifest.settings == {"grind": {"rows": 3, "fault": "", "notes": []}}
 
 
 def test_a_job_whose_artefact_is_there_does_nothing(run: Run) -> None:
@@ -87,14 +97,16 @@ def test_the_mistake_of_the_user_outweighs_the_ranks_that_fail_in_its_wake(run: 
 def test_a_stage_whose_parent_is_missing_names_the_stage_to_run(
     frozen: RunSettings, river: tuple[Stage, ...], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run_job("press", finish, argv=["--run", str(frozen.folder / "run.yaml")], stages=river) == 2
+    assert (
+        run_job("press", finish, argv=["--run", str(frozen.folder / "run.yaml")], stages=river, model=mill_model()) == 2
+    )
     assert "run the stage grind first" in capsys.readouterr().err
 
 
 def test_a_missing_run_yaml_is_exit_code_2(
     tmp_path: Path, river: tuple[Stage, ...], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run_job("grind", finish, argv=["--run", str(tmp_path / "run.yaml")], stages=river) == 2
+    assert run_job("grind", finish, argv=["--run", str(tmp_path / "run.yaml")], stages=river, model=mill_model()) == 2
     assert "does not exist" in capsys.readouterr().err
 
 
@@ -117,5 +129,6 @@ def test_only_stages_of_ranks_have_one(
         lambda context: seen.append(context.rank),
         argv=["--run", str(frozen.folder / "run.yaml")],
         stages=stages,
+        model=mill_model(),
     )
     assert seen == [rank]

@@ -11,6 +11,7 @@ from jobs.settings import RunSettings, freeze
 from jobs.stages import Stage
 from pipelines.embedder import exported, read_embedder
 from pipelines.manifest import Manifest, describe, read, verify, write
+from pipelines.sources.settings import FolderSettings
 from training.feed.settings import DecodeSettings
 from training.model_file import ModelCard, write_model
 from training.models.backbones import build_backbone, normalise
@@ -48,7 +49,11 @@ def artefact(tmp_path: Path, backbone: torch.nn.Module) -> Path:
         ),
     )
     settings = RunSettings(
-        name="r", store=tmp_path / "store", runs=tmp_path / "runs", fingerprints={"train": "m", "export": "e"}
+        source=FolderSettings(path="/nowhere"),
+        name="r",
+        store=tmp_path / "store",
+        runs=tmp_path / "runs",
+        fingerprints={"train": "m", "export": "e"},
     )
     freeze(settings, settings.folder / "run.yaml")
     argv = ["--run", str(settings.folder / "run.yaml")]

@@ -1,5 +1,7 @@
 """What a plan says of heads: the settings of the run, and usual values where they are silent."""
 
+from collections.abc import Callable
+
 import pytest
 
 from jobs import cli, heads
@@ -10,17 +12,14 @@ from jobs.stages import plan
 from pipelines import manifest
 from training.capacity import head_costs
 
+Change = Callable[..., RunSettings]
+
 
 @pytest.fixture
-def settings(real_settings: RunSettings) -> RunSettings:
-    sections = {
-        **real_settings.sections,
-        "objective": {"name": "arcface", "sample_rate": 1.0, "pool": {"slots": 10_000}},
-        "model": {"embedding_dim": 128},
-        "recipe": {"epochs": 4, "batch_size": 64, "precision": "bf16"},
-        "strategy": {"wire": "same"},
-    }
-    return real_settings.model_copy(update={"sections": sections, "place": PlaceSettings(hosts="localhost:4")})
+def settings(real_settings: RunSettings, change: Change) -> RunSettings:
+    objective = {"name": "arcface", "margin": 0.5, "scale": 64.0}
+    changed = change(real_settings, objective=objective, model={"embedding_dim": 128}, recipe={"batch_size": 64})
+    return changed.model_copy(update={"place": PlaceSettings(hosts="localhost:4")})
 
 
 def test_what_the_run_leaves_open_has_usual_values(settings: RunSettings) -> None:
@@ -31,13 +30,12 @@ def test_what_the_run_leaves_open_has_usual_values(settings: RunSettings) -> Non
     assert head_size(settings, 100).slots == 4 * 24  # no fewer than a half-step shows
 
 
-def test_what_the_run_says_is_taken(settings: RunSettings) -> None:
-    pool = {"name": "class_pool", "sample_rate": 1.0, "pool": {"slots": 500}}
-    changed = {**settings.sections, "objective": pool, "strategy": {"wire": "fp16"}}
-    size = head_size(settings.model_copy(update={"sections": changed}), 1_000_000)
+def test_what_the_run_says_is_taken(settings: RunSettings, change: Change) -> None:
+    pool = {"name": "class_pool", "pool": {"slots": 500}}
+    size = head_size(change(settings, objective=pool, strategy={"wire": "fp16"}), 1_000_000)
     assert (size.slots, size.gradient_bytes) == (500, 2)
-    changed["objective"] = {**pool, "name": "cosface", "sample_rate": 0.3}
-    assert head_size(settings.model_copy(update={"sections": changed}), 1_000_000).sample_rate == 0.3
+    sampled = {"name": "cosface", "sharded": True, "sample_rate": 0.3}
+    assert head_size(change(settings, objective=sampled), 1_000_000).sample_rate == 0.3
 
 
 def test_identities_are_those_of_the_dataset_once_it_is_there(settings: RunSettings) -> None:

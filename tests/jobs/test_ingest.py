@@ -6,7 +6,6 @@ import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -15,8 +14,9 @@ import pytest
 
 from jobs import ingest
 from jobs.entry import run_job
-from jobs.settings import OWNERS, RunSettings, check_section, freeze
+from jobs.settings import RunSettings, freeze
 from pipelines.manifest import Manifest, read
+from pipelines.sources.settings import SOURCES, IngestSettings
 
 pytestmark = pytest.mark.spark
 
@@ -61,20 +61,12 @@ def run(tmp_path: Path) -> Run:
     """Run the job; its exit code and the folder of its artefact."""
 
     def job(kind: str, path: Path, *, most: float = 0.05, store: str = "store") -> tuple[int, Path]:
-        given: dict[str, dict[str, Any]] = {
-            "source": {"kind": kind, "path": str(path), "chunk_images": 8},
-            "ingest": {"max_broken_fraction": most},
-            "pixels": {},
-            "faces": {},
-        }
-        sections = {name: check_section(name, OWNERS[name], own).model_dump(mode="json") for name, own in given.items()}
-        # Of these only whether there is a stage of theirs is read.
-        sections |= {"reference": {}, "evaluate": {"path": None}, "embed": {"model": None}}
         settings = RunSettings(
             name="r",
             store=tmp_path / store,
             runs=tmp_path / "runs",
-            sections=sections,
+            source=SOURCES.validate({"kind": kind, "path": str(path), "chunk_images": 8}),
+            ingest=IngestSettings(max_broken_fraction=most),
             fingerprints={"ingest": "0123456789abcdef"},
         )
         freeze(settings, settings.folder / "run.yaml")

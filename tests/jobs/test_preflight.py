@@ -3,6 +3,7 @@
 import os
 import stat
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,8 @@ from jobs.preflight import (
 from jobs.settings import RunSettings
 from jobs.stages import plan
 from pipelines.settings import UserError
+
+Change = Callable[..., RunSettings]
 
 
 def script(path: Path, text: str) -> Path:
@@ -86,22 +89,20 @@ def test_a_library_that_is_not_installed_is_named_before_a_stage_needs_it(monkey
     check_libraries(("six", "torch"))
 
 
-def test_a_rule_on_faces_that_nobody_looks_for_is_refused(real_settings: RunSettings) -> None:
-    limited = {"num_faces": {"min": 1, "max": None}}
-    sections = {**real_settings.sections, "curate": limited, "faces": {"detector": "none"}}
+def test_a_rule_on_faces_that_nobody_looks_for_is_refused(real_settings: RunSettings, change: Change) -> None:
+    limited = change(real_settings, curate={"num_faces": {"min": 1}})
     with pytest.raises(UserError, match=r"curate.num_faces has a limit .*; set faces.detector=haar"):
-        check_faces(real_settings.model_copy(update={"sections": sections}))
-    check_faces(real_settings.model_copy(update={"sections": {**sections, "faces": {"detector": "haar"}}}))
+        check_faces(limited)
+    check_faces(change(limited, faces={"detector": "haar"}))
 
 
 def test_a_batch_that_does_not_split_names_the_nearest_that_does(real_settings: RunSettings) -> None:
-    sections = {**real_settings.sections, "recipe": {"batch_size": 256}}
-    settings = real_settings.model_copy(update={"sections": sections, "place": PlaceSettings(hosts="localhost:3")})
+    settings = real_settings.model_copy(update={"place": PlaceSettings(hosts="localhost:3")})
     with pytest.raises(UserError, match=r"^recipe\.batch_size=256 does not split over 3 ranks; 255 would$"):
         check_batch(settings)
 
 
-POOL = {"name": "class_pool", "pool": {"slots": 22}}
+POOL = {"name": "class_pool", "margin": 0.4, "scale": 32.0, "pool": {"slots": 22}}
 
 
 @pytest.mark.parametrize(
@@ -119,33 +120,30 @@ POOL = {"name": "class_pool", "pool": {"slots": 22}}
         ),
         (
             {"objective": POOL, "shard": {"layout": "identity"}, "feed": {"where": {"share": 0.5}}},
-            r"^feed.where=\{'share': 0.5\}, and objective=f2c takes whole identities; drop it$",
+            r'^feed.where=\{"share":0.5,.* and objective=f2c takes whole identities; drop it$',
         ),
         (
-            {"objective": {"sharded": True}, "recipe": {"batch_size": 15, "optimiser": {"name": "adamw"}}},
+            {
+                "objective": {"name": "cosface", "margin": 0.4, "scale": 64.0, "sharded": True},
+                "recipe": {"batch_size": 15, "optimiser": {"name": "adamw"}},
+            },
             r"^objective.sharded=true and recipe.optimiser.name=adamw: .* updated by sgd; choose it, or set",
         ),
     ],
 )
 def test_an_objective_that_the_other_stages_do_not_suit_is_refused_before_they_run(
-    real_settings: RunSettings, sections: dict[str, dict[str, object]], message: str
+    real_settings: RunSettings, change: Change, sections: dict[str, dict[str, object]], message: str
 ) -> None:
-    place = PlaceSettings(comm="local", hosts="localhost:1")
-    base = {"shard": {"layout": "instance"}, "recipe": {"batch_size": 15}}
-    settings = real_settings.model_copy(
-        update={"sections": {**real_settings.sections, **base, **sections}, "place": place}
-    )
+    place = {"comm": "local", "hosts": "localhost:1"}
+    settings = change(change(real_settings, place=place, recipe={"batch_size": 15}), **sections)
     with pytest.raises(UserError, match=message):
         check_objective(settings)
 
 
-def test_an_objective_that_the_other_stages_suit_is_taken(real_settings: RunSettings) -> None:
-    place = PlaceSettings(comm="local", hosts="localhost:1")
+def test_an_objective_that_the_other_stages_suit_is_taken(real_settings: RunSettings, change: Change) -> None:
+    place = {"comm": "local", "hosts": "localhost:1"}
     sections = {"objective": {**POOL, "pool": {"slots": 23}}, "shard": {"layout": "identity"}}
-    sections |= {"recipe": {"batch_size": 15}}
-    check_objective(
-        real_settings.model_copy(update={"sections": {**real_settings.sections, **sections}, "place": place})
-    )
+    check_objective(change(real_settings, place=place, recipe={"batch_size": 15}, **sections))
 
 
 def test_nothing_is_asked_for_that_no_stage_needs(real_settings: RunSettings, tmp_path: Path) -> None:

@@ -14,8 +14,10 @@ import pytest
 
 from jobs import reference
 from jobs.entry import run_job
-from jobs.settings import OWNERS, RunSettings, check_section, freeze
+from jobs.settings import RunSettings, freeze
 from pipelines.manifest import read
+from pipelines.sources.settings import FolderSettings, ReferenceSettings
+from training.evaluate.settings import EvaluateSettings
 
 pytestmark = pytest.mark.spark
 
@@ -33,14 +35,13 @@ def run(tmp_path: Path) -> Run:
     """Run the job; its exit code and the folder of its artefact."""
 
     def job(sources: list[dict[str, Any]], *, evaluate: Path | None = None) -> tuple[int, Path]:
-        given = {"reference": {"sources": sources}, "pixels": {}, "faces": {}}
-        sections = {name: check_section(name, OWNERS[name], own).model_dump(mode="json") for name, own in given.items()}
-        sections |= {"evaluate": {"path": None if evaluate is None else str(evaluate)}, "embed": {"model": None}}
         settings = RunSettings(
             name="r",
             store=tmp_path / "store",
             runs=tmp_path / "runs",
-            sections=sections,
+            source=FolderSettings(path="/nowhere"),
+            reference=ReferenceSettings.model_validate({"sources": sources}),
+            evaluate=EvaluateSettings() if evaluate is None else EvaluateSettings(pairs="pairs_txt", path=evaluate),
             fingerprints={"reference": MARK},
         )
         freeze(settings, settings.folder / "run.yaml")

@@ -16,7 +16,7 @@ ASKING = {
 
 
 def asking(settings: RunSettings, **changes: object) -> RunSettings:
-    return settings.with_section("curate", CurateSettings.model_validate({**ASKING, **changes}))
+    return settings.model_copy(update={"curate": CurateSettings.model_validate({**ASKING, **changes})})
 
 
 def test_before_the_first_model_nothing_is_asked_of_one_and_the_rest_counts(real_settings: RunSettings) -> None:

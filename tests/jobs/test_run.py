@@ -18,6 +18,8 @@ from jobs.stages import Stage, plan
 from pipelines.manifest import Manifest, clear, describe, exclusive, write
 from pipelines.settings import UserError
 
+Change = Callable[..., RunSettings]
+
 Build = Callable[..., RunSettings]
 Grind = Callable[[RunSettings], str]
 
@@ -55,10 +57,10 @@ def test_what_a_stage_has_to_note_is_said_at_the_end_of_every_run(settings_of: B
     assert grind(settings).splitlines()[-2:] == expected
 
 
-def test_a_changed_setting_redoes_only_what_lies_downstream(settings_of: Build, grind: Grind) -> None:
+def test_a_changed_setting_redoes_only_what_lies_downstream(settings_of: Build, grind: Grind, change: Change) -> None:
     settings = settings_of()
     grind(settings)
-    changed = settings.model_copy(update={"sections": {**settings.sections, "press": {"loaves": 5}}})
+    changed = change(settings, press={"loaves": 5})
     grind(changed)
     assert {name: stage["status"] for name, stage in stages_of(changed).items()} == {
         "grind": "cached",
@@ -68,10 +70,10 @@ def test_a_changed_setting_redoes_only_what_lies_downstream(settings_of: Build, 
     assert (changed.folder / "report.html").read_text() == "15"
 
 
-def test_going_back_to_old_settings_redoes_the_report_alone(settings_of: Build, grind: Grind) -> None:
+def test_going_back_to_old_settings_redoes_the_report_alone(settings_of: Build, grind: Grind, change: Change) -> None:
     settings = settings_of()
     grind(settings)
-    grind(settings.model_copy(update={"sections": {**settings.sections, "press": {"loaves": 5}}}))
+    grind(change(settings, press={"loaves": 5}))
     grind(settings)
     assert [stage["status"] for stage in stages_of(settings).values()] == ["cached", "cached", "done"]
     assert (settings.folder / "report.html").read_text() == "6"
@@ -193,6 +195,6 @@ def wait_for(condition: Callable[[], bool], seconds: float = 30.0) -> None:
 def test_the_frozen_settings_name_the_artefacts(settings_of: Build, grind: Grind) -> None:
     settings = settings_of()
     grind(settings)
-    prints = load(settings.folder / "run.yaml").fingerprints
+    prints = load(settings.folder / "run.yaml", type(settings)).fingerprints
     assert (settings.store / "flour" / prints["grind"] / "manifest.json").exists()
     assert (settings.store / "bread" / prints["press"] / "manifest.json").exists()

@@ -12,7 +12,7 @@ import pytest
 
 from jobs import embed, ingest, reference, score
 from jobs.entry import JobContext, run_job
-from jobs.settings import OWNERS, RunSettings, check_section, freeze
+from jobs.settings import RunSettings, freeze
 from pipelines.manifest import Manifest, describe, read, verify, write
 from pipelines.records import FITS, MERGES, NEIGHBOURS
 from pipelines.settings import ShowSettings
@@ -62,17 +62,10 @@ def run(tmp_path: Path, faces: Path) -> Run:
     """Run jobs in turn; the store."""
 
     def jobs(names: tuple[str, ...], *, number: int = 1, **given: dict[str, Any]) -> Path:
-        plain: dict[str, dict[str, Any]] = {
-            "source": {"kind": "folder", "path": str(faces)},
-            **{name: {} for name in ("ingest", "reference", "pixels", "faces", "shard", "score", "embed")},
-            **given,
-        }
-        sections = {name: check_section(name, OWNERS[name], own).model_dump(mode="json") for name, own in plain.items()}
-        sections |= {"curate": {"rounds": number}, "evaluate": {"path": None}}
         fingerprints = {f"{role}{suffix}": f"{role}{suffix}" for role in (*JOBS, "export") for suffix in ("", "-2")}
-        settings = RunSettings(
-            name="r", store=tmp_path / "store", runs=tmp_path / "runs", sections=sections, fingerprints=fingerprints
-        )
+        own = {"name": "r", "store": tmp_path / "store", "runs": tmp_path / "runs", "fingerprints": fingerprints}
+        source = {"kind": "folder", "path": str(faces)}
+        settings = RunSettings.model_validate({**own, "source": source, "curate": {"rounds": number}, **given})
         path = settings.folder / "run.yaml"
         freeze(settings, path)
         for name in names:

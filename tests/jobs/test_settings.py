@@ -16,11 +16,13 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from jobs.place import PlaceSettings
-from jobs.settings import CONF, OWNERS, PROJECT, RunSettings, compose, freeze, group_options, load
+from jobs.settings import CONF, PROJECT, RunSettings, compose, freeze, group_options, load
 from pipelines.settings import UserError
+from pipelines.sources.settings import SOURCES, FolderSettings
+from training.settings import RecipeSettings
 
-Compose = Callable[..., RunSettings]
-MILL_OWNERS = {"bake": "mill_settings:BakeSettings", "salt": "mill_settings:SaltSettings"}
+Compose = Callable[..., Any]
+SOURCE = FolderSettings(path="/nowhere")
 
 CONF_FILES = {
     "config.yaml": "defaults: [bake: rye, place: local, _self_, system: null]\nname: loaf\nsalt:\n  grams: 3\n",
@@ -40,8 +42,10 @@ def compose_mill(river: object, tmp_path: Path) -> Compose:
         (conf / name).parent.mkdir(parents=True, exist_ok=True)
         (conf / name).write_text(text)
 
-    def run(*overrides: str) -> RunSettings:
-        return compose([*overrides, f"runs={tmp_path / 'runs'}"], conf, owners=MILL_OWNERS)
+    from mill_settings import BakerySettings
+
+    def run(*overrides: str) -> Any:
+        return compose([*overrides, f"runs={tmp_path / 'runs'}"], conf, BakerySettings)
 
     return run
 
@@ -49,27 +53,27 @@ def compose_mill(river: object, tmp_path: Path) -> Compose:
 def test_groups_and_values_come_together(compose_mill: Compose) -> None:
     settings = compose_mill("bake=wheat", "bake.oven.degrees=180", "seed=7")
     assert settings.seed == 7
-    assert settings.sections["salt"] == {"grams": 3}
-    assert settings.sections["bake"]["flour"] == "wheat"
-    assert settings.sections["bake"]["oven"] == {"degrees": 180.0, "minutes": 40}
-    assert settings.sections["bake"]["label"] == "loaf"
+    assert settings.salt.grams == 3
+    assert settings.bake.flour == "wheat"
+    assert settings.bake.oven.model_dump() == {"degrees": 180.0, "minutes": 40}
+    assert settings.bake.label == "loaf"
 
 
 def test_a_system_overrides_groups_and_the_command_line_overrides_the_system(compose_mill: Compose) -> None:
-    assert compose_mill("system=glazed").sections["bake"]["flour"] == "wheat"
-    assert compose_mill("system=glazed", "bake.is_glazed=false").sections["bake"]["is_glazed"] is False
+    assert compose_mill("system=glazed").bake.flour == "wheat"
+    assert compose_mill("system=glazed", "bake.is_glazed=false").bake.is_glazed is False
 
 
 @pytest.mark.parametrize("value", ["local[2]", "spark://a:7077"])
 def test_values_may_hold_what_hydras_grammar_forbids(compose_mill: Compose, value: str) -> None:
     settings = compose_mill(f"place.master={value}", "place.hosts=a:4,b:4", "bake.path=/my photos/a=b, c")
     assert (settings.place.master, settings.place.hosts) == (value, "a:4,b:4")
-    assert settings.sections["bake"]["path"] == "/my photos/a=b, c"
+    assert settings.bake.path == Path("/my photos/a=b, c")
 
 
 def test_numbers_and_lists_are_read_as_such(compose_mill: Compose) -> None:
-    bake = compose_mill("bake.weights=[1e-3, 2]", "bake.oven.degrees=1e2").sections["bake"]
-    assert (bake["weights"], bake["oven"]["degrees"]) == ([1e-3, 2.0], 100.0)
+    bake = compose_mill("bake.weights=[1e-3, 2]", "bake.oven.degrees=1e2").bake
+    assert (bake.weights, bake.oven.degrees) == ((1e-3, 2.0), 100.0)
 
 
 def test_composing_leaves_the_process_as_it_was(compose_mill: Compose) -> None:
@@ -83,7 +87,7 @@ MISTAKES = {
     "bake.oven.minuts=3": r"there is no setting bake\.oven\.minuts; did you mean bake\.oven\.minutes\?",
     "bkae.flour=rye": r"there is no setting bkae; did you mean bake\?",
     "place.host=a:1": r"there is no setting place\.host; did you mean place\.hosts\?",
-    "zzz=1": r"there is no setting zzz; known here: bake, extends, name, place, runs, salt, seed, store",
+    "zzz=1": r"there is no setting zzz; known here: bake, curate, dedup, .*, store, strategy",
     "bake=spelt": r"bake=spelt: there is no conf/bake/spelt\.yaml; choose one of rye, wheat",
     "system=panini": r"system=panini: there is no conf/system/panini\.yaml; choose one of glazed",
     "bake.flour=spelt": r"bake\.flour=spelt: choose 'rye' or 'wheat'",
@@ -115,42 +119,39 @@ def test_a_mistake_is_one_line_that_names_key_value_and_remedy(compose_mill: Com
     assert "\n" not in str(raised.value)
 
 
-def test_a_composition_checked_before_is_not_checked_again(compose_mill: Compose, monkeypatch: Any) -> None:
-    first = compose_mill("seed=3")
-    freeze(first, first.folder / "run.yaml")
-    monkeypatch.setattr("jobs.settings.check_section", lambda *_: pytest.fail("checked again"))
-    assert compose_mill("seed=3") == first
-    with pytest.raises(pytest.fail.Exception, match="checked again"):
-        compose_mill("seed=4")
-
-
-texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
-floats = st.floats(allow_nan=False, allow_infinity=False)
-values = st.recursive(
-    st.none() | st.booleans() | st.integers() | floats | texts,
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(texts, inner, max_size=3),
-    max_leaves=8,
-)
+names = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 
 
 @hypothesis_settings(max_examples=60, deadline=None)
 @given(
-    sections=st.dictionaries(st.sampled_from(["bake", "salt", "1", "on"]), st.dictionaries(texts, values, max_size=4)),
     seed=st.integers(0, 2**32 - 1),
     master=st.sampled_from(["local[2]", "yarn", "spark://a:7077"]),
+    path=names.filter(bool),
+    conf=st.dictionaries(names, names, max_size=4),
+    decay=st.floats(0, 1),
+    kind=st.sampled_from(["folder", "parquet"]),
 )
-def test_run_yaml_loads_to_an_equal_model(sections: dict[str, Any], seed: int, master: str) -> None:
-    settings = RunSettings(seed=seed, place=PlaceSettings(master=master), sections=sections, fingerprints={"a": "0123"})
+def test_run_yaml_loads_to_an_equal_model(
+    seed: int, master: str, path: str, conf: dict[str, str], decay: float, kind: str
+) -> None:
+    settings = RunSettings(
+        seed=seed,
+        place=PlaceSettings(master=master, spark_conf=conf),
+        source=SOURCES.validate({"kind": kind, "path": path}),
+        recipe=RecipeSettings.model_validate({"optimiser": {"name": "adamw", "weight_decay": decay}}),
+        fingerprints={"a": "0123"},
+    )
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder, "run.yaml")
-        freeze(settings, path)
-        assert load(path) == settings
+        file = Path(folder, "run.yaml")
+        freeze(settings, file)
+        assert load(file) == settings
 
 
 @pytest.mark.parametrize("value", [1e-5, 1e5, 0.1, 1 / 3, math.ulp(1.0), 1.0, 5e-324, 1.7976931348623157e308])
 def test_floats_survive_run_yaml(tmp_path: Path, value: float) -> None:
-    freeze(RunSettings(sections={"bake": {"lr": value}}), tmp_path / "run.yaml")
-    again = load(tmp_path / "run.yaml").sections["bake"]["lr"]
+    recipe = RecipeSettings.model_validate({"schedule": {"base_lr": value}})
+    freeze(RunSettings(source=SOURCE, recipe=recipe), tmp_path / "run.yaml")
+    again = load(tmp_path / "run.yaml").recipe.schedule.base_lr
     assert (again, type(again)) == (value, float)
 
 
@@ -171,7 +172,7 @@ def test_a_missing_run_yaml_is_one_line(tmp_path: Path) -> None:
 
 
 def test_loading_settings_imports_neither_hydra_nor_torch_nor_pyspark(tmp_path: Path) -> None:
-    freeze(RunSettings(), tmp_path / "run.yaml")
+    freeze(RunSettings(source=SOURCE), tmp_path / "run.yaml")
     code = (
         "import sys; from pathlib import Path; from jobs.settings import load; load(Path(sys.argv[1]));"
         "print({'hydra', 'torch', 'pyspark', 'petastorm'} & sys.modules.keys())"
@@ -186,14 +187,9 @@ def test_loading_settings_imports_neither_hydra_nor_torch_nor_pyspark(tmp_path: 
     assert told.stdout.strip() == "set()"
 
 
-def test_every_section_is_an_attribute_of_the_settings() -> None:
-    assert all(hasattr(RunSettings, name) for name in OWNERS)
-
-
 @pytest.mark.slow
 def test_every_choice_of_the_shipped_groups_composes(tmp_path: Path) -> None:
     given_ = [f"runs={tmp_path}", "source.path=images", "place.master=local[1]", "place.hosts=localhost:1"]
     for group, options in group_options(CONF).items():
         for option in options:
-            chosen = compose([f"{group}={option}", *given_])
-            assert set(chosen.sections) == set(OWNERS)
+            compose([f"{group}={option}", *given_])

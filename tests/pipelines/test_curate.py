@@ -36,7 +36,7 @@ from pipelines.records import (
 )
 from pipelines.settings import CurateSettings, PixelSettings, ShardSettings, SplitSettings, UserError
 from pipelines.shard import place_rows, shard
-from pipelines.sources.settings import SourceSettings
+from pipelines.sources.settings import FolderSettings
 
 pytestmark = pytest.mark.spark
 
@@ -65,7 +65,7 @@ def source(tmp_path_factory: pytest.TempPathFactory, draw, to_jpeg, write_images
 
 
 def _records(spark: SparkSession, source: Path, out: Path) -> DataFrame:
-    settings = SourceSettings(kind="folder", path=str(source), chunk_images=5)
+    settings = FolderSettings(path=str(source), chunk_images=5)
     files = ingest(spark, survey(spark, settings).chunks, out, source=settings, pixels=PixelSettings())
     return spark.read.parquet(*(str(out / file.path) for file in files))
 

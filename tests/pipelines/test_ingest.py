@@ -20,13 +20,13 @@ from pipelines.settings import PixelSettings, UserError
 from pipelines.sources.chunks import Chunk
 from pipelines.sources.entry import Break, Container, Portion
 from pipelines.sources.kinds import describe
-from pipelines.sources.settings import SourceSettings
+from pipelines.sources.settings import SOURCES, SourceSettings
 
 PIXELS = PixelSettings()
 
 
 def source(kind: str, path: Path, **values: object) -> SourceSettings:
-    return SourceSettings.model_validate({"kind": kind, "path": str(path), "chunk_images": 7, **values})
+    return SOURCES.validate({"kind": kind, "path": str(path), "chunk_images": 7, **values})
 
 
 @pytest.fixture(scope="module")

@@ -21,7 +21,7 @@ from pipelines.pixels import decode
 from pipelines.records import DATASET
 from pipelines.settings import FaceSettings, PixelSettings, ShardSettings
 from pipelines.shard import count_alignment, index_labels, place_rows, shard
-from pipelines.sources.settings import SourceSettings
+from pipelines.sources.settings import FolderSettings
 
 LIMITS = PixelSettings()
 ALIGNED = ShardSettings(rows_per_file=7, rows_per_group=3, align_px=48, align_format="png")
@@ -133,7 +133,7 @@ def test_faces_found_when_taken_in_are_what_the_dataset_shows(
 ) -> None:
     files = {f"a/{seed}.jpg": to_jpeg(draw_face(seed)) for seed in (0, 2, 3, 5, 6)}
     path = write_images(tmp_path / "faces", files)
-    source = SourceSettings(kind="folder", path=str(path), chunk_images=2)
+    source = FolderSettings(path=str(path), chunk_images=2)
     detector = FaceDetector(FaceSettings(detector="haar"))
     chunks = survey(spark, source).chunks
     written = ingest(spark, chunks, tmp_path / "records", source=source, pixels=LIMITS, faces=detector)

@@ -22,9 +22,9 @@ from training.objectives.class_pool import ClassPool
 from training.objectives.distributed_softmax import sharded_cross_entropy
 from training.objectives.margin import cosface
 from training.objectives.settings import ObjectiveSettings
-from training.settings import OptimiserSettings
+from training.settings import SgdSettings
 
-SGD = OptimiserSettings()
+SGD = SgdSettings(clip_norm=None)
 COSFACE = {"name": "cosface", "margin": 0.4, "scale": 64.0}
 BASE = HeadSize(
     identities=60_000, embedding_dim=64, ranks=1, batch=32, sample_rate=0.25, slots=6000, feature_bytes=4,

@@ -21,7 +21,7 @@ from training.objectives.settings import ObjectiveSettings
 from training.optim import build_optimiser
 from training.parts import Hooks, Parts
 from training.schedule import learning_rate
-from training.settings import OptimiserSettings, RecipeSettings, ScheduleSettings
+from training.settings import CosineSettings, RecipeSettings, SgdSettings
 from training.strategies.build import build_strategy
 from training.strategies.settings import StrategySettings
 
@@ -30,8 +30,8 @@ STEPS_PER_EPOCH = 4
 RECIPE = RecipeSettings(
     epochs=2,
     batch_size=GLOBAL_BATCH_SIZE,
-    optimiser=OptimiserSettings(momentum=0.9, weight_decay=0.01),
-    schedule=ScheduleSettings(base_lr=0.5, reference_batch_size=GLOBAL_BATCH_SIZE, warmup_epochs=0.5),
+    optimiser=SgdSettings(momentum=0.9, weight_decay=0.01, clip_norm=None),
+    schedule=CosineSettings(base_lr=0.5, reference_batch_size=GLOBAL_BATCH_SIZE, warmup_epochs=0.5),
     log_every_steps=1,
     checkpoint_every_steps=3,
 )

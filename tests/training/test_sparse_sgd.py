@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from training.settings import OptimiserSettings
+from training.settings import SgdSettings
 from training.sparse_sgd import sparse_sgd
 
 STEPS = [([0, 3, 4], 0.1), ([3], 0.5), ([1, 3, 4], 0.02)]
@@ -18,7 +18,7 @@ def test_each_row_moves_as_by_torchs_sgd_on_the_steps_in_which_it_was_chosen(mom
     optimisers = [
         torch.optim.SGD([row], lr=0.0, momentum=momentum, nesterov=nesterov, weight_decay=0.01) for row in rows
     ]
-    settings = OptimiserSettings(momentum=momentum, nesterov=nesterov, weight_decay=0.01)
+    settings = SgdSettings(momentum=momentum, nesterov=nesterov, weight_decay=0.01, clip_norm=None)
     for index, rate in STEPS:
         gradient = torch.randn(len(index), 3, generator=drawn, dtype=torch.float64)
         others = [row for row in range(6) if row not in index]
@@ -37,7 +37,7 @@ def test_all_rows_at_once_are_all_rows_by_their_numbers():
     drawn = torch.Generator().manual_seed(0)
     weight, velocity, gradient = (torch.randn(5, 3, generator=drawn) for _ in range(3))
     other = weight.clone(), velocity.clone()
-    settings = OptimiserSettings(momentum=0.9, nesterov=True, weight_decay=0.1)
+    settings = SgdSettings(momentum=0.9, nesterov=True, weight_decay=0.1, clip_norm=None)
     sparse_sgd(weight, velocity, None, gradient.clone(), learning_rate=0.1, settings=settings)
     sparse_sgd(*other, torch.arange(5), gradient.clone(), learning_rate=0.1, settings=settings)
     assert torch.equal(weight, other[0])

@@ -28,7 +28,7 @@ class AugmentSettings(Settings):
 
     flip: Share = 0.5  # probability of mirroring left and right
     crop_area: tuple[Share, Share] = (1.0, 1.0)  # share of the picture's area, uniform; (1, 1) = no random crop
-    crop_ratio: tuple[Positive, Positive] = (0.75, 4 / 3)  # width by height, log-uniform; used with a random crop
+    crop_ratio: tuple[Positive, Positive] = (0.75, 1.3333)  # width by height, log-uniform; used with a random crop
     brightness: Share = 0.0  # largest relative change
     contrast: Share = 0.0  # largest relative change
     saturation: Share = 0.0  # largest relative change
@@ -96,7 +96,7 @@ class FeedSettings(Settings):
     reader_threads: int = Field(default=1, ge=1, le=64)  # that read row groups, per rank; more for far stores
     # Row groups mixed at a time, over all ranks together; these lie in memory, encoded. There are at least
     # gcd(global_batch_size, 48), one for each stream of the plan.
-    shuffle_row_groups: int = Field(default=32, ge=1, le=65536)
+    shuffle_row_groups: int = Field(default=64, ge=1, le=65536)
     prefetch_batches: int = Field(default=2, ge=1, le=64)
     # Where the dataset lies, if not in the store: a path or an address, such as s3://bucket/prefix.
     location: str | None = Field(default=None, min_length=1)

@@ -20,7 +20,7 @@ from training.objectives.partial_fc import PartialFC
 from training.objectives.settings import ObjectiveSettings
 from training.objectives.sharded_centres import ShardedCentres, classes_of
 from training.objectives.softmax import Softmax
-from training.settings import OptimiserSettings
+from training.settings import OptimiserSettings, SgdSettings
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ def build_objective(
 def _build_sharded(
     settings: ObjectiveSettings, around: ObjectiveContext, *, num_classes: int, embedding_dim: int
 ) -> PartialFC:
-    if around.optimiser.name != "sgd":
+    if not isinstance(around.optimiser, SgdSettings):
         raise UserError(
             f"objective.sharded=true and recipe.optimiser.name={around.optimiser.name}: shared-out centres are "
             "updated by sgd; choose it, or set objective.sharded=false"

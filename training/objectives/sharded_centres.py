@@ -6,7 +6,7 @@ from torch import Tensor
 
 from training.objectives.sampling import sample_rows
 from training.row_shards import RowShard
-from training.settings import OptimiserSettings
+from training.settings import SgdSettings
 from training.sparse_sgd import sparse_sgd
 
 # Centres are drawn block by block of so many classes, so that they do not depend on the number of ranks.
@@ -35,7 +35,7 @@ class ShardedCentres:
         embedding_dim: int,
         *,
         seed: int,
-        sgd: OptimiserSettings,
+        sgd: SgdSettings,
         bank: torch.device,
     ) -> None:
         self.classes = classes

@@ -19,7 +19,7 @@ from training.feed.feed import Feed
 from training.feed.settings import FeedSettings
 from training.models.backbones import normalise
 from training.optim import build_optimiser
-from training.settings import OptimiserSettings
+from training.settings import SgdSettings
 from training.strategies.build import build_strategy
 from training.strategies.settings import StrategySettings
 
@@ -42,7 +42,7 @@ def main(dataset: Path, steps: int) -> None:
     batches = (batch for epoch in itertools.count() for batch in feed.epoch(epoch))
     alone = seconds_of(lambda: next(batches), steps)
     net = network()
-    optimiser = build_optimiser(OptimiserSettings(), [net])
+    optimiser = build_optimiser(SgdSettings(clip_norm=None), [net])
     strategy = build_strategy(StrategySettings(), [net], optimiser, comm, clip_norm=None, has_loss_scaling=False)
 
     def step() -> None:

@@ -3,6 +3,7 @@
 import sys
 from pathlib import Path
 
+from mill_settings import MillSettings
 from mill_stages import STAGES
 from rich.console import Console
 
@@ -12,4 +13,4 @@ from jobs.settings import load
 
 if __name__ == "__main__":
     with Screen([stage.name for stage in STAGES], Console()) as screen:
-        drive(load(Path(sys.argv[1])), screen, STAGES)
+        drive(load(Path(sys.argv[1]), MillSettings), screen, STAGES)

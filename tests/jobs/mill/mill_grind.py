@@ -6,6 +6,7 @@ import sys
 import time
 from pathlib import Path
 
+from mill_settings import MillSettings
 from mill_stages import STAGES
 
 from jobs.entry import JobContext, run_job
@@ -14,8 +15,8 @@ from pipelines.settings import UserError
 
 
 def work(context: JobContext) -> None:
-    section = context.settings.sections["grind"]
-    fault = section["fault"]
+    section = context.settings.grind
+    fault = section.fault
     tried = context.run_folder / "tried"
     if fault == "crash" or (fault == "crash once" and not tried.exists()):
         tried.touch()
@@ -25,13 +26,13 @@ def work(context: JobContext) -> None:
     if fault == "no manifest":
         return
     if fault.startswith("hang"):
-        _hang(Path(section["pids"]), is_deaf=fault == "hang deaf")
+        _hang(Path(section.pids), is_deaf=fault == "hang deaf")
     clear(context.folder)
     path = context.folder / "flour.txt"
-    path.write_text("flour\n" * section["rows"])
-    context.progress(section["rows"], section["rows"], f"{section['rows']} rows of flour")
-    files = [describe(context.folder, path, rows=section["rows"])]
-    context.finish(counts={"rows": section["rows"]}, files=files, facts={"notes": section.get("notes", [])})
+    path.write_text("flour\n" * section.rows)
+    context.progress(section.rows, section.rows, f"{section.rows} rows of flour")
+    files = [describe(context.folder, path, rows=section.rows)]
+    context.finish(counts={"rows": section.rows}, files=files, facts={"notes": list(section.notes)})
 
 
 def _hang(pids: Path, *, is_deaf: bool) -> None:
@@ -45,4 +46,4 @@ def _hang(pids: Path, *, is_deaf: bool) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(run_job("grind", work, stages=STAGES))
+    sys.exit(run_job("grind", work, stages=STAGES, model=MillSettings))

@@ -2,6 +2,7 @@
 
 import sys
 
+from mill_settings import MillSettings
 from mill_stages import STAGES
 
 from jobs.entry import JobContext, run_job
@@ -12,9 +13,9 @@ def work(context: JobContext) -> None:
     rows = len((context.parents["grind"] / "flour.txt").read_text().splitlines())
     clear(context.folder)
     path = context.folder / "bread.txt"
-    path.write_text(f"{rows * context.settings.sections['press']['loaves']}")
+    path.write_text(f"{rows * context.settings.press.loaves}")
     context.finish(counts={"rows": rows}, files=[describe(context.folder, path)])
 
 
 if __name__ == "__main__":
-    sys.exit(run_job("press", work, stages=STAGES))
+    sys.exit(run_job("press", work, stages=STAGES, model=MillSettings))

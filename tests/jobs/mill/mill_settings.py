@@ -5,7 +5,9 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
+from jobs.settings import RunSettings
 from pipelines.settings import Settings
+from pipelines.sources.settings import FolderSettings, Source
 
 
 class OvenSettings(Settings):
@@ -30,3 +32,26 @@ class BakeSettings(Settings):
 
 class SaltSettings(Settings):
     grams: int = Field(ge=0)
+
+
+class BakerySettings(RunSettings):
+    source: Source = FolderSettings(path="/nowhere")
+    bake: BakeSettings = BakeSettings()
+    salt: SaltSettings
+
+
+class GrindSettings(Settings):
+    rows: int = 3
+    fault: str = ""
+    pids: str = ""
+    notes: tuple[str, ...] = ()
+
+
+class PressSettings(Settings):
+    loaves: int = 2
+
+
+class MillSettings(RunSettings):
+    source: Source = FolderSettings(path="/nowhere")
+    grind: GrindSettings = GrindSettings()
+    press: PressSettings = PressSettings()

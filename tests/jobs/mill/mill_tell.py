@@ -2,6 +2,7 @@
 
 import sys
 
+from mill_settings import MillSettings
 from mill_stages import STAGES
 
 from jobs.entry import JobContext, run_job
@@ -12,4 +13,4 @@ def work(context: JobContext) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(run_job("tell", work, stages=STAGES))
+    sys.exit(run_job("tell", work, stages=STAGES, model=MillSettings))

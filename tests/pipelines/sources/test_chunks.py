@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 
 from pipelines.sources.chunks import expected_chunks, plan_chunks
 from pipelines.sources.entry import Portion
-from pipelines.sources.settings import SourceSettings
+from pipelines.sources.settings import SOURCES, SourceSettings
 
 
 def source(**values: object) -> SourceSettings:
-    return SourceSettings.model_validate({"kind": "tar", "path": "x", **values})
+    return SOURCES.validate({"kind": "tar", "path": "x", **values})
 
 
 def portions(sizes: list[tuple[int, int]]) -> list[Portion]:

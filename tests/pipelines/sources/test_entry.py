@@ -20,7 +20,7 @@ from pipelines.sources.entry import (
     take,
     text,
 )
-from pipelines.sources.settings import SourceSettings
+from pipelines.sources.settings import SOURCES, TarSettings
 
 
 class Endless:
@@ -102,12 +102,12 @@ def test_a_broken_part_says_where_and_how_much() -> None:
 def test_a_portion_is_full_by_images_or_bytes_and_never_larger_than_a_chunk(
     values: dict[str, int], images: int, num_bytes: int, full: bool
 ) -> None:
-    settings = SourceSettings.model_validate({"kind": "tar", "path": "x", **values})
+    settings = SOURCES.validate({"kind": "tar", "path": "x", **values})
     assert is_full(images, num_bytes, settings) == full
 
 
 def test_a_cutter_leaves_out_portions_without_an_image() -> None:
-    cutter = PortionCutter("a.tar", SourceSettings(kind="tar", path="x"))
+    cutter = PortionCutter("a.tar", TarSettings(path="x"))
     assert list(cutter.cut(10)) == []
     cutter.add(5)
     cutter.add(6)

@@ -9,13 +9,13 @@ import pytest
 
 from pipelines.settings import UserError
 from pipelines.sources.kinds import describe
-from pipelines.sources.settings import SourceSettings
+from pipelines.sources.settings import SOURCES, SourceSettings
 
 FILES = {"ann/1.jpg": b"a" * 100, "ann/2.jpg": b"b" * 50, "bob/x y.png": b"c" * 7, "top.txt": b""}
 
 
 def source(path: Path | str, **values: object) -> SourceSettings:
-    return SourceSettings.model_validate({"kind": "folder", "path": str(path), **values})
+    return SOURCES.validate({"kind": "folder", "path": str(path), **values})
 
 
 @pytest.fixture

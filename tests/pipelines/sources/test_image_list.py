@@ -9,14 +9,14 @@ import pytest
 
 from pipelines.settings import UserError
 from pipelines.sources.kinds import describe
-from pipelines.sources.settings import SourceSettings
+from pipelines.sources.settings import SOURCES, SourceSettings
 
 FILES = {"ann/1.jpg": b"a" * 100, "bob smith/2 b.jpg": b"b" * 50, "jörg/顔.png": b"c" * 7, "empty.jpg": b""}
 WHO = ["ann", "Bob Smith", "jörg", None]
 
 
 def source(path: Path | str, **values: object) -> SourceSettings:
-    return SourceSettings.model_validate({"kind": "list", "path": str(path), **values})
+    return SOURCES.validate({"kind": "list", "path": str(path), **values})
 
 
 @pytest.fixture

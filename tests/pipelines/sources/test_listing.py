@@ -14,14 +14,14 @@ import pytest
 from pipelines.settings import UserError
 from pipelines.sources import listing
 from pipelines.sources.kinds import describe
-from pipelines.sources.settings import SourceSettings
+from pipelines.sources.settings import SOURCES, SourceSettings
 
 FILES = {"ann/1.jpg": b"a" * 100, "ann/2.jpg": b"b" * 50, "bob/x y.png": b"c" * 7, "top.txt": b""}
 KINDS = ("folder", "list", "tar", "webdataset", "recordio", "parquet")
 
 
 def source(kind: str, path: Path | str, **values: object) -> SourceSettings:
-    return SourceSettings.model_validate({"kind": kind, "path": str(path), **values})
+    return SOURCES.validate({"kind": kind, "path": str(path), **values})
 
 
 @pytest.fixture

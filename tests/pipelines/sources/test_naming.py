@@ -7,11 +7,11 @@ import pytest
 
 from pipelines.settings import UserError
 from pipelines.sources.naming import naming, read_list
-from pipelines.sources.settings import SourceSettings
+from pipelines.sources.settings import SOURCES, SourceSettings
 
 
 def by(kind: str = "folder", **values: object) -> SourceSettings:
-    return SourceSettings.model_validate({"kind": kind, "path": "x", **values})
+    return SOURCES.validate({"kind": kind, "path": "x", **values})
 
 
 @pytest.mark.parametrize(

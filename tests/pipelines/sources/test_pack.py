@@ -7,7 +7,7 @@ import pytest
 
 from pipelines.settings import UserError
 from pipelines.sources.kinds import describe
-from pipelines.sources.settings import SourceSettings
+from pipelines.sources.settings import SOURCES, SourceSettings
 
 IMAGES = [bytes([place]) * (place + 1) for place in range(8)]
 
@@ -20,7 +20,7 @@ def pack(tmp_path: Path) -> Path:
 
 
 def source(path: Path, **values: object) -> SourceSettings:
-    return SourceSettings.model_validate({"kind": "pack", "path": str(path), **values})
+    return SOURCES.validate({"kind": "pack", "path": str(path), **values})
 
 
 def test_a_row_is_a_picture_named_by_its_place(pack: Path, read_rows) -> None:

@@ -10,14 +10,14 @@ import pytest
 
 from pipelines.settings import UserError
 from pipelines.sources.kinds import describe
-from pipelines.sources.settings import SourceSettings
+from pipelines.sources.settings import SOURCES, SourceSettings
 
 DATA = [b"one", b"", b"three" * 100, b"four"]
 WHO = ["ann", "bob", "ann", None]
 
 
 def source(path: Path | str, **values: object) -> SourceSettings:
-    return SourceSettings.model_validate({"kind": "parquet", "path": str(path), **values})
+    return SOURCES.validate({"kind": "parquet", "path": str(path), **values})
 
 
 def write(path: Path, table: pa.Table, **options: object) -> Path:

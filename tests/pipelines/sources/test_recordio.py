@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from pipelines.settings import UserError
 from pipelines.sources.kinds import describe
-from pipelines.sources.settings import SourceSettings
+from pipelines.sources.settings import SOURCES, SourceSettings
 
 MAGIC = (0xCED7230A).to_bytes(4, "little")
 # A file is written anew for every example.
@@ -20,7 +20,7 @@ reused = settings(max_examples=80, deadline=None, suppress_health_check=[HealthC
 
 
 def source(path: Path | str, **values: object) -> SourceSettings:
-    return SourceSettings.model_validate({"kind": "recordio", "path": str(path), **values})
+    return SOURCES.validate({"kind": "recordio", "path": str(path), **values})
 
 
 def body(seed: int, size: int) -> bytes:

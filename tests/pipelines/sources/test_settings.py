@@ -3,12 +3,12 @@
 import pytest
 from pydantic import ValidationError
 
-from pipelines.sources.settings import IngestSettings, SourceSettings
+from pipelines.sources.settings import SOURCES, IngestSettings
 
 
 def said(**values: object) -> str:
     with pytest.raises(ValidationError) as caught:
-        SourceSettings.model_validate({"kind": "folder", "path": "x", **values})
+        SOURCES.validate({"kind": "folder", "path": "x", **values})
     (error,) = caught.value.errors()
     return str(error["msg"])
 
@@ -19,12 +19,18 @@ def said(**values: object) -> str:
         ({"identity_pattern": "("}, "is no regular expression (missing ), unterminated subpattern at position 0)"),
         ({"identity_pattern": "^ann"}, "has no group; put what names the identity in brackets"),
         ({"identity_pattern": "(?:ann)"}, "has no group"),
-        ({"kind": "recordio", "identity_pattern": "(.)"}, "need names, and recordio has none of its own"),
-        ({"kind": "parquet", "identity_list": "who.csv"}, "need names, and parquet has none of its own"),
-        ({"identity_column": "who"}, "identity_column is for parquet, list and webdataset, not for folder"),
-        ({"kind": "tar", "identity_column": "who"}, "not for tar"),
-        ({"kind": "recordio", "identity_column": "who"}, "not for recordio"),
-        ({"kind": "zip"}, "Input should be 'folder', 'list', 'tar', 'webdataset', 'recordio', 'parquet' or 'pack'"),
+        (
+            {"kind": "recordio", "identity_pattern": "(.)"},
+            "belongs to folder, list, tar or webdataset, and kind is recordio; set it to null",
+        ),
+        (
+            {"kind": "parquet", "identity_list": "who.csv"},
+            "belongs to folder, list, tar or webdataset, and kind is parquet",
+        ),
+        ({"identity_column": "who"}, "belongs to list, webdataset or parquet, and kind is folder"),
+        ({"kind": "tar", "identity_column": "who"}, "kind is tar"),
+        ({"kind": "recordio", "identity_column": "who"}, "kind is recordio"),
+        ({"kind": "zip"}, "choose 'folder', 'list', 'tar', 'webdataset', 'recordio', 'parquet' or 'pack'"),
         ({"path": ""}, "at least 1 character"),
         ({"chunk_images": 0}, "greater than or equal to 1"),
         ({"chunk_bytes": 1000}, "greater than or equal to 1048576"),
@@ -37,7 +43,7 @@ def test_a_setting_that_cannot_be_meant_is_refused(values: dict[str, object], wo
 
 @pytest.mark.parametrize("kind", ["list", "webdataset", "parquet"])
 def test_kinds_that_have_columns_take_one(kind: str) -> None:
-    settings = SourceSettings.model_validate({"kind": kind, "path": "x", "identity_column": "who"})
+    settings = SOURCES.validate({"kind": kind, "path": "x", "identity_column": "who"})
     assert settings.identity_column == "who"
 
 

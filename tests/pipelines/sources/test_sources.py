@@ -24,7 +24,15 @@ from pipelines.shard import place_rows, shard
 from pipelines.sources.chunks import Chunk
 from pipelines.sources.entry import Break, Portion
 from pipelines.sources.kinds import containers, describe, read, scan
-from pipelines.sources.settings import SourceSettings
+from pipelines.sources.settings import (
+    FolderSettings,
+    ListSettings,
+    ParquetSettings,
+    RecordIOSettings,
+    SourceSettings,
+    TarSettings,
+    WebDatasetSettings,
+)
 
 KINDS = ("folder", "list", "tar", "webdataset", "rec", "rec with idx", "parquet", "hugging face")
 DEDUP = DedupSettings()
@@ -45,21 +53,21 @@ def pack(write_images, write_tar, write_rec, to_record) -> Pack:
         home.mkdir(parents=True)
         whos, images = [who for who, _ in faces], [data for _, data in faces]
         if kind == "folder":
-            return SourceSettings(kind="folder", path=str(write_images(home / "faces", named(faces))))
+            return FolderSettings(path=str(write_images(home / "faces", named(faces))))
         if kind == "list":
             root = write_images(home / "faces", {f"{number}": data for number, data in enumerate(images)})
             (root / "list.csv").write_text("path,identity\n" + "".join(f"{n},{who}\n" for n, who in enumerate(whos)))
-            return SourceSettings(kind="list", path=str(root / "list.csv"))
+            return ListSettings(path=str(root / "list.csv"))
         if kind == "tar":
-            return SourceSettings(kind="tar", path=str(write_tar(home / "faces.tar", named(faces))))
+            return TarSettings(path=str(write_tar(home / "faces.tar", named(faces))))
         if kind == "webdataset":
             sides = [{f"{n}.cls": b"%d" % who, f"{n}.jpg": data} for n, (who, data) in enumerate(faces)]
             members = {name: content for side in sides for name, content in side.items()}
-            return SourceSettings(kind="webdataset", path=str(write_tar(home / "faces.tar", members)))
+            return WebDatasetSettings(path=str(write_tar(home / "faces.tar", members)))
         if kind.startswith("rec"):
             payloads = [to_record(who, data) for who, data in faces]
             write_rec(home / "faces.rec", payloads, index=kind.endswith("idx"))
-            return SourceSettings(kind="recordio", path=str(home / "faces.rec"))
+            return RecordIOSettings(path=str(home / "faces.rec"))
         table = pa.table({"image": pa.array(images), "identity": [str(who) for who in whos]})
         if kind == "hugging face":
             names = sorted({str(who) for who in whos})
@@ -68,7 +76,7 @@ def pack(write_images, write_tar, write_rec, to_record) -> Pack:
             table = pa.table({"image": struct, "label": [names.index(str(who)) for who in whos]})
             table = table.replace_schema_metadata({"huggingface": json.dumps(told)})
         pq.write_table(table, home / "faces.parquet", row_group_size=97)
-        return SourceSettings(kind="parquet", path=str(home / "faces.parquet"))
+        return ParquetSettings(path=str(home / "faces.parquet"))
 
     return packed
 

@@ -14,14 +14,14 @@ import pytest
 
 from pipelines.settings import UserError
 from pipelines.sources.kinds import describe
-from pipelines.sources.settings import SourceSettings
+from pipelines.sources.settings import SOURCES, SourceSettings
 from pipelines.sources.tar_headers import BLOCK
 
 FILES = {"ann/1.jpg": b"a" * 100, "ann/2.jpg": b"b" * 5000, "bob/x y.png": b"c" * 512, "top.txt": b"", "z/q.gif": b"d"}
 
 
 def settings(path: Path | str, **values: object) -> SourceSettings:
-    return SourceSettings.model_validate({"kind": "tar", "path": str(path), **values})
+    return SOURCES.validate({"kind": "tar", "path": str(path), **values})
 
 
 def test_a_member_is_a_row_named_by_archive_and_member(tmp_path: Path, write_tar, read_rows) -> None:

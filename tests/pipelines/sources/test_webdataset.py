@@ -11,13 +11,13 @@ from pathlib import Path
 import pytest
 
 from pipelines.sources.kinds import describe
-from pipelines.sources.settings import SourceSettings
+from pipelines.sources.settings import SOURCES, SourceSettings
 
 Members = Sequence[tuple[str, bytes]]
 
 
 def settings(path: Path | str, **values: object) -> SourceSettings:
-    return SourceSettings.model_validate({"kind": "webdataset", "path": str(path), **values})
+    return SOURCES.validate({"kind": "webdataset", "path": str(path), **values})
 
 
 def packed(path: Path, members: Members) -> Path:

@@ -12,7 +12,7 @@ from training.comm.protocol import Comm
 from training.objectives.build import ObjectiveContext, build_objective
 from training.objectives.objective import Objective
 from training.objectives.settings import ObjectiveSettings
-from training.settings import OptimiserSettings
+from training.settings import OptimiserSettings, SgdSettings
 
 Build = Callable[..., Any]
 
@@ -25,7 +25,7 @@ def build() -> Build:
         num_classes: int,
         embedding_dim: int,
         comm: Comm | None = None,
-        optimiser: OptimiserSettings = OptimiserSettings(),  # noqa: B008
+        optimiser: OptimiserSettings = SgdSettings(clip_norm=None),  # noqa: B008
         seed: int = 0,
         backbone: nn.Module | None = None,
     ) -> Objective:

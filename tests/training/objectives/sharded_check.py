@@ -17,14 +17,14 @@ from training.objectives.build import ObjectiveContext, build_objective
 from training.objectives.objective import Objective
 from training.objectives.settings import ObjectiveSettings
 from training.optim import build_optimiser
-from training.settings import OptimiserSettings
+from training.settings import SgdSettings
 from training.strategies.build import build_strategy
 from training.strategies.settings import StrategySettings
 
 NUM_CLASSES = 11  # shared out unevenly by 2, 3 and 4
 DIM = 5
 BATCH = 12
-SGD = OptimiserSettings(momentum=0.9, weight_decay=0.01, clip_norm=0.05)
+SGD = SgdSettings(momentum=0.9, weight_decay=0.01, clip_norm=0.05)
 
 
 def settings_of(name: str, **more: object) -> ObjectiveSettings:

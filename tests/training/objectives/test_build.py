@@ -6,14 +6,14 @@ from torch import nn
 from pipelines.settings import UserError
 from training.comm.threads import run_threads
 from training.objectives.settings import ObjectiveSettings
-from training.settings import OptimiserSettings
+from training.settings import AdamWSettings
 
 SHARDED = ObjectiveSettings(name="softmax", sharded=True)
 
 
 def test_centres_that_adamw_should_update_cannot_be_shared_out(build):
     with pytest.raises(UserError, match=r"recipe.optimiser.name=adamw: .* updated by sgd"):
-        build(SHARDED, num_classes=4, embedding_dim=2, optimiser=OptimiserSettings(name="adamw"))
+        build(SHARDED, num_classes=4, embedding_dim=2, optimiser=AdamWSettings())
 
 
 def test_fewer_identities_than_ranks_cannot_be_shared_out(build):

@@ -16,7 +16,7 @@ from training.feed.batch import Batch, DualBatch
 from training.objectives.build import ObjectiveContext, build_objective
 from training.objectives.settings import ObjectiveSettings
 from training.optim import build_optimiser
-from training.settings import OptimiserSettings
+from training.settings import SgdSettings
 from training.strategies.build import build_strategy
 from training.strategies.settings import StrategySettings
 
@@ -29,7 +29,7 @@ SETTINGS = ObjectiveSettings.model_validate(
         "pool": {"slots": SLOTS, "momentum": 0.8, "outside_weight": 0.7, "check_every_steps": 2},
     }
 )
-OPTIMISER = OptimiserSettings(momentum=0.9, weight_decay=0.01)
+OPTIMISER = SgdSettings(momentum=0.9, weight_decay=0.01, clip_norm=None)
 
 
 def embed(net, images):

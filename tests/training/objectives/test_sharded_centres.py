@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from training.objectives.sharded_centres import ShardedCentres, classes_of
-from training.settings import OptimiserSettings
+from training.settings import SgdSettings
 
 
 @pytest.mark.parametrize(("num_classes", "size"), [(11, 4), (12, 4), (4, 4), (7, 1), (10_000, 3)])
@@ -15,7 +15,7 @@ def test_every_class_has_one_rank_and_no_rank_more_than_one_class_above_another(
 
 
 def centres(classes, *, seed=0):
-    return ShardedCentres(classes, 10_000, 4, seed=seed, sgd=OptimiserSettings(), bank=torch.device("cpu"))
+    return ShardedCentres(classes, 10_000, 4, seed=seed, sgd=SgdSettings(clip_norm=None), bank=torch.device("cpu"))
 
 
 def test_a_class_begins_alike_whatever_the_number_of_ranks():

@@ -11,7 +11,7 @@ from training.comm.local import LocalComm
 from training.comm.threads import run_threads
 from training.feed.batch import Batch
 from training.optim import build_optimiser
-from training.settings import OptimiserSettings
+from training.settings import SgdSettings
 from training.strategies.build import build_strategy
 from training.strategies.settings import StrategySettings
 from training.strategies.strategy import NotFiniteError
@@ -20,7 +20,7 @@ SMALL_BUCKETS = StrategySettings(bucket_mib=0.001)
 
 
 def strategy_for(net, comm, *, clip_norm=None, settings=SMALL_BUCKETS):
-    optimiser = build_optimiser(OptimiserSettings(weight_decay=0.01), [net])
+    optimiser = build_optimiser(SgdSettings(weight_decay=0.01, clip_norm=None), [net])
     return build_strategy(settings, [net], optimiser, comm, clip_norm=clip_norm, has_loss_scaling=False)
 
 
