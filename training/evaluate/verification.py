@@ -66,7 +66,9 @@ def verify(pairs: PairSet, embeddings: Features, *, fars: Sequence[float]) -> Ve
         UserError: an embedding is not finite.
     """
     if not np.isfinite(embeddings).all():
-        raise UserError("the model gives features that are not finite; it diverged: lower recipe.lr and train again")
+        raise UserError(
+            "the model gives features that are not finite; it diverged: lower recipe.schedule.base_lr and train again"
+        )
     scores = cosines(embeddings, pairs.left, pairs.right)
     far, tar = roc_curve(scores, pairs.is_same)
     folds = cross_validate(scores, pairs.is_same, pairs.fold)

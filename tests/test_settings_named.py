@@ -1,0 +1,270 @@
+"""Every setting that a message, a file of conf/ or a document names exists, and every value it is given is accepted."""
+
+import ast
+import importlib
+import re
+import types
+import typing
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from pydantic import BaseModel, TypeAdapter, ValidationError
+
+from jobs import settings as run_settings
+from jobs.settings import CONF, RunSettings, group_options
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGES = ("pipelines", "training", "jobs")
+SOURCES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
+TEXTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *sorted(CONF.rglob("*.yaml"))]
+FREE = "**"  # below it any key is taken
+ANY_NAME = "*"  # one name that the user chooses
+
+# Last words that make a dotted word the name of a file: model.safetensors, embed.py.
+_FILES = {
+    "py",
+    "json",
+    "jsonl",
+    "safetensors",
+    "onnx",
+    "yaml",
+    "html",
+    "txt",
+    "png",
+    "md",
+    "tar",
+    "parquet",
+    "pt",
+    "sh",
+}
+_DOTTED = re.compile(r"(?<![\w./@:-])[a-z][a-z0-9_]*(?:\.[a-z0-9_]+)+(?![\w(/])")
+_CHOICE = re.compile(r"(?<![\w./-])([a-z]\w*(?:\.\w+)*)=([^\s`;|{}<>()\[\]'\"]*[^\s`;|{}<>()\[\]'\".,:])")
+_PLACEHOLDER = re.compile(r"[A-Z]{2,}|^[A-Z]$|%|\.\.\.")
+
+
+@dataclass
+class Node:
+    """What may stand at one place in the tree of settings."""
+
+    below: dict[str, "Node"] = field(default_factory=dict)
+    annotations: list[Any] = field(default_factory=list)  # of a value given at this place; any of them may take it
+
+    def find(self, key: str) -> "Node | None":
+        node: Node | None = self
+        for name in key.split("."):
+            if node is None or FREE in node.below:
+                return node
+            node = node.below.get(name) or node.below.get(ANY_NAME)
+        return node
+
+    def accepts(self, value: Any) -> bool:
+        return any(_is_valid(annotation, value) for annotation in self.annotations)
+
+
+def _is_valid(annotation: Any, value: Any) -> bool:
+    try:
+        TypeAdapter(annotation).validate_python(value)
+    except ValidationError:
+        return False
+    return True
+
+
+def walk(model: type[BaseModel], node: Node) -> Node:
+    """Add the fields of a model, and of the models within it, below a node."""
+    for name, info in model.model_fields.items():
+        child = node.below.setdefault(name, Node())
+        whole = typing.Annotated[info.annotation, *info.metadata] if info.metadata else info.annotation
+        child.annotations.append(whole)
+        _walk_annotation(info.annotation, child)
+    return node
+
+
+def _walk_annotation(annotation: Any, node: Node) -> None:
+    origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        walk(annotation, node)
+    elif origin in (typing.Union, types.UnionType):
+        for one in arguments:
+            _walk_annotation(one, node)
+    elif origin is typing.Annotated:
+        _walk_annotation(arguments[0], node)
+    elif origin is dict and _has_model(arguments[1]):
+        _walk_annotation(arguments[1], node.below.setdefault(ANY_NAME, Node(annotations=[arguments[1]])))
+    elif origin is dict or annotation is dict:
+        node.below[FREE] = Node(annotations=[Any])
+
+
+def _has_model(annotation: Any) -> bool:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return True
+    return any(_has_model(one) for one in typing.get_args(annotation))
+
+
+@cache
+def known() -> Node:
+    """Every setting of a run, as the section table and the models have them."""
+    root = walk(RunSettings, Node())
+    for name, owner in getattr(run_settings, "OWNERS", {}).items():
+        module, _, attribute = owner.partition(":")
+        model = getattr(importlib.import_module(module), attribute)
+        walk(model, root.below.setdefault(name, Node(annotations=[model])))
+    return root
+
+
+@cache
+def sections() -> frozenset[str]:
+    """The settings of a run that have settings of their own."""
+    return frozenset(name for name, node in known().below.items() if node.below and FREE not in node.below)
+
+
+@cache
+def inner_groups() -> dict[str, list[Node]]:
+    """Groups within sections by name: messages of a section's own rules name settings from there, as the key is given
+    by whoever shows the message ("recipe: schedule.warmup_epochs=...")."""
+    found: dict[str, list[Node]] = {}
+
+    def visit(node: Node) -> None:
+        for name, child in node.below.items():
+            if child.below and FREE not in child.below:
+                found.setdefault(name, []).append(child)
+                visit(child)
+
+    for section in sections():
+        visit(known().below[section])
+    return found
+
+
+def unknown_in(text: str) -> list[str]:
+    """The dotted words that look like settings and are none."""
+    return [word for word in _DOTTED.findall(text) if word.rpartition(".")[2] not in _FILES and not _exists(word)]
+
+
+def _exists(word: str) -> bool:
+    head, _, rest = word.partition(".")
+    if head in sections():
+        return known().find(word) is not None
+    return head not in inner_groups() or any(node.find(rest) is not None for node in inner_groups()[head])
+
+
+def refused_in(text: str) -> list[str]:
+    """The assignments, such as objective=f2c or shard.layout=identity, whose value is not accepted."""
+    return [f"{key}={value}" for key, value in _CHOICE.findall(text) if not _is_accepted(key, value)]
+
+
+def _is_accepted(key: str, value: str) -> bool:
+    if _PLACEHOLDER.search(value):
+        return True
+    groups = group_options(CONF)
+    if key in groups:
+        return value in (*groups[key], "null")
+    head, dot, _ = key.partition(".")
+    if not dot or head not in sections():
+        return True
+    node = known().find(key)
+    return node is not None and node.accepts(yaml.safe_load(value))
+
+
+def literals(tree: ast.AST) -> Iterator[str]:
+    """The string literals of a module but for docstrings and names of collectives (`name="pool.labels"`); an f-string
+    has a placeholder for each of its values."""
+    skipped: set[int] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.keyword) and node.arg == "name":
+            skipped.add(id(node.value))
+        body = getattr(node, "body", None)
+        if isinstance(body, list) and body and isinstance(body[0], ast.Expr):
+            skipped.add(id(body[0].value))
+        if isinstance(node, ast.JoinedStr):
+            skipped |= {id(part) for part in node.values}
+            parts = (part.value if isinstance(part, ast.Constant) else "VALUE" for part in node.values)
+            yield "".join(str(part) for part in parts)
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in skipped:
+            yield node.value
+
+
+def _texts(path: Path) -> list[str]:
+    if path.suffix == ".py":
+        return list(literals(ast.parse(path.read_text())))
+    if path.suffix == ".yaml":
+        return [line.partition("#")[2] for line in path.read_text().splitlines()]
+    # Python in documents has attributes, which look like settings.
+    return [re.sub(r"```python\n.*?```", "", path.read_text(), flags=re.DOTALL)]
+
+
+def _name(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+@pytest.mark.parametrize("path", [*SOURCES, *TEXTS], ids=_name)
+def test_every_setting_that_is_named_exists(path: Path) -> None:
+    assert [word for text in _texts(path) for word in unknown_in(text)] == []
+
+
+@pytest.mark.parametrize("path", [*SOURCES, *TEXTS], ids=_name)
+def test_every_value_that_is_advised_is_accepted(path: Path) -> None:
+    assert [word for text in _texts(path) for word in refused_in(text)] == []
+
+
+@pytest.mark.parametrize(
+    ("text", "wrong"),
+    [
+        ("it diverged: lower recipe.lr and train again", ["recipe.lr"]),
+        ("lower evaluate.folds, enlarge split.val, or evaluate", ["split.val"]),
+        ("set recipe.schedule.base_lr, or curate.split.val_fraction=0", []),
+        ("set place.spark_conf.spark.archives, and read model.safetensors in embed.py", []),
+        ("schedule.warmup_epochs=VALUE is not below epochs=VALUE", []),
+        ("schedule.warm=VALUE", ["schedule.warm"]),
+        ("objective.pool.slotz=VALUE cannot hold", ["objective.pool.slotz"]),
+    ],
+)
+def test_a_setting_that_is_none_is_found(text: str, wrong: list[str]) -> None:
+    assert unknown_in(text) == wrong
+
+
+@pytest.mark.parametrize(
+    ("text", "wrong"),
+    [
+        ("set objective=f2c, shard.layout=identity or place=cluster.", []),
+        ("set objective=f3c", ["objective=f3c"]),
+        ("choose shard.layout=person", ["shard.layout=person"]),
+        ("recipe.epochs=ten", ["recipe.epochs=ten"]),
+        ("curate.blur.min=50, curate.dominance.max=null, source.path=VALUE is", []),
+    ],
+)
+def test_a_value_that_is_refused_is_found(text: str, wrong: list[str]) -> None:
+    assert refused_in(text) == wrong
+
+
+class _Kitchen(BaseModel):
+    size: int = 1
+
+
+class _Garden(BaseModel):
+    trees: dict[str, int] = {}
+
+
+class _House(BaseModel):
+    room: typing.Annotated[_Kitchen | _Garden, "chosen by kind"] = _Kitchen()
+    rooms: dict[str, _Kitchen | _Garden] = {}
+    maybe: _Kitchen | None = None
+
+
+@pytest.mark.parametrize(
+    ("key", "exists"),
+    [
+        ("room.size", True),
+        ("room.trees.oak", True),
+        ("room.door", False),
+        ("rooms.east.size", True),
+        ("rooms.east.door", False),
+        ("maybe.size", True),
+        ("maybe.door", False),
+    ],
+)
+def test_the_walk_knows_unions_and_mappings(key: str, exists: bool) -> None:
+    assert (walk(_House, Node()).find(key) is not None) is exists
