@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from functools import cache
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -39,6 +40,7 @@ _BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 _SPAN = re.compile(r"`([^`]+)`")
 _LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 _REPOSITORY_PATH = re.compile(r"(?:conf|pipelines|training|jobs|tests|docs|examples|\.ci)/[\w./*-]*")
+_MODULE = re.compile(r"(?:pipelines|training|jobs)(?:\.\w+)+")
 _ASSIGNMENT = re.compile(r"[A-Z_]+=\S*")
 _OPTION = re.compile(r"--?[a-z][\w-]*")
 
@@ -140,9 +142,7 @@ def check_pytest(words: list[str]) -> None:
     if "-k" in words:
         wanted = words[words.index("-k") + 1]
         files = [ROOT / path for path in paths] or (ROOT / "tests").rglob("test_*.py")
-        assert any(re.search(rf"def test_\w*{wanted}", file.read_text()) for file in files), (
-            f"no test has {wanted}"
-        )
+        assert any(re.search(rf"def test_\w*{wanted}", file.read_text()) for file in files), f"no test has {wanted}"
 
 
 CHECKS = {
@@ -203,7 +203,7 @@ def test_python_in_the_documents_imports_what_exists(path: Path) -> None:
             continue
         for node in ast.walk(ast.parse(body)):
             if isinstance(node, ast.ImportFrom) and node.module:
-                module = __import__(node.module, fromlist=[alias.name for alias in node.names])
+                module = import_module(node.module)
                 assert all(hasattr(module, alias.name) for alias in node.names)
 
 
@@ -231,6 +231,20 @@ def test_paths_of_the_repository_exist(path: Path) -> None:
     spans = _SPAN.findall(_BLOCK.sub("", path.read_text()))
     named = [name for span in spans for name in span.split() if _REPOSITORY_PATH.fullmatch(name)]
     assert [name for name in named if not list(ROOT.glob(name.rstrip("/")))] == []
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+def test_modules_and_their_names_exist(path: Path) -> None:
+    named = [span for span in _SPAN.findall(_BLOCK.sub("", path.read_text())) if _MODULE.fullmatch(span)]
+    assert [name for name in named if not _is_importable(name)] == []
+
+
+def _is_importable(name: str) -> bool:
+    module, _, attribute = name.rpartition(".")
+    try:
+        return find_spec(name) is not None or hasattr(import_module(module), attribute)
+    except ModuleNotFoundError:
+        return hasattr(import_module(module), attribute)
 
 
 def test_the_layout_names_what_is_there_and_no_folder_is_missing() -> None:

@@ -143,7 +143,7 @@ def test_a_changed_threshold_decodes_nothing_again(river: River) -> None:
 
 @pytest.mark.slow
 def test_a_cluster_of_two_workers_gives_the_same_shards(river: River, tmp_path: Path) -> None:
-    """The lines of the README, on two workers with an executor each."""
+    """The lines of docs/driver.md, on two workers with an executor each."""
     run_yaml = tmp_path / "run.yaml"
     frozen = (river.home / "runs/r/run.yaml").read_text()
     run_yaml.write_text(frozen.replace(str(river.home / "store"), str(tmp_path / "store")))

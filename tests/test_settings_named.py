@@ -187,6 +187,25 @@ def literals(tree: ast.AST) -> Iterator[str]:
             yield node.value
 
 
+def own_rules() -> Iterator[tuple[type[BaseModel], str]]:
+    """The messages in the rules of each settings model, which name its fields without the section."""
+    for path in SOURCES:
+        module = path.relative_to(ROOT).with_suffix("").as_posix().replace("/", ".")
+        for node in ast.parse(path.read_text()).body:
+            if isinstance(node, ast.ClassDef) and any(ast.unparse(base) == "Settings" for base in node.bases):
+                model = getattr(importlib.import_module(module), node.name)
+                for rule in ast.walk(node):
+                    if isinstance(rule, ast.Raise):
+                        yield from ((model, text) for text in literals(rule))
+
+
+def unknown_in_rule(model: type[BaseModel], text: str) -> list[str]:
+    """What is assigned in a message of a model's own and is neither a field below it nor a setting of a run."""
+    root = walk(model, Node())
+    assigned = re.findall(r"(?<![\w.])([a-z]\w*(?:\.\w+)*)=", text)
+    return [key for key in assigned if root.find(key) is None and known().find(key) is None]
+
+
 def _texts(path: Path) -> list[str]:
     if path.suffix == ".py":
         return list(literals(ast.parse(path.read_text())))
@@ -240,6 +259,12 @@ def test_a_value_that_is_refused_is_found(text: str, wrong: list[str]) -> None:
     assert refused_in(text) == wrong
 
 
+def test_rules_of_the_models_name_their_fields() -> None:
+    rules = list(own_rules())
+    assert len(rules) > 10
+    assert {(model.__name__, key) for model, text in rules for key in unknown_in_rule(model, text)} == set()
+
+
 class _Kitchen(BaseModel):
     size: int = 1
 
@@ -268,3 +293,7 @@ class _House(BaseModel):
 )
 def test_the_walk_knows_unions_and_mappings(key: str, exists: bool) -> None:
     assert (walk(_House, Node()).find(key) is not None) is exists
+
+
+def test_a_field_that_a_rule_invents_is_found() -> None:
+    assert unknown_in_rule(_House, "room.size=VALUE, maybe.door=VALUE or recipe.epochs=VALUE") == ["maybe.door"]
