@@ -15,8 +15,8 @@ import pytest
 import yaml
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from jobs import settings as run_settings
 from jobs.settings import CONF, RunSettings, group_options
+from pipelines.kinds import Kinds
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("pipelines", "training", "jobs")
@@ -80,7 +80,7 @@ def walk(model: type[BaseModel], node: Node) -> Node:
         child = node.below.setdefault(name, Node())
         whole = typing.Annotated[info.annotation, *info.metadata] if info.metadata else info.annotation
         child.annotations.append(whole)
-        _walk_annotation(info.annotation, child)
+        _walk_annotation(whole, child)
     return node
 
 
@@ -92,7 +92,9 @@ def _walk_annotation(annotation: Any, node: Node) -> None:
         for one in arguments:
             _walk_annotation(one, node)
     elif origin is typing.Annotated:
-        _walk_annotation(arguments[0], node)
+        tables = [one for one in arguments[1:] if isinstance(one, Kinds)]
+        for one in [kind.settings for table in tables for kind in table.values()] or arguments[:1]:
+            _walk_annotation(one, node)
     elif origin is dict and _has_model(arguments[1]):
         _walk_annotation(arguments[1], node.below.setdefault(ANY_NAME, Node(annotations=[arguments[1]])))
     elif origin is dict or annotation is dict:
@@ -107,13 +109,8 @@ def _has_model(annotation: Any) -> bool:
 
 @cache
 def known() -> Node:
-    """Every setting of a run, as the section table and the models have them."""
-    root = walk(RunSettings, Node())
-    for name, owner in getattr(run_settings, "OWNERS", {}).items():
-        module, _, attribute = owner.partition(":")
-        model = getattr(importlib.import_module(module), attribute)
-        walk(model, root.below.setdefault(name, Node(annotations=[model])))
-    return root
+    """Every setting of a run, those of all kinds included."""
+    return walk(RunSettings, Node())
 
 
 @cache
