@@ -31,18 +31,20 @@ from jobs.stages import STAGES
 from jobs.train import _feed, _num_classes, _schedule
 from pipelines import manifest, records
 from pipelines.parquet import FILE, GROUP, write_runs, write_table
-from training.comm import Comm, threads
+from training.comm import threads
 from training.comm.local import LocalComm
-from training.evaluate import evaluate
+from training.comm.protocol import Comm
+from training.evaluate.task import evaluate
 from training.feed.balance import LABELS_NAME
+from training.feed.location import dataset_location
 from training.loop import train
 from training.metrics import METRICS_NAME
-from training.models import build_backbone
-from training.objectives import Surroundings, build_objective
+from training.models.backbones import build_backbone
+from training.objectives.build import ObjectiveContext, build_objective
 from training.optim import build_optimiser
 from training.parts import Hooks, Parts
 from training.precision import needs_loss_scaling
-from training.strategies import build_strategy
+from training.strategies.build import build_strategy
 
 GOLDEN = Path(__file__).parent / "golden" / "systems.json"
 WRITE_COMMAND = "WRITE_GOLDEN=1 python -m pytest tests/test_systems.py"
@@ -136,7 +138,7 @@ def build(settings: RunSettings, dataset: Path, comm: Comm) -> Parts:
     backbone = build_backbone(settings.model)
     objective = build_objective(
         settings.objective,
-        Surroundings(backbone, comm, device, settings.recipe.optimiser, settings.seed),
+        ObjectiveContext(backbone, comm, device, settings.recipe.optimiser, settings.seed),
         num_classes=_num_classes(context),
         embedding_dim=settings.model.embedding_dim,
     )
@@ -257,7 +259,7 @@ def run(settings: RunSettings, dataset: Path, folder: Path, *, num_ranks: int, k
             parts.backbone,
             settings.evaluate,
             comm,
-            dataset=settings.feed.at(dataset),
+            dataset=dataset_location(settings.feed, dataset),
             size_px=settings.model.input_size_px,
         )
         assert found.num_pairs > 0
