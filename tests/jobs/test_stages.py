@@ -232,3 +232,9 @@ def test_a_report_is_redone_when_an_artefact_is_missing(real_settings: RunSettin
     (plan(real_settings)[ALL.index("train")].folder / "manifest.json").unlink()
     due = [one.name for one in plan(real_settings, finished=finished) if not one.is_done]
     assert due == ["train", "report"]
+
+
+def test_a_report_is_redone_when_its_file_is_missing(real_settings: RunSettings) -> None:
+    finished = finish_all(real_settings)
+    (real_settings.folder / "report.html").unlink()
+    assert [one.name for one in plan(real_settings, finished=finished) if not one.is_done] == ["report"]

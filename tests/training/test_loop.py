@@ -3,6 +3,7 @@
 import copy
 import json
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -10,6 +11,7 @@ from torch import nn
 
 from pipelines.settings import UserError
 from training.checkpoint import MODEL_NAME, latest
+from training.comm.local import LocalComm
 from training.comm.threads import run_threads
 from training.feed.batch import Batch
 from training.loop import step_seed, train
@@ -196,6 +198,28 @@ def test_a_run_goes_on_with_another_number_of_ranks(tmp_path, first, then):
     for state in states:
         assert_equal_states(state, expected, tolerance=1e-12)
     torch.testing.assert_close([loss for _, loss in losses], expected_losses, rtol=1e-12, atol=1e-12)
+
+
+def test_the_feed_begins_an_epoch_ahead_only_where_one_follows(tmp_path):
+    asked = []
+
+    class Told(MemoryFeed):
+        def epoch(self, epoch, *, start_step=0, has_next_epoch=False):
+            asked.append((epoch, start_step, has_next_epoch))
+            return super().epoch(epoch, start_step=start_step)
+
+    def work(comm, kill_at=None):
+        def progress(done, total, text):
+            if done == kill_at:
+                raise KilledError
+
+        parts = replace(parts_for(comm, *modules()), feed=Told(comm))
+        train(parts, RECIPE.model_copy(update={"epochs": 3}), tmp_path, seed=3, hooks=Hooks(progress=progress))
+
+    with pytest.raises(KilledError):
+        work(LocalComm(), kill_at=6)
+    work(LocalComm())
+    assert asked == [(0, 0, True), (1, 0, True), (1, 2, True), (2, 0, False)]
 
 
 def test_a_damaged_checkpoint_costs_steps_but_changes_nothing(tmp_path):

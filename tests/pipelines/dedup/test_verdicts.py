@@ -106,6 +106,17 @@ def test_whatever_follows_a_reference_is_a_leak_of_the_nearest_before_anything_e
     assert {row["status"] for row in found.values()} == {"rejected"}
 
 
+def test_of_references_that_are_equally_near_the_best_is_named() -> None:
+    members = [
+        _reference("a", 5, start=100),
+        _reference("b", 5, num_pixels=900),
+        _reference("c", 5, start=200),
+        _member("x"),
+    ]
+    assert _outcomes(members) == {"x": ("leak", "b")}
+    assert [row["distance"] for row in _found(members).values()] == [5]
+
+
 def test_the_same_file_as_a_reference_is_a_leak_of_itself() -> None:
     members = [
         _reference("a", hash_is_reliable=False, bits=0),

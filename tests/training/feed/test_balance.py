@@ -113,6 +113,21 @@ def test_all_pairs_of_photos_of_an_identity_come_equally_often() -> None:
     assert scipy.stats.chisquare(list(pairs.values())).pvalue > 1e-3
 
 
+def test_a_photo_that_is_shown_again_beside_itself_is_changed_in_another_way() -> None:
+    groups = [[1, 3], [5, 2]]
+    plan = order(groups, people=4, photos=5)
+    (step,) = plan.epoch(2, rank=0, size=1)
+    (shown,) = rows_of([step])
+    before = Counter[tuple[int, int]]()
+    expected = []
+    for row in shown:
+        expected.append(before[row])
+        before[row] += 1
+    assert step.variants is not None
+    assert step.variants.tolist() == expected
+    assert sorted(before.values()) == [1] * 5 + [1, 2, 2] + [2, 3] + [5]
+
+
 def test_every_identity_comes_once_an_epoch_however_many_photos_it_has() -> None:
     groups = [[1, 30, 2], [5, 5, 5], [100]]
     plan = order(groups, people=7, photos=3)

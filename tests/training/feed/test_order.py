@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from itertools import islice
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -118,6 +119,24 @@ def test_seeds_differ_and_zero_is_a_seed() -> None:
     zero, again, one = (flat(rows_of(order(seed=seed).epoch(0, rank=0, size=1))) for seed in (0, 0, 1))
     assert zero == again
     assert zero != one
+
+
+def test_no_two_draws_of_a_run_are_the_same_draw(monkeypatch: pytest.MonkeyPatch) -> None:
+    keys: list[Sequence[int]] = []
+    drawing = np.random.default_rng
+
+    def recorded(key: Sequence[int]) -> np.random.Generator:
+        keys.append(key)
+        return drawing(key)
+
+    monkeypatch.setattr(np.random, "default_rng", recorded)
+    for seed in range(2):
+        for epoch in range(3):
+            rows_of(order(seed=seed, batch=4, groups=8).epoch(epoch, rank=0, size=1))
+    # A shorter key is that with zeros behind it, so the states are compared and not the keys.
+    states = Counter(tuple(np.random.SeedSequence(key).generate_state(4)) for key in keys)
+    assert len(states) > 2 * 3 * 4
+    assert max(states.values()) == 1
 
 
 def test_every_row_is_dropped_as_often_as_any_other() -> None:

@@ -98,6 +98,58 @@ def test_a_sample_holds_the_true_classes_and_what_was_not_sampled_keeps_every_bi
     run_threads(2, work)
 
 
+@pytest.mark.parametrize("size", [1, 2, 3])
+def test_a_sampled_step_is_one_process_over_the_sampled_classes_the_slow_way(size):
+    """Loss, gradients of the features, and the rows that change; in the end those of every class."""
+    settings = check.settings_of("cosface", sharded=True, sample_rate=0.6)
+
+    def work(comm):
+        head = check.sharded(comm, settings, torch.float64)
+        for step in range(4):
+            features, _ = check.batch_of(step, torch.float64)
+            labels = torch.randint(0, 3, (check.BATCH,), generator=torch.Generator().manual_seed(step)) * 4
+            mine = check.part_of(comm, features).clone().requires_grad_()
+            weight = check.assembled(comm, head)
+            velocity = comm.allgather(head.centres.velocity_RD, name="velocity")
+            loss = head(mine, check.part_of(comm, labels))
+            loss.backward()
+            here = torch.tensor(sorted(head.centres._index_S.tolist())) + head.centres.classes.start
+            sampled = comm.allgather_object(here.tolist(), name="sampled")
+            classes = [label for part in sampled for label in part]
+            assert set(labels.tolist()) < set(classes) < set(range(check.NUM_CLASSES))  # filled up, and not to all
+            expected = sampled_by_hand(features, labels, weight, velocity, classes=classes, rate=0.1, factor=0.5)
+            head.centres.step(0.1, 0.5)
+            assert loss.item() == pytest.approx(expected[0], rel=1e-12)
+            # The strategy averages over the ranks, so that each feature's gradient counts for one rank in so many.
+            torch.testing.assert_close(mine.grad / comm.size, check.part_of(comm, expected[1]), rtol=1e-9, atol=1e-12)
+            torch.testing.assert_close(check.assembled(comm, head), expected[2], rtol=1e-9, atol=1e-12)
+            found = comm.allgather(head.centres.velocity_RD, name="velocity")
+            torch.testing.assert_close(found, expected[3], rtol=1e-9, atol=1e-12)
+
+    run_threads(size, work)
+
+
+def sampled_by_hand(features, labels, weight, velocity, *, classes, rate, factor):
+    """CosFace over some classes, number by number: the loss, the features' gradient, all centres and their momentum."""
+    features = features.clone().requires_grad_()
+    centres = {label: weight[label].clone().requires_grad_() for label in classes}
+    losses = []
+    for feature, label in zip(features, labels.tolist(), strict=True):
+        logits = {
+            name: 8.0 * (torch.dot(feature, centre) / feature.norm() / centre.norm() - 0.3 * (name == label))
+            for name, centre in centres.items()
+        }
+        losses.append(sum(logit.exp() for logit in logits.values()).log() - logits[label])
+    loss = sum(losses) / len(losses)
+    loss.backward()
+    weight, velocity = weight.clone(), velocity.clone()
+    for label, centre in centres.items():
+        gradient = factor * centre.grad + check.SGD.weight_decay * weight[label]
+        velocity[label] = check.SGD.momentum * velocity[label] + gradient
+        weight[label] -= rate * velocity[label]
+    return loss.item(), features.grad, weight, velocity
+
+
 def test_a_bank_on_the_host_trains_to_the_same_bits():
     def centres(bank):
         head = check.sharded(

@@ -1,5 +1,7 @@
 """The planted fates are the truth; each way of losing a picture is caused and must be told."""
 
+from dataclasses import replace
+
 import pytest
 
 from training.report.artefact import open_artefact
@@ -58,3 +60,21 @@ def test_a_row_without_a_decision_is_told(built, rebuild):
 def test_a_dataset_that_lacks_a_row_is_told(built, rebuild):
     built.artefacts["dataset"] = rebuild("shorter", built.rows[1:]).artefacts["dataset"]
     assert _funnel(built).problems() == ["8 pictures were put into train, 7 were written"]
+
+
+def test_a_dataset_that_has_a_row_too_many_is_told(built, rebuild):
+    shorter = rebuild("shorter", built.rows[1:])
+    shorter.artefacts["dataset"] = built.artefacts["dataset"]
+    shorter.artefacts["records"] = rebuild("records", built.rows[1:]).artefacts["records"]
+    assert _funnel(shorter).problems() == ["7 pictures were put into train, 8 were written"]
+
+
+def test_a_decision_without_a_record_is_told(built, rebuild):
+    built.artefacts["records"] = rebuild("shorter", built.rows[:-1]).artefacts["records"]
+    assert _funnel(built).problems() == ["21 pictures came in, 22 are kept, rejected, duplicates or conflicts"]
+
+
+def test_a_split_with_more_than_is_kept_is_told(built):
+    funnel = _funnel(built)
+    fuller = replace(funnel, by_split={**funnel.by_split, "train": 9}, in_dataset=None)
+    assert fuller.problems() == ["12 pictures are kept, 13 lie in a split"]
