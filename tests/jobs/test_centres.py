@@ -9,8 +9,8 @@ from jobs.stages import STAGES, artefact_folder
 from pipelines.sources.settings import FolderSettings
 from training import checkpoint
 from training.checkpoint import Contents, Position
-from training.comm.threads import run_threads
 from training.row_shards import RowShard
+from training.testing.threads import run_threads
 
 CENTRES = torch.randn(7, 2)
 

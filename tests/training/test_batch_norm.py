@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from training.batch_norm import average_running_statistics
-from training.comm.threads import run_threads
+from training.testing.threads import run_threads
 
 
 def test_means_and_variances_become_the_mean_over_ranks_and_weights_stay():

@@ -16,13 +16,13 @@ from torch.profiler import ProfilerActivity, profile
 
 from training.capacity import HeadCost, HeadSize, head_costs
 from training.comm.local import LocalComm
-from training.comm.threads import run_threads
 from training.objectives.build import ObjectiveContext, build_objective
 from training.objectives.class_pool import ClassPool
 from training.objectives.distributed_softmax import sharded_cross_entropy
 from training.objectives.margin import cosface
 from training.objectives.settings import ObjectiveSettings
 from training.settings import SgdSettings
+from training.testing.threads import run_threads
 
 SGD = SgdSettings(clip_norm=None)
 COSFACE = {"name": "cosface", "margin": 0.4, "scale": 64.0}

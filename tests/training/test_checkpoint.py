@@ -9,8 +9,8 @@ import torch
 from pipelines.settings import UserError
 from training.checkpoint import MODEL_NAME, OPTIMISER_NAME, STATE_NAME, Contents, Position, latest, restore, save
 from training.comm.local import LocalComm
-from training.comm.threads import run_threads
 from training.row_shards import RowShard
+from training.testing.threads import run_threads
 
 
 def position(step):

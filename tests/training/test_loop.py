@@ -12,7 +12,6 @@ from torch import nn
 from pipelines.settings import UserError
 from training.checkpoint import MODEL_NAME, latest
 from training.comm.local import LocalComm
-from training.comm.threads import run_threads
 from training.feed.batch import Batch
 from training.loop import step_seed, train
 from training.metrics import METRICS_NAME
@@ -26,6 +25,7 @@ from training.schedule import learning_rate
 from training.settings import CosineSettings, RecipeSettings, SgdSettings
 from training.strategies.build import build_strategy
 from training.strategies.settings import StrategySettings
+from training.testing.threads import run_threads
 
 GLOBAL_BATCH_SIZE = 12
 STEPS_PER_EPOCH = 4

@@ -1,14 +1,22 @@
-"""The seam between ranks: read protocol.py first, then the implementation you run (Horovod is the default)."""
+"""The communicator of this launch, by the kind of its launcher."""
 
-from typing import Literal, assert_never
+from importlib import import_module
+from typing import Literal
 
 from training.comm.protocol import Comm
 
 CommKind = Literal["horovod", "torch", "local"]
 
+# kind -> module:callable; each module loads its library, so it is imported only when it is asked for.
+COMMS: dict[str, str] = {
+    "horovod": "training.comm.horovod:join",
+    "torch": "training.comm.torchrun:join",
+    "local": "training.comm.local:LocalComm",
+}
+
 
 def open_comm(kind: CommKind) -> Comm:
-    """Join the other ranks of this launch; each kind loads its library only when it is asked for.
+    """Join the other ranks of this launch.
 
     Args:
         kind: "horovod" under horovodrun, "torch" under torchrun, "local" for one process alone.
@@ -16,16 +24,6 @@ def open_comm(kind: CommKind) -> Comm:
     Raises:
         UserError: the library is missing, was built for another torch, or the launcher is not the right one.
     """
-    if kind == "horovod":
-        from training.comm.horovod import HorovodComm
-
-        return HorovodComm()
-    if kind == "torch":
-        from training.comm.torchrun import TorchComm
-
-        return TorchComm()
-    if kind == "local":
-        from training.comm.local import LocalComm
-
-        return LocalComm()
-    assert_never(kind)
+    module, name = COMMS[kind].split(":")
+    comm: Comm = getattr(import_module(module), name)()
+    return comm

@@ -1,10 +1,21 @@
-"""What a rank can ask of the others: the collectives, their names and the dtypes that travel.
+"""The interface between ranks: collectives, groups, messages from one rank to another, and the dtypes that travel.
 
-Every rank calls the same collectives in the same order, with the same ``name``; results have the dtype and device
-of the input, and the same bits on every rank. A name may be used again once its collective is over.
+Collectives: every rank calls the same ones in the same order, with the same ``name``; results have the dtype and
+device of the input, and the same bits on every rank. A name may be used again once its collective is over.
+
+Groups: a communicator over some of the ranks. It has the same collectives, between its ranks only. Groups may overlap
+and be used in turns with each other and with all ranks; the same name in two of them is two collectives. Two ranks
+that share several communicators use them in the same order. Over NCCL, the collectives of one are waited for before
+those of another start; over Gloo both may be under way.
+
+Messages: a rank sends a tensor to another whenever it likes, and no third rank takes part. Messages of one name from
+one rank to another arrive in the order in which they were sent; those of different names, groups and senders overtake
+each other. Nothing is lost but by the death of a rank, and nothing waits forever for a rank that is gone. Collectives
+belong to one thread of a rank; messages may be sent and received by any of its threads.
 """
 
 import json
+from collections.abc import Sequence
 from typing import Any, Literal, Protocol
 
 import torch
@@ -26,6 +37,14 @@ _SAME_BYTES = {torch.bool: torch.uint8, torch.bfloat16: torch.float16, torch.int
 
 class CollectiveError(RuntimeError):
     """A collective did not come to its end: another rank died, left early or asked for something else."""
+
+
+class LostRankError(CollectiveError):
+    """A rank with which messages are exchanged has died or left; ``rank`` is its rank in the communicator."""
+
+    def __init__(self, message: str, rank: int) -> None:
+        super().__init__(message)
+        self.rank = rank
 
 
 class Handle(Protocol):
@@ -71,8 +90,56 @@ class Comm(Protocol):
         """The root's tensor; the others pass one of the same shape and dtype."""
         ...
 
+    def group(self, ranks: Sequence[int]) -> "Comm | None":
+        """A communicator over some of the ranks; a collective, which every rank calls with the same ``ranks``.
+
+        Args:
+            ranks: those of the group, in any order and each once. In the group they are counted from 0 in ascending
+                order, whatever the order here. They are ranks of the launch: a group makes no groups of its own.
+
+        Returns:
+            The group, with ``rank`` and ``size`` counted within it and ``local_rank`` as outside (it still names the
+            rank's GPU); None on a rank that is not in it. A group of one rank is a LocalComm.
+
+        Raises:
+            CollectiveError: the ranks asked for different groups, or a rank is gone.
+        """
+        ...
+
+    def send(self, tensor: Tensor, *, to: int, name: str) -> None:
+        """Send a tensor of any shape, dtype and device to another rank; it may be changed when this returns.
+
+        Never waits for ``recv``: what has not been asked for yet is kept in the receiver's memory without a limit, so
+        a sender that could run ahead waits for an answer now and then. A message to a rank that dies may be lost
+        without an error here.
+
+        Raises:
+            LostRankError: that rank is gone.
+        """
+        ...
+
+    def recv(self, *, source: int, name: str) -> Tensor:
+        """The next message of this name from one rank, in host memory; blocks until it is there.
+
+        Raises:
+            LostRankError: that rank is gone, and everything that it had sent under this name was received.
+        """
+        return self.recv_any(sources=[source], name=name)[1]
+
+    def recv_any(self, *, sources: Sequence[int] | None = None, name: str) -> tuple[int, Tensor]:
+        """The sender and the tensor of the next message of this name from any of some ranks; blocks until there is one.
+
+        Args:
+            sources: the ranks to listen to; None stands for all but this one.
+
+        Raises:
+            LostRankError: no message waits and one of ``sources`` is gone. To go on without that rank, leave it out of
+                the next call.
+        """
+        ...
+
     def close(self) -> None:
-        """Leave; no collective may follow."""
+        """Leave; nothing may follow, in groups neither. Closing a group does nothing: its ranks remain joined."""
         ...
 
     def allreduce(self, tensor: Tensor, *, op: Op = "sum", name: str) -> Tensor:

@@ -15,8 +15,9 @@ REPO = Path(__file__).parents[3]
 CHECK = REPO / "tests/training/collectives_check.py"
 BIN = Path(sys.executable).parent
 LAUNCHERS = {
-    "horovod": [BIN / "horovodrun", "-np", "2", "--gloo", sys.executable],
-    "torch": [BIN / "torchrun", "--nproc-per-node", "2"],
+    "horovod": (2, [BIN / "horovodrun", "-np", "2", "--gloo", sys.executable]),
+    # Three, so that there is a group that does not begin with rank 0. Horovod's groups are torch's.
+    "torch": (3, [BIN / "torchrun", "--nproc-per-node", "3"]),
 }
 
 
@@ -40,11 +41,16 @@ def launch(command: list[str]) -> str:
 
 @pytest.mark.parallel
 @pytest.mark.parametrize("kind", ["horovod", "torch"])
-def test_collectives_are_those_of_numpy_and_a_lost_rank_is_an_error_for_the_others(kind):
-    said = launch([*map(str, LAUNCHERS[kind]), str(CHECK), kind])
-    assert "rank 0 of 2 passed" in said, said
-    assert "rank 1 of 2 passed" in said, said
-    assert "rank 0 got an error: 'orphan' failed on rank 0 of 2" in said, said
+def test_operations_are_those_of_numpy_and_a_lost_rank_is_an_error_for_the_others(kind):
+    size, launcher = LAUNCHERS[kind]
+    said = launch([*map(str, launcher), str(CHECK), kind])
+    for rank in range(size):
+        assert f"rank {rank} of {size} passed" in said, said
+    assert "rank 0 received (1, tensor(7))" in said, said
+    for name in ("last words", "nothing"):
+        assert f"rank 0 lost rank 1: '{name}' failed on rank 0 of {size}: rank 1 is gone" in said, said
+    assert "rank 0 got an error: 'orphan of a pair' failed on rank 0 of 2" in said, said
+    assert f"rank 0 got an error: 'orphan' failed on rank 0 of {size}" in said, said
 
 
 def test_torch_without_torchrun_says_how_to_start(monkeypatch):

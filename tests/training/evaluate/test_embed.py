@@ -10,10 +10,10 @@ from torch import nn
 
 from pipelines.settings import UserError
 from training.comm.local import LocalComm
-from training.comm.threads import run_threads
 from training.evaluate.embed import embed
 from training.evaluate.pairs import held
 from training.feed.settings import DecodeSettings
+from training.testing.threads import run_threads
 
 SIZE = 16
 

@@ -11,10 +11,10 @@ from pydantic import ValidationError
 from torch import nn
 
 from training.comm.local import LocalComm
-from training.comm.threads import run_threads
 from training.evaluate.settings import EvaluateSettings
 from training.evaluate.task import evaluate
 from training.feed.location import Location
+from training.testing.threads import run_threads
 
 
 class _MeanColour(nn.Module):

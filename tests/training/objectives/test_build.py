@@ -4,9 +4,9 @@ import pytest
 from torch import nn
 
 from pipelines.settings import UserError
-from training.comm.threads import run_threads
 from training.objectives.settings import ObjectiveSettings
 from training.settings import AdamWSettings
+from training.testing.threads import run_threads
 
 SHARDED = ObjectiveSettings(name="softmax", sharded=True)
 

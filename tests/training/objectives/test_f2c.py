@@ -11,7 +11,6 @@ from torch.nn import functional
 
 from pipelines.settings import UserError
 from training.comm.local import LocalComm
-from training.comm.threads import run_threads
 from training.feed.batch import Batch, DualBatch
 from training.objectives.build import ObjectiveContext, build_objective
 from training.objectives.settings import ObjectiveSettings
@@ -19,6 +18,7 @@ from training.optim import build_optimiser
 from training.settings import SgdSettings
 from training.strategies.build import build_strategy
 from training.strategies.settings import StrategySettings
+from training.testing.threads import run_threads
 
 NUM_IDS, SLOTS, DIM, PER_RANK = 40, 13, 4, 3
 SETTINGS = ObjectiveSettings.model_validate(

@@ -15,12 +15,12 @@ from torch import nn
 from training import checkpoint
 from training.checkpoint import Contents, Position
 from training.comm.local import LocalComm
-from training.comm.threads import run_threads
 from training.feed.batch import Batch
 from training.row_shards import load_rows
 from training.strategies.build import build_strategy
 from training.strategies.settings import StrategySettings
 from training.strategies.strategy import NotFiniteError
+from training.testing.threads import run_threads
 
 REPO = Path(__file__).parents[3]
 _spec = importlib.util.spec_from_file_location("sharded_check", Path(__file__).with_name("sharded_check.py"))

@@ -8,13 +8,13 @@ import torch
 from torch import nn
 
 from training.comm.local import LocalComm
-from training.comm.threads import run_threads
 from training.feed.batch import Batch
 from training.optim import build_optimiser
 from training.settings import SgdSettings
 from training.strategies.build import build_strategy
 from training.strategies.settings import StrategySettings
 from training.strategies.strategy import NotFiniteError
+from training.testing.threads import run_threads
 
 SMALL_BUCKETS = StrategySettings(bucket_mib=0.001)
 

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from torch import nn
 
 from training.comm.local import LocalComm
-from training.comm.threads import run_threads
 from training.strategies.buckets import GradientBuckets, compose
+from training.testing.threads import run_threads
 
 
 @given(st.lists(st.integers(0, 40), min_size=1), st.integers(4, 200))
