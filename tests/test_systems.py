@@ -10,13 +10,11 @@ import json
 import logging
 import os
 import re
-import threading
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
 import cv2
 import numpy as np
@@ -31,7 +29,6 @@ from jobs.stages import STAGES
 from jobs.train import _feed, _num_classes, _schedule
 from pipelines import manifest, records
 from pipelines.parquet import FILE, GROUP, write_runs, write_table
-from training.comm import threads
 from training.comm.local import LocalComm
 from training.comm.protocol import Comm
 from training.evaluate.task import evaluate
@@ -45,6 +42,7 @@ from training.optim import build_optimiser
 from training.parts import Hooks, Parts
 from training.precision import needs_loss_scaling
 from training.strategies.build import build_strategy
+from training.testing.threads import run_threads
 
 GOLDEN = Path(__file__).parent / "golden" / "systems.json"
 WRITE_COMMAND = "WRITE_GOLDEN=1 python -m pytest tests/test_systems.py"
@@ -265,7 +263,7 @@ def run(settings: RunSettings, dataset: Path, folder: Path, *, num_ranks: int, k
         assert found.num_pairs > 0
         return weights, found.accuracy
 
-    (weights, accuracy), *others = [work(LocalComm())] if num_ranks == 1 else run_in_turn(num_ranks, work)
+    (weights, accuracy), *others = [work(LocalComm())] if num_ranks == 1 else run_threads(num_ranks, work, in_turn=True)
     assert all(other[1] == accuracy for other in others)
     rows = [json.loads(line) for line in (folder / METRICS_NAME).read_text().splitlines()]
     return Run(weights, [row["loss"] for row in rows], accuracy)
@@ -279,32 +277,6 @@ def _weights(parts: Parts) -> dict[str, Tensor]:
         "rows": {} if rows is None else rows.tables,
     }
     return {f"{table}.{name}": value.clone() for table, named in tables.items() for name, value in named.items()}
-
-
-class _InTurn(threads._Group):
-    """Only one rank computes at a time, up to its next collective: the ranks share torch's random generator, which
-    each seeds before it draws weights or drops features.
-    """
-
-    def __init__(self, size: int) -> None:
-        super().__init__(size)
-        self._turn = threading.Lock()
-
-    def run(self, comm: Any, function: Any) -> Any:
-        with self._turn:
-            return super().run(comm, function)
-
-    def take(self, rank: int, key: Any) -> list[Tensor]:
-        self._turn.release()
-        try:
-            return super().take(rank, key)
-        finally:
-            self._turn.acquire()
-
-
-def run_in_turn(size: int, work: Any) -> list[Any]:
-    with mock.patch.object(threads, "_Group", _InTurn):
-        return threads.run_threads(size, work)
 
 
 def write_dataset(folder: Path, layout: str) -> None:

@@ -1,9 +1,10 @@
 """The place where ranks that are threads exchange tensors, and where it is noticed that they wait for each other."""
 
+import contextlib
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -39,8 +40,10 @@ class _Wait:
 class Meetings:
     """What the ranks of one launch share."""
 
-    def __init__(self, size: int) -> None:
+    def __init__(self, size: int, *, in_turn: bool = False) -> None:
+        """``in_turn``: only one rank computes at a time, up to its next wait for another."""
         self.size = size
+        self._turn = threading.Lock() if in_turn else None
         self.failure: BaseException | None = None
         self._changed = threading.Condition()
         self._meetings: dict[Key, _Meeting] = {}
@@ -56,7 +59,8 @@ class Meetings:
         with self._changed:
             self._rank_threads.add(threading.current_thread())
         try:
-            return function()
+            with self._turn or contextlib.nullcontext():
+                return function()
         except BaseException as error:
             with self._changed:
                 self._break(error)
@@ -76,7 +80,7 @@ class Meetings:
 
     def take(self, rank: int, key: Key, ranks: Sequence[int]) -> list[Tensor]:
         """The input of each of ``ranks`` in their order, once all are there."""
-        with self._changed:
+        with self._turn_given(), self._changed:
             meeting = self._meetings[key]
             self._wait(_Wait(rank, key[1], lambda: len(meeting.inputs) == len(ranks)))
             meeting.num_takers += 1
@@ -95,7 +99,7 @@ class Meetings:
 
     def receive(self, rank: int, sources: Sequence[int], box: Box) -> tuple[int, Tensor]:
         """The oldest message in a box of this rank from any of ``sources``."""
-        with self._changed:
+        with self._turn_given(), self._changed:
             queue = self._boxes.setdefault((rank, box), deque())
 
             def oldest() -> int | None:
@@ -108,6 +112,18 @@ class Meetings:
             message = queue[place]
             del queue[place]
             return message
+
+    @contextlib.contextmanager
+    def _turn_given(self) -> Iterator[None]:
+        """Let another rank compute meanwhile."""
+        if self._turn is None:
+            yield
+            return
+        self._turn.release()
+        try:
+            yield
+        finally:
+            self._turn.acquire()
 
     def _wait(self, wait: _Wait) -> None:
         thread = threading.current_thread()

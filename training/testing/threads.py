@@ -1,6 +1,6 @@
 """Ranks as threads of one process: distributed code tested in milliseconds, with failures that never hang.
 
-All threads share torch's random generator, so a net that draws numbers (dropout) is not reproducible here.
+All threads share torch's random generator, so a net that draws numbers (dropout) is reproducible in turn only.
 """
 
 from collections import Counter
@@ -19,13 +19,17 @@ from training.testing.meetings import Key, Meetings, ThreadPost
 Result = TypeVar("Result")
 
 
-def run_threads(size: int, function: Callable[[Comm], Result]) -> list[Result]:
+def run_threads(size: int, function: Callable[[Comm], Result], *, in_turn: bool = False) -> list[Result]:
     """Run ``function(comm)`` on ``size`` ranks and return the results in rank order.
+
+    Args:
+        in_turn: only one rank computes at a time, up to its next collective: each may seed torch's random generator,
+            which all share, and then draw.
 
     Raises:
         Whatever the first rank to fail raised; the others are stopped at their next collective or message.
     """
-    meetings = Meetings(size)
+    meetings = Meetings(size, in_turn=in_turn)
     with ThreadPoolExecutor(size) as pool:
         ranks = [ThreadComm(meetings, rank, range(size)) for rank in range(size)]
         futures = [pool.submit(meetings.run, comm.rank, lambda comm=comm: function(comm)) for comm in ranks]
