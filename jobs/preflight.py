@@ -15,6 +15,7 @@ from jobs.stages import PlannedStage
 from pipelines.requirements import EXTRAS, INSTALL, missing_library
 from pipelines.settings import UserError
 from training.capacity import half_step_pictures
+from training.feed.plans.table import check_plan
 
 MIN_JAVA = 17
 PROBE_TIMEOUT_SECONDS = 120.0
@@ -144,14 +145,9 @@ def check_objective(settings: RunSettings) -> None:
         UserError: identities that must lie whole in a row group do not, the class pool is too small for a step, or an
             optimiser cannot update centres that the ranks share out.
     """
+    check_plan(settings.objective.needs, settings.feed, settings.shard.layout)
     objective, optimiser = settings.objective, settings.recipe.optimiser
-    photos = settings.feed.photos_per_identity
-    is_pool = objective.name == "class_pool"
-    layout = settings.shard.layout
-    if (is_pool or photos) and layout != "identity":
-        what = "objective=f2c" if is_pool else f"feed.photos_per_identity={photos}"
-        raise UserError(f"{what} draws photos by identity, and shard.layout={layout}; set shard.layout=identity")
-    if is_pool:
+    if objective.name == "class_pool":
         _check_pool(settings)
     if objective.sharded and optimiser.name != "sgd":
         raise UserError(
@@ -161,13 +157,6 @@ def check_objective(settings: RunSettings) -> None:
 
 
 def _check_pool(settings: RunSettings) -> None:
-    feed = settings.feed
-    if photos := feed.photos_per_identity:
-        raise UserError(
-            f"feed.photos_per_identity={photos}, and objective=f2c takes two of each identity by itself; set it to null"
-        )
-    if not feed.where.is_everything:
-        raise UserError(f"feed.where={feed.where.model_dump_json()}, and objective=f2c takes whole identities; drop it")
     ranks, slots = settings.place.num_ranks, settings.objective.pool.slots
     pictures = ranks * half_step_pictures(settings.recipe.batch_size // ranks)
     if slots < pictures:

@@ -14,7 +14,6 @@ from pipelines.settings import UserError
 from training.comm.protocol import Comm
 from training.evaluate.settings import EvaluateSettings
 from training.evaluate.task import evaluate
-from training.feed.dual import DualFeed
 from training.feed.feed import Feed
 from training.feed.location import dataset_location
 from training.loop import train
@@ -53,8 +52,8 @@ def _train(context: JobContext, comm: Comm) -> None:
         embedding_dim=settings.model.embedding_dim,
     )
     feed = _feed(context, comm, device)
-    if comm.rank == 0 and settings.feed.photos_per_identity is None:
-        context.log.info("%s", feed.shuffle_line())
+    if comm.rank == 0 and (line := feed.shuffle_line()) is not None:
+        context.log.info("%s", line)
     strategy = build_strategy(
         settings.strategy,
         [backbone, objective],
@@ -84,10 +83,9 @@ def _train(context: JobContext, comm: Comm) -> None:
     comm.barrier()
 
 
-def _feed(context: JobContext, comm: Comm, device: torch.device) -> Feed | DualFeed:
+def _feed(context: JobContext, comm: Comm, device: torch.device) -> Feed:
     settings = context.settings
-    build = DualFeed if settings.objective.takes_two_views else Feed
-    return build(
+    return Feed(
         context.parents["shard"],
         "train",
         settings.feed,
@@ -95,6 +93,7 @@ def _feed(context: JobContext, comm: Comm, device: torch.device) -> Feed | DualF
         global_batch_size=settings.recipe.batch_size,
         rank=comm.rank,
         size=comm.size,
+        needs=settings.objective.needs,
         device=device,
     )
 

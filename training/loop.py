@@ -15,7 +15,7 @@ from tqdm import tqdm
 from pipelines.settings import UserError
 from training.batch_norm import average_running_statistics
 from training.checkpoint import Position
-from training.feed.batch import AnyBatch
+from training.feed.batch import Batch
 from training.metrics import METRICS_NAME, Clock, MetricsLog
 from training.models.backbones import normalise
 from training.parts import Hooks, Parts
@@ -77,7 +77,7 @@ class _Run:
             self._metrics.truncate(self.step)
         self._start_training()
 
-    def batches(self) -> Generator[AnyBatch, None, None]:
+    def batches(self) -> Generator[Batch, None, None]:
         """The batches of this rank from here on, epoch after epoch without an end."""
         steps_per_epoch = self._parts.feed.steps_per_epoch
         while True:
@@ -89,7 +89,7 @@ class _Run:
                 yield batch
             assert self.num_batches == (epoch + 1) * steps_per_epoch, "the feed gave other than steps_per_epoch batches"
 
-    def update(self, batches: Generator[AnyBatch, None, None]) -> str:
+    def update(self, batches: Generator[Batch, None, None]) -> str:
         """Do one update; return a line on how it goes."""
         learning_rate = self._parts.learning_rate(self.num_batches)
         epoch = self.num_batches // self._parts.feed.steps_per_epoch
@@ -151,7 +151,7 @@ class _Run:
             self._metrics.append({"step": self.step, **values})
 
 
-def loss_function(parts: Parts, precision: Precision) -> Callable[[AnyBatch], Tensor]:
+def loss_function(parts: Parts, precision: Precision) -> Callable[[Batch], Tensor]:
     """From a batch of bytes to its mean loss, on the device of the backbone."""
     device = next(parts.backbone.parameters()).device
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.manifest import write_atomically
-from training.feed.batch import AnyBatch
+from training.feed.batch import Batch
 
 METRICS_NAME = "metrics.jsonl"
 
@@ -44,12 +44,12 @@ class Clock:
         self._num_steps = 0
         self._wait_seconds = 0.0
 
-    def next_batch(self, batches: Iterator[AnyBatch]) -> AnyBatch:
+    def next_batch(self, batches: Iterator[Batch]) -> Batch:
         """The next batch, its images counted and the wait for it measured."""
         asked = time.perf_counter()
         batch = next(batches)
         self._wait_seconds += time.perf_counter() - asked
-        self._num_images += len(batch.labels)
+        self._num_images += batch.num_pictures
         return batch
 
     def count_step(self) -> None:

@@ -7,7 +7,7 @@ from typing import Protocol
 from torch import nn
 
 from training.comm.protocol import Comm
-from training.feed.batch import AnyBatch
+from training.feed.batch import Batch
 from training.objectives.objective import Objective
 from training.strategies.strategy import Strategy
 
@@ -22,7 +22,7 @@ class FeedLike(Protocol):
         """In whose place others were shown, by this rank and in the epoch under way."""
         ...
 
-    def epoch(self, epoch: int, *, start_step: int = 0, has_next_epoch: bool = False) -> Iterator[AnyBatch]: ...
+    def epoch(self, epoch: int, *, start_step: int = 0, has_next_epoch: bool = False) -> Iterator[Batch]: ...
 
 
 @dataclass(frozen=True)

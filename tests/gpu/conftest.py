@@ -21,7 +21,7 @@ import torch
 
 from jobs.settings import RunSettings, compose
 from pipelines import manifest, records
-from training.feed.balance import LABELS_NAME
+from training.feed.plans.identities import LABELS_NAME
 
 Figures = dict[str, Any]
 

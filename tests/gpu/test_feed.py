@@ -8,12 +8,14 @@ from typing import Any
 import pytest
 import torch
 
-from training.feed.batch import MOST_BLOCKS, AnyBatch, Batch, Blocks, DualBatch
+from training.feed.batch import Batch
+from training.feed.blocks import MOST_BLOCKS, Blocks
 from training.feed.device import on_device, take_over
-from training.feed.dual import DualFeed
 from training.feed.feed import Feed
 from training.feed.settings import AugmentSettings, DecodeSettings, FeedSettings
+from training.needs import Needs
 
+ROWS, DUAL = Needs(), Needs(plan="dual", layout="identity", views=2)
 EVERYTHING = AugmentSettings(crop_area=(0.3, 1.0), brightness=0.3, contrast=0.3, saturation=0.3, blur=0.3, erase=0.3)
 
 
@@ -24,38 +26,32 @@ def folder(device: torch.device, write_faces: Callable[..., Path]) -> Path:
     return write_faces(identities=6, photos=8, side_px=32)
 
 
-def feed_for(folder: Path, device: torch.device, kind: type[Feed] | type[DualFeed], **options: Any) -> Any:
+def feed_for(folder: Path, device: torch.device, needs: Needs = ROWS, **options: Any) -> Feed:
     size_px, batch = (112, 128) if torch.cuda.is_available() else (32, 8)
     settings = FeedSettings(**{"decode": DecodeSettings(size_px=size_px), "augment": EVERYTHING} | options)
-    return kind(folder, "train", settings, seed=3, global_batch_size=batch, rank=0, size=1, device=device)
+    return Feed(folder, "train", settings, seed=3, global_batch_size=batch, rank=0, size=1, needs=needs, device=device)
 
 
-def tensors(batch: AnyBatch) -> list[torch.Tensor]:
-    if isinstance(batch, DualBatch):
-        return [batch.first, batch.second, batch.instances, batch.identities, batch.instance_labels]
-    return [batch.images, batch.labels]
-
-
-@pytest.mark.parametrize("kind", [Feed, DualFeed])
+@pytest.mark.parametrize("needs", [ROWS, DUAL], ids=["rows", "dual"])
 def test_the_device_is_shown_what_the_cpu_is_shown_and_a_run_goes_on_in_the_middle(
-    kind: type[Feed] | type[DualFeed], folder: Path, device: torch.device
+    needs: Needs, folder: Path, device: torch.device
 ) -> None:
     # Another number of threads and of batches ahead, so that it is not one and the same on a CPU.
-    here = feed_for(folder, torch.device("cpu"), kind)
-    there = feed_for(folder, device, kind, threads=4, reader_threads=2, prefetch_batches=3)
+    here = feed_for(folder, torch.device("cpu"), needs)
+    there = feed_for(folder, device, needs, threads=4, reader_threads=2, prefetch_batches=3)
     middle = here.steps_per_epoch // 2
     for epoch, start in ((0, 0), (1, 0), (2, middle)):
         passes = [feed.epoch(epoch, start_step=start, has_next_epoch=epoch < 1) for feed in (here, there)]
         for one, other in zip(*passes, strict=True):
-            for expected, found in zip(tensors(one), tensors(other), strict=True):
-                stays = kind is DualFeed and found.ndim == 1  # labels, by which the pool looks up slots on the host
+            for expected, found in zip(one.tensors(), other.tensors(), strict=True):
+                stays = needs is DUAL and found.ndim == 1  # labels, by which the pool looks up slots on the host
                 assert found.device.type == ("cpu" if stays else device.type)
                 assert found.stride() == expected.stride()
                 assert torch.equal(found.cpu(), expected)
 
 
 def test_the_feed_paints_into_few_blocks_which_are_pinned_for_a_gpu(folder: Path, device: torch.device) -> None:
-    feed = feed_for(folder, device, Feed)
+    feed = feed_for(folder, device)
     for epoch in range(4):
         for _ in feed.epoch(epoch):
             pass
@@ -116,7 +112,7 @@ def test_memory_of_a_batch_is_not_used_again_before_the_consumers_stream_has_rea
 
 def test_images_per_second_to_the_device(folder: Path, device: torch.device, figures: dict[str, Any]) -> None:
     threads = 12 if device.type == "cuda" else 1
-    feed = feed_for(folder, device, Feed, threads=threads, reader_threads=2, augment=AugmentSettings())
+    feed = feed_for(folder, device, threads=threads, reader_threads=2, augment=AugmentSettings())
     epochs = 8 if device.type == "cuda" else 1
 
     def batches() -> Iterator[Batch]:

@@ -69,7 +69,7 @@ class Held:
             settings, around, num_classes=size.identities, embedding_dim=size.embedding_dim
         )
         self.strategy = self._strategy(comm) if list(self.head.parameters()) else None
-        self._is_pool = settings.takes_two_views
+        self._is_pool = settings.needs.views == 2
         pictures = half_step_pictures(size.batch) if self._is_pool else size.batch
         torch.manual_seed(0)
         self._features = torch.randn(pictures, size.embedding_dim, device=device, requires_grad=True)
@@ -170,5 +170,5 @@ def test_every_objective_has_a_row_in_the_plan(run_settings: Callable[..., RunSe
     """One that is none of these holds all centres on every rank, as those that are tried do."""
     for path in sorted(CONF.glob("*.yaml")):
         objective = run_settings(f"objective={path.stem}").objective
-        way = "pool" if objective.takes_two_views else "sampled" if objective.sharded else "full"
+        way = "pool" if objective.needs.views == 2 else "sampled" if objective.sharded else "full"
         assert way in {case.way for case in CASES}

@@ -15,7 +15,8 @@ from pydantic import ValidationError
 from torch import Tensor, nn
 
 from training.comm.local import LocalComm
-from training.feed.batch import AnyBatch, Batch, DualBatch
+from training.feed.batch import Batch
+from training.feed.plans.dual import FIRST, IDENTITIES, SECOND
 from training.loop import loss_function
 from training.objectives.build import ObjectiveContext, build_objective
 from training.objectives.settings import ObjectiveSettings
@@ -76,7 +77,7 @@ class Model:
     """One rank's backbone and objective, and what its steps come to."""
 
     def __init__(self, settings: ObjectiveSettings, device: torch.device, dtype: torch.dtype) -> None:
-        self._takes_two_views = settings.takes_two_views
+        self._takes_two_views = settings.needs.views == 2
         self._identities, self._pictures, dim = (3000, 64, 512) if torch.cuda.is_available() else (200, 24, 16)
         torch.manual_seed(0)
         self.backbone = Tiny(dim).to(device, dtype)
@@ -112,7 +113,7 @@ class Model:
         named = {**self.backbone.state_dict(), **self.objective.state_dict(prefix="objective."), **tables}
         return {name: tensor.detach().double().cpu().clone() for name, tensor in named.items()}
 
-    def _batch(self, step: int) -> AnyBatch:
+    def _batch(self, step: int) -> Batch:
         drawn = torch.Generator().manual_seed(step)
         count = self._pictures
 
@@ -123,7 +124,8 @@ class Model:
             return torch.randint(0, self._identities, (count,), generator=drawn)
 
         if self._takes_two_views:
-            return DualBatch(pictures(), pictures(), labels(), pictures(), labels())
+            views = {FIRST: pictures(), SECOND: pictures(), IDENTITIES: labels()}
+            return Batch(pictures(), labels(), [""] * count, views)
         return Batch(pictures(), labels(), [""] * count)
 
 

@@ -102,25 +102,25 @@ def test_a_batch_that_does_not_split_names_the_nearest_that_does(real_settings: 
         check_batch(settings)
 
 
-POOL = {"name": "class_pool", "margin": 0.4, "scale": 32.0, "pool": {"slots": 22}}
+POOL = {"name": "class_pool", "margin": 0.4, "scale": 64.0, "pool": {"slots": 22}}
 
 
 @pytest.mark.parametrize(
     ("sections", "message"),
     [
-        ({"objective": POOL}, r"^objective=f2c draws photos by identity, and shard.layout=instance; set shard.layout="),
-        ({"feed": {"photos_per_identity": 3}}, r"^feed.photos_per_identity=3 draws .*=instance; set shard.layout="),
+        ({"objective": POOL}, r"^the objective needs the dataset's layout 'identity', and shard.layout=instance; set"),
+        ({"feed": {"photos_per_identity": 3}}, r"^feed.photos_per_identity=3 needs .*=instance; set shard.layout="),
         (
             {"objective": POOL, "shard": {"layout": "identity"}},
             r"^objective.pool.slots=22 cannot hold the 23 pictures of a half-step of all ranks; set it to at least 23",
         ),
         (
             {"objective": POOL, "shard": {"layout": "identity"}, "feed": {"photos_per_identity": 2}},
-            r"^feed.photos_per_identity=2, and objective=f2c takes two of each identity by itself; set it to null$",
+            r"^feed.photos_per_identity=2, and .* 'dual', which chooses photos by itself; set it to null$",
         ),
         (
             {"objective": POOL, "shard": {"layout": "identity"}, "feed": {"where": {"share": 0.5}}},
-            r'^feed.where=\{"share":0.5,.* and objective=f2c takes whole identities; drop it$',
+            r'^feed.where=\{"share":0.5\}, and the objective takes whole identities; drop feed.where$',
         ),
         (
             {

@@ -1,198 +1,93 @@
-"""Steps and the rows of their row groups -> batches, decoded by a few threads straight into one block per batch."""
+"""The batch: the pictures of one step on one rank, their labels, and whatever else the objective asked for.
 
-import contextlib
-import math
-import sys
-import threading
-from collections import deque
-from collections.abc import Callable, Generator, Iterator, Sequence
-from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+An extra is a tensor (further views of the pictures, a number per picture) or ragged (boxes, of which one picture has
+none and another many). The names of the extras are those of dataset columns, or are fixed by the plan that made them.
+"""
 
-import cv2
-import numpy as np
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+
 import torch
+from torch import Tensor
 
-from training.feed.augment import Picture
 from training.feed.bad_rows import BadRowError
-from training.feed.order import Step
-from training.feed.paint import Painted, Painter
-from training.feed.shards import Piece, Rows
 
-if TYPE_CHECKING:
-    from training.feed.reader import Reader
 
-# Pictures that a thread decodes at a time: enough to make handing out cheap, few enough to stay in the cache.
-MOST_CHUNK_ROWS = 128
-# Batches in decoding at once, so that no thread waits for the last picture of a batch.
-DECODING_BATCHES = 2
-# Blocks of pixels kept for use again; more than a queue of usual length and its consumer hold.
-MOST_BLOCKS = 16
+@dataclass(frozen=True)
+class Ragged:
+    """Lists of different lengths, one for each of B pictures, one behind the other."""
+
+    values: Tensor  # (N, ...) of all pictures
+    offsets: Tensor  # int64 (B + 1,): those of picture b are values[offsets[b] : offsets[b + 1]]
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    def of(self, row: int) -> Tensor:
+        """The values of one picture."""
+        begin, end = self.offsets[row : row + 2].tolist()
+        return self.values[begin:end]
+
+    def part(self, begin: int, end: int) -> "Ragged":
+        """Those of the pictures ``begin`` to ``end``."""
+        offsets = self.offsets[begin : end + 1]
+        first, last = offsets[[0, -1]].tolist()
+        return Ragged(self.values[first:last], offsets - offsets[0])
+
+
+Extra = Tensor | Ragged
 
 
 @dataclass(frozen=True)
 class Batch:
     """The rows of one step on one rank."""
 
-    images: torch.Tensor  # uint8 (B, 3, H, W), RGB, in channels_last memory
-    labels: torch.Tensor  # int64 (B,)
-    image_ids: list[str]
-    bad_rows: tuple[BadRowError, ...] = ()  # in whose place others stand
-
-
-@dataclass(frozen=True)
-class DualBatch:
-    """Two pictures of each identity drawn, and pictures drawn from all of them: what F2C takes (arXiv 2105.10375)."""
-
-    first: torch.Tensor  # uint8 (B, 3, H, W), RGB: one picture of each identity
-    second: torch.Tensor  # uint8 (B, 3, H, W): another, or the same where there is but one
-    identities: torch.Tensor  # int64 (B,): their labels, in main memory as all labels here
-    instances: torch.Tensor  # uint8 (I, 3, H, W)
-    instance_labels: torch.Tensor  # int64 (I,)
+    images: Tensor  # uint8 (B, 3, H, W), RGB, in channels_last memory
+    labels: Tensor  # int64 (B,)
+    image_ids: list[str]  # B of them
+    extras: Mapping[str, Extra] = field(default_factory=dict)
+    bad_rows: tuple[BadRowError, ...] = ()  # in whose place others are shown
 
     @property
-    def labels(self) -> torch.Tensor:
-        """Of all pictures (2B + I,)."""
-        return torch.cat([self.identities, self.identities, self.instance_labels])
+    def num_pictures(self) -> int:
+        """Its images and the further views among its extras, which have the shape and type of the images."""
+        shape, dtype = self.images.shape[1:], self.images.dtype
+        tensors = [extra for extra in self.extras.values() if isinstance(extra, Tensor)]
+        return len(self.images) + sum(len(one) for one in tensors if one.shape[1:] == shape and one.dtype == dtype)
 
-
-AnyBatch = Batch | DualBatch
-
-
-class Decoders:
-    """The threads that decode, which passes over a split share where one begins before the other ends."""
-
-    def __init__(self, threads: int) -> None:
-        """Start none yet."""
-        self.threads = threads
-        self._lock = threading.Lock()
-        self._num_passes = 0
-
-    @contextlib.contextmanager
-    def running(self) -> Iterator[ThreadPoolExecutor]:
-        """The threads, for one pass; the last one ends them."""
-        with self._lock:
-            if self._num_passes == 0:
-                self._executor = ThreadPoolExecutor(self.threads, thread_name_prefix="feed-decode")
-                cv2.setNumThreads(1)  # these threads are the only ones
-            self._num_passes += 1
-        try:
-            yield self._executor
-        finally:
-            with self._lock:
-                self._num_passes -= 1
-                if self._num_passes == 0:
-                    self._executor.shutdown()
-
-
-class Blocks:
-    """Blocks of pixels, used again once nobody holds them, since new pages cost up to a tenth of the decoding.
-
-    Passes over a split share them, so that an epoch takes no more memory than the one before it.
-    """
-
-    def __init__(self, size_px: int, *, is_pinned: bool = False) -> None:
-        """There is none yet.
-
-        Args:
-            is_pinned: they shall lie in pages that a CUDA device copies by itself.
-        """
-        self._size_px = size_px
-        self._is_pinned = is_pinned
-        self._lock = threading.Lock()
-        self._blocks: list[Picture] = []
-
-    def take(self, num_pictures: int) -> Picture:
-        """A block (B, S, S, 3) that no batch shows any more."""
-        with self._lock:
-            for block in self._blocks:
-                # The list, the loop and the call itself; a batch's tensors and their views hold the array as well.
-                if len(block) == num_pictures and sys.getrefcount(block) == 3:
-                    return block
-            shape = (num_pictures, self._size_px, self._size_px, 3)
-            block = torch.empty(shape, dtype=torch.uint8, pin_memory=self._is_pinned).numpy()
-            self._blocks = [*self._blocks[1 - MOST_BLOCKS :], block]
-            return block
-
-
-def batches(
-    steps: Iterator[Step],
-    open_reader: Callable[[], "Reader"],
-    pieces: Sequence[Piece],
-    painter: Painter,
-    decoders: Decoders,
-    blocks: Blocks,
-) -> Generator[Batch, None, None]:
-    """The batches of the steps.
-
-    Args:
-        open_reader: gives the loads that the steps open, in their order.
-        pieces: the split's row groups, as the loads count them.
-
-    Raises:
-        UserError: a shard is missing or damaged, or a row group has no good row.
-        RuntimeError: the reader ended before the steps did.
-    """
-    decoding: deque[_Decoding] = deque()
-    with open_reader() as reader, decoders.running() as executor, _cancelling(decoding):
-        opened: dict[int, Rows] = {}
-        num_opened = 0
-        for step in steps:
-            for part in step.opens:
-                opened[num_opened] = _next_rows(reader, pieces[part.group].part(part.first, part.rows))
-                num_opened += 1
-            picks = [(opened[load], row) for load, row in zip(step.loads.tolist(), step.rows.tolist(), strict=True)]
-            variants = [0] * len(picks) if step.variants is None else step.variants.tolist()
-            for load in step.closes:
-                del opened[load]
-            chunk_rows = min(MOST_CHUNK_ROWS, math.ceil(len(picks) / decoders.threads))
-            block = blocks.take(len(picks))
-            chunks = [
-                executor.submit(painter.paint, block[chunk], picks[chunk], variants[chunk])
-                for chunk in (slice(start, start + chunk_rows) for start in range(0, len(picks), chunk_rows))
-            ]
-            decoding.append(_Decoding(block, chunks))
-            del block  # held here it could not be used again
-            if len(decoding) == DECODING_BATCHES:
-                yield decoding.popleft().batch()
-        while decoding:
-            yield decoding.popleft().batch()
-
-
-def _next_rows(reader: Iterator[Rows], expected: Piece) -> Rows:
-    rows = next(reader, None)
-    if rows is None:
-        raise RuntimeError(f"the reader ended before {expected}, which was in its plan")
-    assert rows.piece == expected, f"the reader gave {rows.piece} where its plan has {expected}"
-    return rows
-
-
-@contextlib.contextmanager
-def _cancelling(decoding: "deque[_Decoding]") -> Iterator[None]:
-    try:
-        yield
-    finally:
-        # After an error or an early end nobody asks for the rest.
-        chunks = [chunk for batch in decoding for chunk in batch.chunks]
-        wait([chunk for chunk in chunks if not chunk.cancel()])
-
-
-@dataclass(frozen=True)
-class _Decoding:
-    """A batch whose pictures are being decoded."""
-
-    block: Picture  # (B, S, S, 3)
-    chunks: list[Future[Painted]]
-
-    def batch(self) -> Batch:
-        wait(self.chunks, return_when=FIRST_EXCEPTION)  # wakes up once, where asking each would wake up for each
-        painted = [chunk.result() for chunk in self.chunks]
-        picks = [pick for part in painted for pick in part.picks]
+    def part(self, begin: int, end: int) -> "Batch":
+        """The pictures ``begin`` to ``end``, in the same memory; the bad rows stay with the whole."""
         return Batch(
-            images=torch.from_numpy(self.block).permute(0, 3, 1, 2),
-            # Through numpy, which is four times as fast for a list.
-            labels=torch.from_numpy(np.array([rows.labels[row] for rows, row in picks], np.int64)),
-            image_ids=[rows.image_ids[row] for rows, row in picks],
-            bad_rows=tuple(error for part in painted for error in part.bad_rows),
+            self.images[begin:end],
+            self.labels[begin:end],
+            self.image_ids[begin:end],
+            {
+                name: extra.part(begin, end) if isinstance(extra, Ragged) else extra[begin:end]
+                for name, extra in self.extras.items()
+            },
         )
+
+    def to(self, device: torch.device, *, with_labels: bool = True) -> "Batch":
+        """A copy on the device, where the labels follow only if asked for; copies from pinned memory are not waited
+        for.
+        """
+
+        def move(tensor: Tensor) -> Tensor:
+            return tensor.to(device, non_blocking=True)
+
+        def move_extra(extra: Extra) -> Extra:
+            return Ragged(move(extra.values), move(extra.offsets)) if isinstance(extra, Ragged) else move(extra)
+
+        return replace(
+            self,
+            images=move(self.images),
+            labels=move(self.labels) if with_labels else self.labels,
+            extras={name: move_extra(extra) for name, extra in self.extras.items()},
+        )
+
+    def tensors(self) -> Iterator[Tensor]:
+        """All that it holds."""
+        yield self.images
+        yield self.labels
+        for extra in self.extras.values():
+            yield from (extra.values, extra.offsets) if isinstance(extra, Ragged) else (extra,)

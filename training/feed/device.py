@@ -6,7 +6,6 @@ batch nor hold it up. A CPU takes the batches as they are.
 
 from collections.abc import Generator
 from contextlib import closing
-from dataclasses import replace
 
 import torch
 
@@ -16,7 +15,7 @@ from training.feed.batch import Batch
 def on_device(
     batches: Generator[Batch, None, None], device: torch.device, *, with_labels: bool = True
 ) -> Generator[Batch, None, None]:
-    """The same batches with their pixels, and their labels if asked for, on the device.
+    """The same batches with their pixels and extras, and their labels if asked for, on the device.
 
     What it takes from is closed with it.
     """
@@ -27,15 +26,14 @@ def on_device(
         stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
         for batch in batches:
             with torch.cuda.stream(stream):
-                images = batch.images.to(device, non_blocking=True)
-                labels = batch.labels.to(device, non_blocking=True) if with_labels else batch.labels
+                moved = batch.to(device, with_labels=with_labels)
             stream.synchronize()  # else the block of pixels might be painted anew before it is copied
-            yield replace(batch, images=images, labels=labels)
+            yield moved
 
 
 def take_over(batch: Batch) -> Batch:
     """Tell the allocator that the stream of the caller uses the batch, which another stream has made."""
-    for tensor in (batch.images, batch.labels):
+    for tensor in batch.tensors():
         if tensor.is_cuda:
             tensor.record_stream(torch.cuda.current_stream(tensor.device))
     return batch

@@ -8,7 +8,7 @@ and finished batches wait in a short queue. Memory: the encoded row groups that 
 import contextlib
 import itertools
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,26 +16,31 @@ from typing import TYPE_CHECKING
 import torch
 
 from pipelines.settings import UserError
+from training.feed.assemble import Decoders, batches
 from training.feed.augment import Augment
 from training.feed.bad_rows import BadRows
-from training.feed.balance import IdentityOrder, read_identities
-from training.feed.batch import Batch, Blocks, Decoders, batches
+from training.feed.batch import Batch
+from training.feed.blocks import Blocks
 from training.feed.cache import CachedRowGroups
 from training.feed.device import on_device, take_over
 from training.feed.in_memory import KeptPictures, KeptRowGroups, check_room
-from training.feed.location import Location, dataset_location
-from training.feed.order import Order, Plan, Step, sweep
+from training.feed.location import dataset_location
 from training.feed.paint import Painter
+from training.feed.plans.plan import Split, Step
+from training.feed.plans.rows import Order, sweep
+from training.feed.plans.table import build_plan
 from training.feed.prefetch import Prefetch
-from training.feed.quality import shuffle_quality
+from training.feed.quality import shuffle_line
 from training.feed.settings import FeedSettings
 from training.feed.shards import Piece, Source, keep_pages, read_row_group, row_groups
 from training.feed.where import ChosenRows, chosen_pieces
+from training.needs import Needs
 
 if TYPE_CHECKING:
     from training.feed.reader import Reader
 
 CPU = torch.device("cpu")
+ROWS_ALONE = Needs()
 
 
 @dataclass(frozen=True)
@@ -43,13 +48,12 @@ class _Pass:
     """One pass over the split, which has begun."""
 
     ahead: Prefetch[Batch]
-    all_asked_for: threading.Event  # the reader has been told of the last row group
+    all_asked_for: threading.Event  # set once the reader has been asked for the last row group
+    arrange: Callable[[Batch], Batch]
 
 
 class Feed:
     """The batches of one rank, the same for the same seed whatever the threads."""
-
-    _has_labels_on_device = True
 
     def __init__(
         self,
@@ -61,15 +65,19 @@ class Feed:
         global_batch_size: int,
         rank: int,
         size: int,
+        needs: Needs = ROWS_ALONE,
         device: torch.device = CPU,
     ) -> None:
         """Read the manifest; no shard is opened yet.
 
         Args:
-            device: where the batches shall be.
+            global_batch_size: pictures of a step of all ranks; some plans show further views beside them.
+            needs: of the objective.
+            device: of the batches; some plans keep the labels in main memory.
 
         Raises:
-            UserError: the dataset or the split is not there, or the ranks cannot share the batch evenly.
+            UserError: the dataset or the split is not there, the ranks cannot share the batch evenly, or the settings
+                break a rule of the plan.
         """
         photos = settings.photos_per_identity or 1
         if global_batch_size % (size * photos):
@@ -83,33 +91,16 @@ class Feed:
         self._batch_size = global_batch_size // size
         location = dataset_location(settings, dataset)
         self._pieces = chosen_pieces(row_groups(location, split), settings.where)
-        self._order = self._plan(location, split, global_batch_size)
+        group_rows = [piece.rows for piece in self._pieces]
+        self._plan = build_plan(needs, Split(location, split, group_rows, settings, seed, global_batch_size))
         self._source, self._pictures = self._open_source()
         self._decoders = Decoders(settings.threads)
         self._blocks = Blocks(settings.decode.size_px, is_pinned=device.type == "cuda")
         self._begun: tuple[int, _Pass] | None = None  # the pass that will follow, by its epoch
         keep_pages()
-        self.steps_per_epoch = self._order.steps_per_epoch
+        self.steps_per_epoch = self._plan.steps_per_epoch
         self.wait_seconds = 0.0  # that consumers have waited for batches since the feed was built
         self.bad_rows = 0  # that this rank has met in its newest pass
-
-    def _plan(self, dataset: Location, split: str, global_batch_size: int) -> Plan:
-        photos = self._settings.photos_per_identity
-        if photos is not None:
-            return IdentityOrder(
-                read_identities(dataset, split),
-                num_groups=len(self._pieces),
-                seed=self._seed,
-                global_batch_size=global_batch_size,
-                photos=photos,
-                mixed=self._settings.shuffle_row_groups,
-            )
-        return Order(
-            [piece.rows for piece in self._pieces],
-            seed=self._seed,
-            global_batch_size=global_batch_size,
-            shuffle_row_groups=self._settings.shuffle_row_groups,
-        )
 
     def _open_source(self) -> tuple[Source, KeptPictures | None]:
         """Whence row groups are read, and where decoded pictures stay."""
@@ -125,20 +116,15 @@ class Feed:
         pictures = KeptPictures(self._pieces, size_px=size_px) if settings.keep == "decoded" else None
         return KeptRowGroups(source), pictures
 
-    def shuffle_line(self) -> str:
-        """How well the settings shuffle, beside less and more memory; for people."""
-        number = self._settings.shuffle_row_groups
-        found = shuffle_quality(
+    def shuffle_line(self) -> str | None:
+        """One line on how well the rows are shuffled, beside less and more memory; None for other plans."""
+        if not isinstance(self._plan, Order):
+            return None
+        return shuffle_line(
             [piece.rows for piece in self._pieces],
-            sorted({number, max(1, number // 4), number * 4}),
+            self._settings.shuffle_row_groups,
             seed=self._seed,
             global_batch_size=self._batch_size * self._size,
-        )
-        ratio = found.pop(number)
-        others = ", ".join(f"{other}: {times:.1f}" for other, times in found.items())
-        return (
-            f"with feed.shuffle_row_groups={number}, rows of one row group meet in a batch {ratio:.1f} times as often "
-            f"as in a true permutation ({others})"
         )
 
     def epoch(self, epoch: int, *, start_step: int = 0, has_next_epoch: bool = False) -> Iterator[Batch]:
@@ -158,16 +144,17 @@ class Feed:
         yield from self._batches(self._begin_epoch(epoch, start_step), next_epoch=epoch + 1 if has_next_epoch else None)
 
     def _begin_epoch(self, epoch: int, start_step: int) -> _Pass:
-        steps = self._order.epoch(epoch, rank=self._rank, size=self._size, start_step=start_step)
-        return self._begin(steps, Augment(self._settings.augment, seed=self._seed, epoch=epoch))
+        steps = self._plan.epoch(epoch, rank=self._rank, size=self._size, start_step=start_step)
+        augment = Augment(self._settings.augment, seed=self._seed, epoch=epoch)
+        return self._begin(steps, augment, self._plan.arrange)
 
     def sweep(self) -> Iterator[Batch]:
         """Every row of the split once over all ranks, in file order, not augmented; the last batch may be short."""
         sizes = [piece.rows for piece in self._pieces]
         steps = sweep(sizes, batch_size=self._batch_size, rank=self._rank, size=self._size)
-        yield from self._batches(self._begin(steps, None), next_epoch=None)
+        yield from self._batches(self._begin(steps, None, lambda batch: batch), next_epoch=None)
 
-    def _begin(self, steps: Iterator[Step], augment: Augment | None) -> _Pass:
+    def _begin(self, steps: Iterator[Step], augment: Augment | None, arrange: Callable[[Batch], Batch]) -> _Pass:
         # What the pass holds must not hold the feed, else nobody could forget one with a pass begun ahead.
         pieces, settings, source = self._pieces, self._settings, self._source
         all_asked_for = threading.Event()
@@ -194,8 +181,8 @@ class Feed:
 
         painter = Painter(settings.decode, augment, self._pictures)
         made = batches(taken, open_reader, pieces, painter, self._decoders, self._blocks)
-        moved = on_device(made, self._device, with_labels=self._has_labels_on_device)
-        return _Pass(Prefetch(moved, depth=settings.prefetch_batches), all_asked_for)
+        moved = on_device(made, self._device, with_labels=not self._plan.keeps_labels_on_host)
+        return _Pass(Prefetch(moved, depth=settings.prefetch_batches), all_asked_for, arrange)
 
     def _batches(self, begun: _Pass, *, next_epoch: int | None) -> Iterator[Batch]:
         met = BadRows(self._settings.max_bad_rows)
@@ -212,4 +199,4 @@ class Feed:
                 # Not where they were met, which is some batches ahead.
                 met.note(batch.bad_rows)
                 self.bad_rows = len(met)
-                yield take_over(batch)
+                yield begun.arrange(take_over(batch))

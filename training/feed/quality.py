@@ -10,7 +10,8 @@ from itertools import islice
 
 import numpy as np
 
-from training.feed.order import IntArray, Load, Order
+from training.feed.plans.plan import IntArray, Load
+from training.feed.plans.rows import Order
 
 # Batches looked at: runs of neighbours, spread over the epoch, since its first blocks are of another size.
 RUNS = 16
@@ -34,6 +35,18 @@ def meeting_ratio(batches: IntArray, group_rows: Sequence[int]) -> float:
         return 1.0
     met = [_pairs(np.unique(batch, return_counts=True)[1].astype(np.float64)) for batch in batches]
     return float(np.mean(met) / expected)
+
+
+def shuffle_line(group_rows: Sequence[int], number: int, *, seed: int, global_batch_size: int) -> str:
+    """One line on how well ``number`` row groups at a time shuffle, beside a quarter and four times as many."""
+    offered = sorted({number, max(1, number // 4), number * 4})
+    found = shuffle_quality(group_rows, offered, seed=seed, global_batch_size=global_batch_size)
+    ratio = found.pop(number)
+    others = ", ".join(f"{other}: {times:.1f}" for other, times in found.items())
+    return (
+        f"with feed.shuffle_row_groups={number}, rows of one row group meet in a batch {ratio:.1f} times as often "
+        f"as in a true permutation ({others})"
+    )
 
 
 def shuffle_quality(

@@ -124,12 +124,3 @@ class FeedSettings(Settings):
                 "another part each time; set keep=encoded, or augment.crop_area=[1,1]"
             )
         return self
-
-    @model_validator(mode="after")
-    def _identities_are_whole(self) -> Self:
-        if self.photos_per_identity is not None and not self.where.is_everything:
-            raise ValueError(
-                f"photos_per_identity={self.photos_per_identity} shows identities whole, and where chooses rows of "
-                "them; drop one of them"
-            )
-        return self

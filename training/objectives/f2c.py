@@ -25,7 +25,8 @@ from torch.nn import functional
 
 from pipelines.settings import UserError
 from training.comm.protocol import Comm
-from training.feed.batch import DualBatch
+from training.feed.batch import Batch, Extra
+from training.feed.plans.dual import FIRST, IDENTITIES, SECOND
 from training.objectives.class_pool import ClassPool, Written
 from training.objectives.logits import Margin
 from training.objectives.lru import IntArray
@@ -36,7 +37,7 @@ Side = tuple[Tensor, Tensor]  # images (B, 3, H, W) and labels (B,), both on the
 
 
 class F2C(Objective):
-    """The loss of one rank's probes; takes a ``DualBatch``; a collective."""
+    """The loss of one rank's probes; takes batches of the plan "dual"; a collective."""
 
     def __init__(
         self, backbone: nn.Module, pool: ClassPool, margin: Margin, comm: Comm, *, settings: PoolSettings
@@ -51,7 +52,7 @@ class F2C(Objective):
         self._num_nearest = min(max(len(pool) // 5000, 3), 10)
         self._num_steps = 0
 
-    def compute(self, batch: DualBatch, backbone: nn.Module, embed: Embed) -> Tensor:
+    def compute(self, batch: Batch, backbone: nn.Module, embed: Embed) -> Tensor:
         x, y = sides(batch)
         self._update_ema(backbone)
         first = self._half(x, y, lambda images: embed(backbone, images), embed, stays=False)
@@ -128,17 +129,25 @@ class F2C(Objective):
             raise RuntimeError(f"the class pools of the ranks are no longer the same: {[text[:8] for text in digests]}")
 
 
-def sides(batch: DualBatch) -> tuple[Side, Side]:
+def sides(batch: Batch) -> tuple[Side, Side]:
     """The two sides of a batch: a picture of each identity, then a half of the pictures drawn from all."""
-    if not isinstance(batch, DualBatch):
+    if not {FIRST, SECOND, IDENTITIES} <= batch.extras.keys():
         raise UserError("objective.name=class_pool needs batches of two views, which this feed does not give")
-    half = len(batch.instance_labels) // 2
-    parts = (batch.first, slice(0, half)), (batch.second, slice(half, None))
+    half = len(batch.labels) // 2
+    parts = (FIRST, slice(0, half)), (SECOND, slice(half, None))
     x, y = (
-        (torch.cat([view, batch.instances[part]]), torch.cat([batch.identities, batch.instance_labels[part]]))
+        (
+            torch.cat([_tensor(batch.extras[view]), batch.images[part]]),
+            torch.cat([_tensor(batch.extras[IDENTITIES]), batch.labels[part]]),
+        )
         for view, part in parts
     )
     return x, y
+
+
+def _tensor(extra: Extra) -> Tensor:
+    assert isinstance(extra, Tensor)
+    return extra
 
 
 class EagerGradient(torch.autograd.Function):

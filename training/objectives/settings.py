@@ -6,6 +6,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from pipelines.settings import Settings
+from training.needs import Needs
 
 ObjectiveName = Literal["softmax", "arcface", "cosface", "combined", "adaface", "class_pool"]
 _Angle = Annotated[float, Field(ge=0, lt=math.pi / 2)]
@@ -63,9 +64,9 @@ class ObjectiveSettings(Settings):
     pool: PoolSettings = PoolSettings()  # of class_pool
 
     @property
-    def takes_two_views(self) -> bool:
-        """Whether it is fed by a `DualFeed`."""
-        return self.name == "class_pool"
+    def needs(self) -> Needs:
+        """What it asks of the dataset and the feed."""
+        return Needs(plan="dual", layout="identity", views=2) if self.name == "class_pool" else Needs()
 
     @model_validator(mode="after")
     def _margin_and_scale_where_they_act(self) -> Self:

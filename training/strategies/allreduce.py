@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from training.comm.protocol import Comm
-from training.feed.batch import AnyBatch
+from training.feed.batch import Batch
 from training.local_update import LocalUpdate
 from training.optim import set_learning_rate
 from training.strategies.buckets import GradientBuckets
@@ -45,7 +45,7 @@ class AllReduce(Strategy):
         broadcast_weights(modules, comm)
 
     def advance(
-        self, next_batch: Callable[[], AnyBatch], compute_loss: Callable[[AnyBatch], Tensor], learning_rate: float
+        self, next_batch: Callable[[], Batch], compute_loss: Callable[[Batch], Tensor], learning_rate: float
     ) -> StepResult:
         self._buckets.reset()
         loss = compute_loss(next_batch())

@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 from torch import Tensor
 
-from training.feed.batch import AnyBatch
+from training.feed.batch import Batch
 
 
 class NotFiniteError(Exception):
@@ -30,7 +30,7 @@ class Strategy(Protocol):
     """Turns gradients into updates; every rank has one, and all call ``advance`` together."""
 
     def advance(
-        self, next_batch: Callable[[], AnyBatch], compute_loss: Callable[[AnyBatch], Tensor], learning_rate: float
+        self, next_batch: Callable[[], Batch], compute_loss: Callable[[Batch], Tensor], learning_rate: float
     ) -> StepResult:
         """Do one update.
 

@@ -1,60 +1,49 @@
-"""Blocks of pixels are used again, but never while a batch shows them; a reader that ends too early is an error."""
+"""Ragged lists and extras, by numpy's own splitting; devices by torch's "meta", which is none of the host's."""
 
-from collections.abc import Callable
-from typing import Any
-
+import numpy as np
 import pytest
 import torch
 
-from training.feed.batch import MOST_BLOCKS, Blocks, Decoders, batches
-from training.feed.location import Location
-from training.feed.order import sweep
-from training.feed.paint import Painter
-from training.feed.reader import Reader
-from training.feed.settings import DecodeSettings
-from training.feed.shards import row_groups
+from training.feed.batch import Batch, Ragged
 
 
-def test_a_block_is_used_again_once_nobody_holds_it() -> None:
-    blocks = Blocks(8)
-    first = blocks.take(4)
-    address = first.ctypes.data
-    assert blocks.take(4).ctypes.data != address
-    del first
-    assert blocks.take(4).ctypes.data == address
+def batch_of(count: int = 4) -> Batch:
+    boxes = Ragged(torch.arange(24.0).reshape(6, 4), torch.tensor([0, 2, 2, 3, 6])[: count + 1])
+    images = torch.arange(count * 12, dtype=torch.uint8).reshape(count, 3, 2, 2)
+    extras = {"boxes": boxes, "again": 255 - images, "age": torch.arange(count)}
+    return Batch(images, torch.arange(count), [str(number) for number in range(count)], extras)
 
 
-def test_a_view_of_a_tensor_of_a_block_keeps_it() -> None:
-    blocks = Blocks(8)
-    block = blocks.take(4)
-    address = block.ctypes.data
-    view = torch.from_numpy(block).permute(0, 3, 1, 2)[1:, 0]
-    del block
-    assert blocks.take(4).ctypes.data != address
-    del view
-    assert blocks.take(4).ctypes.data == address
+def test_a_ragged_list_gives_the_values_of_each_picture() -> None:
+    boxes = batch_of().extras["boxes"]
+    assert isinstance(boxes, Ragged)
+    expected = np.split(boxes.values.numpy(), [2, 2, 3])
+    assert len(boxes) == 4
+    assert all((boxes.of(row).numpy() == rows).all() for row, rows in enumerate(expected))
 
 
-def test_a_short_batch_gets_a_block_of_its_size() -> None:
-    blocks = Blocks(8)
-    assert blocks.take(4).shape == (4, 8, 8, 3)
-    assert blocks.take(3).shape == (3, 8, 8, 3)
+@pytest.mark.parametrize(("begin", "end"), [(0, 4), (1, 3), (1, 2), (2, 4), (3, 3)])
+def test_a_part_of_a_batch_holds_what_belongs_to_its_pictures(begin: int, end: int) -> None:
+    whole = batch_of()
+    part = whole.part(begin, end)
+    assert part.image_ids == whole.image_ids[begin:end]
+    for name in ("again", "age"):
+        assert torch.equal(part.extras[name], whole.extras[name][begin:end])
+    assert torch.equal(part.images, whole.images[begin:end])
+    assert torch.equal(part.labels, whole.labels[begin:end])
+    boxes = part.extras["boxes"]
+    assert len(boxes) == end - begin
+    for row in range(end - begin):
+        assert torch.equal(boxes.of(row), whole.extras["boxes"].of(begin + row))
 
 
-def test_no_more_than_a_few_blocks_are_kept() -> None:
-    blocks = Blocks(8)
-    held = [blocks.take(1) for _ in range(3 * MOST_BLOCKS)]
-    assert len(blocks._blocks) == MOST_BLOCKS
-    assert len({block.ctypes.data for block in held}) == len(held)
+def test_views_count_as_pictures_and_other_extras_do_not() -> None:
+    assert batch_of().num_pictures == 8
 
 
-def test_a_reader_that_ends_too_early_is_named(write_dataset: Callable[..., Any]) -> None:
-    pieces = row_groups(Location(write_dataset([[4], [4], [4]]).folder), "train")
-
-    def open_reader() -> Reader:
-        return Reader(iter(pieces[:2]), any_shard=pieces[0].shard, threads=1, max_stall_seconds=60.0)
-
-    painter = Painter(DecodeSettings(size_px=16), None)
-    steps = sweep([4, 4, 4], batch_size=4, rank=0, size=1)
-    with pytest.raises(RuntimeError, match=r"the reader ended before .*00002\.parquet: row group 0"):
-        list(batches(steps, open_reader, pieces, painter, Decoders(1), Blocks(16)))
+@pytest.mark.parametrize("with_labels", [True, False])
+def test_everything_goes_to_the_device_the_labels_if_asked_for(with_labels: bool) -> None:
+    moved = batch_of().to(torch.device("meta"), with_labels=with_labels)
+    found = [tensor.device.type for tensor in moved.tensors()]
+    assert found == ["meta", "meta" if with_labels else "cpu", "meta", "meta", "meta", "meta"]
+    assert moved.image_ids == batch_of().image_ids

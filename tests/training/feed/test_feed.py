@@ -22,8 +22,9 @@ from PIL import Image
 
 from pipelines import manifest, records
 from pipelines.settings import UserError
-from training.feed.batch import Batch, Painter
+from training.feed.batch import Batch
 from training.feed.feed import Feed
+from training.feed.paint import Painter
 from training.feed.settings import AugmentSettings, DecodeSettings, FeedSettings
 
 SIDE_PX = 16

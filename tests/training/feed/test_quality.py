@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from training.feed.order import Order
+from training.feed.plans.rows import Order
 from training.feed.quality import meeting_ratio, shuffle_quality
 
 GROUP_ROWS = [30, 50, 1, 40, 79]

@@ -114,7 +114,6 @@ def test_nothing_chosen_is_one_clear_error(write_dataset: Write) -> None:
     [
         ({"where": {"share": 0.0}}, "greater than 0"),
         ({"where": {"labels": [5, 5]}}, r"labels is \[5, 5\]; give the first label and the one after the last"),
-        ({"where": {"share": 0.5}, "photos_per_identity": 2}, "shows identities whole, and where chooses rows of them"),
     ],
 )
 def test_settings_that_choose_nothing_or_clash_are_refused(values: dict[str, Any], told: str) -> None:

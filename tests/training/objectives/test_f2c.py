@@ -11,7 +11,8 @@ from torch.nn import functional
 
 from pipelines.settings import UserError
 from training.comm.local import LocalComm
-from training.feed.batch import Batch, DualBatch
+from training.feed.batch import Batch
+from training.feed.plans.dual import FIRST, IDENTITIES, SECOND
 from training.objectives.build import ObjectiveContext, build_objective
 from training.objectives.settings import ObjectiveSettings
 from training.optim import build_optimiser
@@ -50,7 +51,8 @@ def batch_of(step, rank):
     # Few and many identities by turns: some come several times in a batch, some force others out.
     identities = torch.randint(0, 5 if step % 2 else NUM_IDS, (PER_RANK,), generator=drawn)
     labels = torch.randint(0, NUM_IDS, (PER_RANK - 1,), generator=drawn)
-    return DualBatch(first, second, identities, instances[:-1], labels)
+    views = {FIRST: first, SECOND: second, IDENTITIES: identities}
+    return Batch(instances[:-1], labels, [""] * len(labels), views)
 
 
 def made(comm, settings=SETTINGS):
@@ -93,11 +95,10 @@ class Slow:
                 mine.copy_(0.8 * mine + 0.2 * theirs)
         xs, ys = [], []
         for b in batches:
-            half = len(b.instance_labels) // 2
-            x = torch.cat([b.first, b.instances[:half]]), torch.cat([b.identities, b.instance_labels[:half]])
-            y = torch.cat([b.second, b.instances[half:]]), torch.cat([b.identities, b.instance_labels[half:]])
-            xs.append(x)
-            ys.append(y)
+            half = len(b.labels) // 2
+            ids = b.extras[IDENTITIES]
+            xs.append((torch.cat([b.extras[FIRST], b.images[:half]]), torch.cat([ids, b.labels[:half]])))
+            ys.append((torch.cat([b.extras[SECOND], b.images[half:]]), torch.cat([ids, b.labels[half:]])))
         before = self.pool.clone(), list(self.turns), OrderedDict(self.slots)
         loss = self.half(xs, ys)
         self.pool, self.turns, self.slots = before
@@ -179,7 +180,10 @@ def test_the_half_that_is_undone_leaves_every_bit_of_the_pool():
     batch = batch_of(0, 0)
     objective.compute(batch, backbone, embed)
     before = copy.deepcopy(objective.pool.state_dict())
-    x = torch.cat([batch.first, batch.instances[:1]]), torch.cat([batch.identities, batch.instance_labels[:1]])
+    x = (
+        torch.cat([batch.extras[FIRST], batch.images[:1]]),
+        torch.cat([batch.extras[IDENTITIES], batch.labels[:1]]),
+    )
     objective._half(x, x, backbone, embed, stays=False)
     after = objective.pool.state_dict()
     assert all(torch.equal(after[name], before[name]) for name in before)

@@ -15,14 +15,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipelines.settings import UserError
-from training.feed.balance import Identities, IdentityOrder
-from training.feed.batch import DualBatch
-from training.feed.dual import DualFeed, DualOrder
-from training.feed.order import Load, Order, Step
+from training.feed.batch import Batch
+from training.feed.feed import Feed
+from training.feed.plans.dual import FIRST, IDENTITIES, SECOND, DualOrder
+from training.feed.plans.identities import Identities, IdentityOrder
+from training.feed.plans.plan import Load, Step
+from training.feed.plans.rows import Order
 from training.feed.settings import AugmentSettings, DecodeSettings, FeedSettings
+from training.needs import Needs
 from training.objectives.f2c import sides
 
 SIDE_PX = 16
+NEEDS = Needs(plan="dual", layout="identity", views=2)
 PEOPLE = [[2, 3], [4], [1, 5], [6, 1]]  # photos of the identities of each row group
 NO_CHANGE = AugmentSettings(flip=0.0)
 EVERYTHING = AugmentSettings(crop_area=(0.3, 1.0), brightness=0.3, contrast=0.3, saturation=0.3, blur=0.3, erase=0.3)
@@ -130,20 +134,20 @@ def people(write_dataset: Write) -> Any:
     return dataset
 
 
-def feed(folder: Path, *, batch: int = 4, rank: int = 0, size: int = 1, seed: int = 0, **options: Any) -> DualFeed:
+def feed(folder: Path, *, batch: int = 4, rank: int = 0, size: int = 1, seed: int = 0, **options: Any) -> Feed:
     told = FeedSettings(**{"decode": DecodeSettings(size_px=SIDE_PX), "shuffle_row_groups": 12} | options)
-    return DualFeed(folder, "train", told, seed=seed, global_batch_size=batch, rank=rank, size=size)
+    return Feed(folder, "train", told, seed=seed, global_batch_size=batch, rank=rank, size=size, needs=NEEDS)
 
 
-def print_of(batches: Iterable[DualBatch]) -> list[tuple[str, list[int]]]:
+def parts_of(batch: Batch) -> tuple[torch.Tensor, ...]:
+    """First photos, second photos, identities, pictures of all and their labels."""
+    return batch.extras[FIRST], batch.extras[SECOND], batch.extras[IDENTITIES], batch.images, batch.labels
+
+
+def print_of(batches: Iterable[Batch]) -> list[str]:
     """All that a batch holds, in a form that compares."""
     return [
-        (
-            hashlib.sha256(
-                b"".join(part.contiguous().numpy().tobytes() for part in (batch.first, batch.second, batch.instances))
-            ).hexdigest(),
-            batch.labels.tolist(),
-        )
+        hashlib.sha256(b"".join(part.contiguous().numpy().tobytes() for part in parts_of(batch))).hexdigest()
         for batch in batches
     ]
 
@@ -157,14 +161,14 @@ def test_pictures_belong_to_their_labels_and_the_two_of_an_identity_differ(peopl
     owner, seen = owners(people), set()
     for epoch in range(2):
         for batch in feed(people.folder, augment=NO_CHANGE).epoch(epoch):
-            assert batch.first.shape == batch.second.shape == batch.instances.shape == (4, 3, SIDE_PX, SIDE_PX)
-            labels = batch.labels.tolist()
-            for one, first, second in zip(batch.identities.tolist(), batch.first, batch.second, strict=True):
+            firsts, seconds, identities, images, labels = parts_of(batch)
+            assert firsts.shape == seconds.shape == images.shape == (4, 3, SIDE_PX, SIDE_PX)
+            for one, first, second in zip(identities.tolist(), firsts, seconds, strict=True):
                 has_one_photo = owner.count(owner[one]) == 1
                 assert torch.equal(first, second) == has_one_photo
                 seen.add(owner[one])
-            assert labels[:4] == labels[4:8] == batch.identities.tolist()
-            assert labels[8:] == batch.instance_labels.tolist()
+            assert [people.labels[image_id] for image_id in batch.image_ids] == labels.tolist()
+            assert batch.num_pictures == 12
     assert seen == set(range(7))
 
 
@@ -172,7 +176,8 @@ def test_the_only_photo_of_an_identity_is_changed_in_two_ways(people: Any) -> No
     owner, num_alone = owners(people), 0
     for epoch in range(3):
         for batch in feed(people.folder, augment=EVERYTHING).epoch(epoch):
-            for one, first, second in zip(batch.identities.tolist(), batch.first, batch.second, strict=True):
+            firsts, seconds, identities, _, _ = parts_of(batch)
+            for one, first, second in zip(identities.tolist(), firsts, seconds, strict=True):
                 assert not torch.equal(first, second)
                 num_alone += owner.count(owner[one]) == 1
     assert num_alone > 2
@@ -184,7 +189,7 @@ def test_a_photo_is_never_changed_twice_in_the_same_way(people: Any) -> None:
         image.contiguous().numpy().tobytes()
         for epoch in range(2)
         for batch in feed(people.folder, batch=2, augment=EVERYTHING).epoch(epoch)
-        for image in (*batch.first, *batch.second, *batch.instances)
+        for image in (*batch.extras[FIRST], *batch.extras[SECOND], *batch.images)
     ]
     assert len(shown) == 2 * 11 * 6
     assert len(set(shown)) == len(shown)
@@ -209,14 +214,11 @@ def test_an_interrupted_run_goes_on_bit_by_bit(people: Any) -> None:
 
 @pytest.mark.parametrize("size", [2, 4])
 def test_ranks_share_the_pictures_of_one(people: Any, size: int) -> None:
-    def parts(batch: DualBatch) -> tuple[torch.Tensor, ...]:
-        return batch.first, batch.second, batch.identities, batch.instances, batch.instance_labels
-
     ranks = [feed(people.folder, rank=rank, size=size, augment=EVERYTHING).epoch(1) for rank in range(size)]
     whole = list(feed(people.folder, augment=EVERYTHING).epoch(1))
     for expected, batches in zip(whole, zip(*ranks, strict=True), strict=True):
-        joined = [torch.cat(column) for column in zip(*map(parts, batches), strict=True)]
-        assert all(torch.equal(one, other) for one, other in zip(joined, parts(expected), strict=True))
+        joined = [torch.cat(column) for column in zip(*map(parts_of, batches), strict=True)]
+        assert all(torch.equal(one, other) for one, other in zip(joined, parts_of(expected), strict=True))
 
 
 def test_the_sides_of_a_step_keep_the_layout_in_which_the_nets_run(people: Any) -> None:
@@ -228,7 +230,7 @@ def test_the_sides_of_a_step_keep_the_layout_in_which_the_nets_run(people: Any) 
 
 def test_seeds_and_epochs_differ_in_both_streams(people: Any) -> None:
     runs = [
-        ([batch.identities.tolist() for batch in batches], [batch.instance_labels.tolist() for batch in batches])
+        ([batch.extras[IDENTITIES].tolist() for batch in batches], [batch.labels.tolist() for batch in batches])
         for seed, epoch in ((0, 0), (0, 1), (1, 0))
         for batches in [list(feed(people.folder, seed=seed).epoch(epoch))]
     ]
@@ -244,7 +246,7 @@ def test_waiting_is_counted(people: Any) -> None:
 
 def test_what_the_feed_cannot_give_is_refused_in_one_line(people: Any, write_dataset: Write) -> None:
     with pytest.raises(
-        UserError, match=r"the objective takes pictures of its own choice, of whole identities; drop feed\.photos"
+        UserError, match=r"^feed\.photos_per_identity=2, and the objective's plan of rows is 'dual', which chooses"
     ):
         feed(people.folder, photos_per_identity=2)
     with pytest.raises(UserError, match="global_batch_size is 5, which 2 ranks cannot share"):

@@ -13,9 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipelines.settings import UserError
-from training.feed.balance import Identities, IdentityOrder, read_identities
 from training.feed.location import Location
-from training.feed.order import Load
+from training.feed.plans.identities import Identities, IdentityOrder, read_identities
+from training.feed.plans.plan import Load
 
 layouts = st.lists(st.lists(st.integers(1, 9), min_size=0, max_size=6), min_size=1, max_size=12).filter(
     lambda groups: any(groups)

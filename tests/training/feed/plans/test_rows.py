@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipelines.settings import UserError
-from training.feed.order import Load, Order, Step, sweep
+from training.feed.plans.plan import Load, Step
+from training.feed.plans.rows import Order, sweep
 
 SIZES = (5, 1, 9, 4, 4, 12, 1, 1, 7, 30, 2, 8)  # 84 rows in uneven groups
 

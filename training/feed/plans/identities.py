@@ -18,7 +18,8 @@ import pyarrow.parquet as pq
 from pipelines.records import LABEL, SPLIT
 from pipelines.settings import UserError
 from training.feed.location import Location
-from training.feed.order import IntArray, Load, Order, Step
+from training.feed.plans.plan import IntArray, Load, Plan, Split, Step
+from training.feed.plans.rows import Order
 
 LABELS_NAME = "labels.parquet"
 
@@ -34,7 +35,25 @@ class Identities:
     num_images: IntArray  # (N,)
 
 
-class IdentityOrder:
+def build(split: Split) -> "IdentityOrder":
+    """The plan of several photos of each identity.
+
+    Raises:
+        UserError: the dataset was written without whole identities in row groups.
+    """
+    photos = split.settings.photos_per_identity
+    assert photos is not None
+    return IdentityOrder(
+        read_identities(split.dataset, split.name),
+        num_groups=len(split.group_rows),
+        seed=split.seed,
+        global_batch_size=split.global_batch_size,
+        photos=photos,
+        mixed=split.settings.shuffle_row_groups,
+    )
+
+
+class IdentityOrder(Plan):
     """The order of all epochs of one training set, an identity at a time; steps as `Order` gives them."""
 
     def __init__(

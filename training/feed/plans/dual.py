@@ -7,25 +7,49 @@ reader; a photo that both of them show, or one of them twice, is changed in diff
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import count
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 
-from pipelines.settings import UserError
-from training.feed.balance import IdentityOrder, read_identities
-from training.feed.batch import Batch, DualBatch
-from training.feed.feed import CPU, Feed
-from training.feed.location import Location
-from training.feed.order import IntArray, Load, Order, Step
-from training.feed.settings import FeedSettings
+from training.feed.plans import rows
+from training.feed.plans.identities import IdentityOrder, read_identities
+from training.feed.plans.plan import IntArray, Load, Plan, Split, Step
+from training.feed.plans.rows import Order
+
+if TYPE_CHECKING:
+    from training.feed.batch import Batch
+
+# The extras of its batches: two photos of each of B identities, uint8 (B, 3, H, W), and their labels, int64 (B,).
+FIRST = "first"
+SECOND = "second"
+IDENTITIES = "identities"
 
 _PHOTOS = 2  # of each identity
 
 
-class DualOrder:
+def build(split: Split) -> "DualOrder":
+    """The plan of both streams.
+
+    Raises:
+        UserError: the dataset was written without whole identities in row groups.
+    """
+    identities = IdentityOrder(
+        read_identities(split.dataset, split.name),
+        num_groups=len(split.group_rows),
+        seed=_other_seed(split.seed),
+        global_batch_size=_PHOTOS * split.global_batch_size,
+        photos=_PHOTOS,
+        mixed=split.settings.shuffle_row_groups,
+    )
+    return DualOrder(rows.build(split), identities)
+
+
+class DualOrder(Plan):
     """The order of both streams. A step has B first photos of identities, B second ones, and B pictures of all."""
+
+    keeps_labels_on_host = True  # the class pool finds slots by them
 
     def __init__(self, pictures: Order, identities: IdentityOrder) -> None:
         self.steps_per_epoch = pictures.steps_per_epoch
@@ -55,6 +79,13 @@ class DualOrder:
                 np.concatenate([_by_view(_variants(pair, shown_epoch)), np.zeros_like(step.rows)]),
             )
 
+    def arrange(self, batch: "Batch") -> "Batch":
+        """The pictures of all as the batch, the photos of the identities as its extras."""
+        pairs = len(batch.labels) // 3
+        first, second, pictures = (batch.part(n * pairs, (n + 1) * pairs) for n in range(3))
+        views = {FIRST: first.images, SECOND: second.images, IDENTITIES: first.labels}
+        return replace(pictures, extras={**pictures.extras, **views}, bad_rows=batch.bad_rows)
+
     def _pairs(self, begin: int, *, rank: int, size: int) -> Iterator[tuple[int, Step]]:
         """From a step of the run on without an end: which time round it is, and the step."""
         epoch, start_step = divmod(begin, self._identities.steps_per_epoch)
@@ -62,93 +93,6 @@ class DualOrder:
             for step in self._identities.epoch(epoch, rank=rank, size=size, start_step=start_step):
                 yield epoch, step
             epoch, start_step = epoch + 1, 0
-
-
-class DualFeed:
-    """The batches of one rank, the same for the same seed whatever the threads."""
-
-    def __init__(
-        self,
-        dataset: Path,
-        split: str,
-        settings: FeedSettings,
-        *,
-        seed: int,
-        global_batch_size: int,
-        rank: int,
-        size: int,
-        device: torch.device = CPU,
-    ) -> None:
-        """Read the manifest; no shard is opened yet.
-
-        Args:
-            global_batch_size: pictures drawn from all in a step of all ranks, and identities besides.
-            device: where the pictures shall be; the labels stay in main memory.
-
-        Raises:
-            UserError: as of `Feed`, or identities do not lie whole in row groups.
-        """
-        if settings.photos_per_identity is not None or not settings.where.is_everything:
-            raise UserError(
-                "the objective takes pictures of its own choice, of whole identities; drop feed.photos_per_identity "
-                "and feed.where"
-            )
-        self._feed = _Pictures(
-            dataset,
-            split,
-            settings,
-            seed=seed,
-            global_batch_size=global_batch_size,
-            rank=rank,
-            size=size,
-            device=device,
-        )
-        self._num_pairs = global_batch_size // size
-        self.steps_per_epoch = self._feed.steps_per_epoch
-
-    @property
-    def wait_seconds(self) -> float:
-        """Seconds that consumers have waited for batches since the feed was built."""
-        return self._feed.wait_seconds
-
-    @property
-    def bad_rows(self) -> int:
-        """That this rank has met in its newest pass."""
-        return self._feed.bad_rows
-
-    def shuffle_line(self) -> str:
-        """How well the pictures of all are shuffled; for people."""
-        return self._feed.shuffle_line()
-
-    def epoch(self, epoch: int, *, start_step: int = 0, has_next_epoch: bool = False) -> Iterator[DualBatch]:
-        """The batches of one pass over the split's pictures, from a step on; see `Feed.epoch`."""
-        for batch in self._feed.epoch(epoch, start_step=start_step, has_next_epoch=has_next_epoch):
-            yield _in_parts(batch, self._num_pairs)
-
-
-class _Pictures(Feed):
-    """The pictures of both streams in one batch."""
-
-    # The pool finds slots by them in main memory; from a GPU they would come back only after the work that is queued.
-    _has_labels_on_device = False
-
-    def _plan(self, dataset: Location, split: str, global_batch_size: int) -> DualOrder:
-        mixed = self._settings.shuffle_row_groups
-        pictures = Order(
-            [piece.rows for piece in self._pieces],
-            seed=self._seed,
-            global_batch_size=global_batch_size,
-            shuffle_row_groups=mixed,
-        )
-        identities = IdentityOrder(
-            read_identities(dataset, split),
-            num_groups=len(self._pieces),
-            seed=_other_seed(self._seed),
-            global_batch_size=_PHOTOS * global_batch_size,
-            photos=_PHOTOS,
-            mixed=mixed,
-        )
-        return DualOrder(pictures, identities)
 
 
 class _Names:
@@ -181,17 +125,6 @@ def _variants(pair: Step, epoch: int) -> IntArray:
 def _by_view(rows: IntArray) -> IntArray:
     """First photos, then second ones, of what has the two of an identity side by side."""
     return rows.reshape(-1, _PHOTOS).T.reshape(-1)
-
-
-def _in_parts(batch: Batch, num_pairs: int) -> DualBatch:
-    first, second, instances = batch.images.tensor_split((num_pairs, 2 * num_pairs))
-    return DualBatch(
-        first=first,
-        second=second,
-        identities=batch.labels[:num_pairs],
-        instances=instances,
-        instance_labels=batch.labels[2 * num_pairs :],
-    )
 
 
 def _other_seed(seed: int) -> int:

@@ -9,49 +9,27 @@ them. Nothing as long as the dataset's rows is ever held, only what is as long a
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
-import numpy.typing as npt
 
 from pipelines.settings import UserError
-
-IntArray = npt.NDArray[np.int64]
+from training.feed.plans.plan import IntArray, Load, Plan, Split, Step
 
 # Divisible by most numbers of ranks, so that few ranks share a stream and read the same row groups.
 MOST_STREAMS = 48
 
 
-@dataclass(frozen=True)
-class Load:
-    """A part of one row group that is read at once: rows ``first`` to ``first + rows``."""
-
-    group: int
-    first: int
-    rows: int
-
-
-@dataclass(frozen=True)
-class Step:
-    """One batch of one rank. Loads are numbered from 0 in the order in which the steps open them."""
-
-    number: int
-    opens: tuple[Load, ...]  # needed from this step on
-    loads: IntArray  # for each row of the batch, the load that holds it
-    rows: IntArray  # and its place in that load
-    closes: tuple[int, ...]  # loads not needed after this step
-    variants: IntArray | None = None  # for each row, which of a picture's random changes it gets; None = 0 for all
+def build(split: Split) -> "Order":
+    """The plan of single pictures."""
+    return Order(
+        split.group_rows,
+        seed=split.seed,
+        global_batch_size=split.global_batch_size,
+        shuffle_row_groups=split.settings.shuffle_row_groups,
+    )
 
 
-class Plan(Protocol):
-    """What a feed follows."""
-
-    steps_per_epoch: int
-
-    def epoch(self, epoch: int, *, rank: int, size: int, start_step: int = 0) -> Iterator[Step]: ...
-
-
-class Order:
+class Order(Plan):
     """The order of all epochs of one training set."""
 
     def __init__(
