@@ -11,15 +11,17 @@ from jobs.entry import JobContext, run_job
 from jobs.spark_work import read_artefact, read_everywhere, spark_session
 from pipelines import manifest
 from pipelines.align import aligner_of
+from pipelines.columns import dataset_columns, dataset_schema
 from pipelines.dataset_card import CARD_NAME, dataset_card
 from pipelines.parquet import remove_unlisted, write_files, write_table
-from pipelines.records import DATASET, DECISIONS, IDENTITY, KEPT, LABEL, LABELS, MERGED_INTO, RECORDS, SPLIT
+from pipelines.records import DECISIONS, IDENTITY, KEPT, LABEL, LABELS, MERGED_INTO, RECORDS, SPLIT
 from pipelines.shard import count_alignment, index_labels, place_rows, shard
 
 
 def write_dataset(context: JobContext) -> None:
     """Write the shards of every split, labels.parquet, and the manifest."""
     settings = context.settings
+    columns = dataset_columns(settings.shard.columns, are_aligned=settings.shard.align_px is not None)
     num_kept = manifest.read(context.parents["curate"]).counts[KEPT]
     manifest.clear(context.folder)
     with spark_session(context) as spark:
@@ -28,8 +30,10 @@ def write_dataset(context: JobContext) -> None:
         placed = place_rows(decisions, settings.shard, seed=settings.seed)
         align = aligner_of(settings.shard, settings.pixels)
         aligned = count_alignment(records, placed) if align else {}
-        rows = shard(records, placed, align)
-        files = write_files(rows, context.folder, schema=DATASET, rows_per_group=settings.shard.rows_per_group)
+        rows = shard(records, placed, align, columns)
+        files = write_files(
+            rows, context.folder, schema=dataset_schema(columns), rows_per_group=settings.shard.rows_per_group
+        )
         labels = _label_table(decisions, placed)
     num_rows = sum(file.rows for file in files)
     assert num_rows == num_kept, f"{num_kept} kept pictures became {num_rows} rows of the dataset"
@@ -37,7 +41,7 @@ def write_dataset(context: JobContext) -> None:
     remove_unlisted(context.folder, files)
     splits = _summary(labels)
     card = context.folder / CARD_NAME
-    manifest.write_atomically(card, dataset_card(context.folder.name, splits).encode())
+    manifest.write_atomically(card, dataset_card(context.folder.name, splits, columns).encode())
     files.append(manifest.describe(context.folder, card))
     counts = {"rows": num_rows, **{f"aligned:{by}": count for by, count in aligned.items()}}
     context.finish(counts=counts, files=files, facts={"splits": splits})

@@ -5,11 +5,11 @@ and a path, and every other reader is better off with the plain column. See
 https://huggingface.co/docs/hub/datasets-cards for the keys.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import yaml
 
-from pipelines.records import DATASET, HUGGING_FACE_TYPES
+from pipelines.columns import DatasetColumn, card_feature
 
 CARD_NAME = "README.md"
 
@@ -25,10 +25,7 @@ Written by Ringmill. `manifest.json` lists every file with its digest, the setti
 
 | column | |
 |---|---|
-| `image_id` | sha256 of the picture's bytes as found |
-| `label` | dense number of the identity within its split |
-| `image` | the encoded picture |
-| `digest` | CRC-32 of the stored bytes |
+{columns}
 
 ```python
 from datasets import load_dataset
@@ -38,18 +35,20 @@ load_dataset("PATH_OF_THIS_FOLDER")["train"][0]["image"]  # a PIL image
 """
 
 
-def dataset_card(fingerprint: str, splits: Mapping[str, Mapping[str, int]]) -> str:
+def dataset_card(fingerprint: str, splits: Mapping[str, Mapping[str, int]], columns: Sequence[DatasetColumn]) -> str:
     """The text of the card.
 
     Args:
         splits: split -> its `rows` and `classes`, as the dataset's manifest has them.
+        columns: of the dataset, in its order.
     """
-    features = [{"name": name, "dtype": HUGGING_FACE_TYPES[name]} for name in DATASET.names]
+    features = [card_feature(column) for column in columns]
     files = [{"split": split, "path": f"{split}/*.parquet"} for split in splits]
     head = {
         "configs": [{"config_name": "default", "data_files": files}],
         "dataset_info": {"features": features},
     }
     rows = "\n".join(f"| {name} | {side['rows']:,} | {side['classes']:,} |" for name, side in splits.items())
-    text = _TEXT.format(fingerprint=fingerprint, rows=rows)
+    meanings = "\n".join(f"| `{column.name}` | {column.meaning} |" for column in columns)
+    text = _TEXT.format(fingerprint=fingerprint, rows=rows, columns=meanings)
     return f"---\n{yaml.safe_dump(head, sort_keys=False)}---\n{text}"

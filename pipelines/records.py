@@ -1,9 +1,7 @@
-"""The contract between the stages: the column names and the Arrow schemas of records, decisions and dataset rows.
+"""The contract between the stages: column names, and the Arrow schemas of records and decisions (`columns`: datasets).
 
 Both worlds read it (Spark's executors and the training ranks), so it knows neither pyspark nor torch.
 """
-
-import json
 
 import pyarrow as pa
 
@@ -183,31 +181,6 @@ EXCLUSIONS = pa.schema(
         (VALUE, pa.float64()),  # the cosine to it where that decided, else null
     ]
 )
-
-
-# The type that Hugging Face `datasets` gives each column of a dataset; also in the dataset's card.
-HUGGING_FACE_TYPES = {IMAGE_ID: "string", LABEL: "int64", IMAGE: "image", DIGEST: "int64"}
-
-
-def _dataset_schema() -> pa.Schema:
-    features = {
-        name: {"_type": "Image"} if dtype == "image" else {"dtype": dtype, "_type": "Value"}
-        for name, dtype in HUGGING_FACE_TYPES.items()
-    }
-    # The Hub's viewer looks under this key.
-    metadata = {"huggingface": json.dumps({"info": {"features": features}})}
-    return pa.schema(
-        [
-            (IMAGE_ID, pa.string()),  # sha256 of the bytes as found, whatever is stored
-            (LABEL, pa.int64()),
-            (IMAGE, pa.binary()),  # the bytes as found, or those of the aligned picture
-            (DIGEST, pa.int64()),  # CRC-32 of the stored bytes, checked on reading
-        ],
-        metadata=metadata,
-    )
-
-
-DATASET = _dataset_schema()
 
 # Beside the shards: which identity is which label, how many pictures it has, and in the layout `identity` where.
 LABELS = pa.schema(

@@ -212,3 +212,4 @@ class ShardSettings(Settings):
     # 1.15 times the cascade's box on LFW, 1.27 times on CFP (medians).
     align_margin: float = Field(default=0.2, ge=0, le=4)
     align_format: AlignedFormat = "jpeg"  # of quality 95, 4:4:4
+    columns: tuple[str, ...] = ()  # of `pipelines.columns.COLUMNS`, beside the standard ones

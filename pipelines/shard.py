@@ -6,33 +6,23 @@ pictures (layout `instance`), or that of the identities, each whole inside a row
 stored as they were found, or, where that is asked for, aligned.
 """
 
-import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 import pyarrow as pa
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
+from pyspark.sql.pandas.types import from_arrow_schema
 
+from pipelines.columns import DatasetColumn, dataset_columns
 from pipelines.parquet import FILE, GROUP
 from pipelines.rank import order_of, with_rank
-from pipelines.records import (
-    DATASET,
-    DIGEST,
-    FACE_BOX,
-    FACE_LANDMARKS,
-    IMAGE,
-    IMAGE_ID,
-    KEPT,
-    LABEL,
-    SOURCE,
-    SPLIT,
-)
+from pipelines.records import FACE_BOX, FACE_LANDMARKS, IMAGE, IMAGE_ID, KEPT, LABEL, SOURCE, SPLIT
 from pipelines.settings import ShardSettings
 
-_ALIGNED_ROWS = "image_id string, label long, image binary, file string, group long, place long"
-_SHARD_ROWS = "image_id string, label long, image binary, digest long, file string, group long"
+_PLACES = {FILE: pa.string(), GROUP: pa.int64(), "place": pa.int64()}
 
+STANDARD = dataset_columns()
 Align = Callable[[bytes, list[float] | None, list[float] | None], bytes]  # image, box, landmarks
 
 
@@ -92,22 +82,47 @@ def _file_name(split: str, index: Column) -> Column:
     return F.concat(F.lit(f"{split}/"), F.lpad(index.cast("string"), 6, "0"))
 
 
-def shard(records: DataFrame, placed: DataFrame, align: Align | None = None) -> DataFrame:
-    """The rows of the dataset, each file's in one partition and in order: `records.DATASET`, `file` and `group`.
+def shard(
+    records: DataFrame, placed: DataFrame, align: Align | None = None, columns: Sequence[DatasetColumn] = STANDARD
+) -> DataFrame:
+    """The rows of the dataset, each file's in one partition and in order: the columns, `file` and `group`.
 
     Args:
-        records: image_id, source, image; to align also face_box and face_landmarks.
+        records: image_id, source and the inputs of the columns; to align also face_box and face_landmarks.
         placed: as `place_rows` makes it.
         align: makes of a picture as found the one to be stored; without it the bytes are stored as found.
     """
+    inputs = list(dict.fromkeys(name for column in columns for name in column.inputs))
     faces = [] if align is None else [FACE_BOX, FACE_LANDMARKS]
-    joined = records.select(IMAGE_ID, SOURCE, IMAGE, *faces).join(placed, on=[IMAGE_ID, SOURCE], how="inner")
+    found = [name for name in dict.fromkeys([*inputs, *faces]) if name not in placed.columns]
+    joined = records.select(IMAGE_ID, SOURCE, *found).join(placed, on=[IMAGE_ID, SOURCE], how="inner")
+    rows = joined.select(*dict.fromkeys([*inputs, *faces, *_PLACES]))
     if align is not None:
         # Before the rows are moved: an aligned face is small, and there are more partitions here than files there.
-        joined = _aligned(joined, align)
+        rows = _aligned(rows, align, inputs)
     num_files = placed.select(FILE).distinct().count()
-    in_order = joined.repartition(num_files, FILE).sortWithinPartitions(FILE, "place")
-    return in_order.select(IMAGE_ID, LABEL, IMAGE, FILE, GROUP, "place").mapInArrow(_add_digests, _SHARD_ROWS)
+    in_order = rows.repartition(num_files, FILE).sortWithinPartitions(FILE, "place")
+    types = {**{column.name: _in_spark(column.type) for column in columns}, FILE: pa.string(), GROUP: pa.int64()}
+
+    def make(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        for batch in _each_place_once(batches):
+            made = {column.name: _values(column, batch) for column in columns}
+            places = {name: batch.column(name) for name in (FILE, GROUP)}
+            yield pa.RecordBatch.from_pydict(
+                {name: array.cast(types[name]) for name, array in {**made, **places}.items()}
+            )
+
+    return in_order.mapInArrow(make, from_arrow_schema(pa.schema(types.items())))
+
+
+def _values(column: DatasetColumn, batch: pa.RecordBatch) -> pa.Array:
+    inputs = [batch.column(name) for name in column.inputs]
+    return inputs[0] if column.make is None else column.make(*inputs)
+
+
+def _in_spark(kind: pa.DataType) -> pa.DataType:
+    """The type while the rows go through Spark, which knows no lists of a fixed size."""
+    return pa.list_(kind.value_type) if pa.types.is_fixed_size_list(kind) else kind
 
 
 def count_alignment(records: DataFrame, placed: DataFrame) -> dict[str, int]:
@@ -119,24 +134,19 @@ def count_alignment(records: DataFrame, placed: DataFrame) -> dict[str, int]:
     return {by: found.get(by, 0) for by in ("landmarks", "box", "centre")}
 
 
-def _aligned(joined: DataFrame, align: Align) -> DataFrame:
-    columns = [IMAGE_ID, LABEL, IMAGE, FILE, GROUP, "place"]
+def _aligned(rows: DataFrame, align: Align, inputs: Sequence[str]) -> DataFrame:
+    """The inputs of the columns and the places of the rows, with aligned pictures."""
+    schema = rows.select(*inputs, *_PLACES).schema
+    names = schema.names
 
     def work(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:
             faces = (batch.column(name).to_pylist() for name in (IMAGE, FACE_BOX, FACE_LANDMARKS))
             images = pa.array([align(*face) for face in zip(*faces, strict=True)], pa.binary())
-            yield pa.RecordBatch.from_pydict({n: images if n == IMAGE else batch.column(n) for n in columns})
+            columns = {name: batch.column(name) for name in names}
+            yield pa.RecordBatch.from_pydict({**columns, IMAGE: images})
 
-    return joined.select(*columns, FACE_BOX, FACE_LANDMARKS).mapInArrow(work, _ALIGNED_ROWS)
-
-
-def _add_digests(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    for batch in _each_place_once(batches):
-        digests = [zlib.crc32(image.as_buffer()) for image in batch.column(IMAGE)]
-        columns = {name: batch.column(name) for name in (IMAGE_ID, LABEL, IMAGE, FILE, GROUP)}
-        columns[DIGEST] = pa.array(digests, pa.int64())
-        yield pa.RecordBatch.from_pydict({name: columns[name] for name in [*DATASET.names, FILE, GROUP]})
+    return rows.mapInArrow(work, schema)
 
 
 def _each_place_once(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:

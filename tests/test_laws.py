@@ -18,6 +18,7 @@ MEETING_PLACES = {
     "pipelines.kinds",
     "pipelines.requirements",
     "pipelines.records",
+    "pipelines.columns",
     "pipelines.manifest",
     "pipelines.pixels",
     "pipelines.pack_file",

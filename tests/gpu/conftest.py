@@ -21,6 +21,7 @@ import torch
 
 from jobs.settings import RunSettings, compose
 from pipelines import manifest, records
+from pipelines.columns import DATASET
 from training.feed.plans.identities import LABELS_NAME
 
 Figures = dict[str, Any]
@@ -67,7 +68,7 @@ def _write_dataset(folder: Path, identities: int, photos: int, side_px: int) -> 
     path = folder / "train" / "00000.parquet"
     path.parent.mkdir(parents=True)
     groups = []
-    with pq.ParquetWriter(path, records.DATASET, compression="none", use_dictionary=False) as writer:
+    with pq.ParquetWriter(path, DATASET, compression="none", use_dictionary=False) as writer:
         for first in range(0, identities, IDENTITIES_PER_GROUP):
             members = range(first, min(first + IDENTITIES_PER_GROUP, identities))
             images = [(label, jpeg) for label in members for jpeg in _photos(label, photos, side_px)]
@@ -77,7 +78,7 @@ def _write_dataset(folder: Path, identities: int, photos: int, side_px: int) -> 
                 [jpeg for _, jpeg in images],
                 [zlib.crc32(jpeg) for _, jpeg in images],
             ]
-            writer.write_table(pa.table(columns, schema=records.DATASET), row_group_size=len(images))
+            writer.write_table(pa.table(columns, schema=DATASET), row_group_size=len(images))
             groups.append(manifest.RowGroup(rows=len(images), num_bytes=0))
     places = [
         ("train", label, str(label), photos, *divmod(photos * label, photos * IDENTITIES_PER_GROUP))

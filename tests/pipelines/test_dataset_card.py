@@ -11,9 +11,9 @@ import pytest
 import yaml
 from PIL import Image
 
+from pipelines.columns import DATASET, dataset_columns
 from pipelines.dataset_card import CARD_NAME, dataset_card
 from pipelines.parquet import FILE, write_runs
-from pipelines.records import DATASET
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "read_dataset.py"
 NUM_ROWS = 7
@@ -46,7 +46,7 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
             }
         )
         assert len(list(write_runs(table.to_batches(), folder, schema=DATASET, rows_per_group=3))) == 2
-    (folder / CARD_NAME).write_text(dataset_card("0123abcd", SPLITS))
+    (folder / CARD_NAME).write_text(dataset_card("0123abcd", SPLITS, dataset_columns()))
     (folder / "manifest.json").write_text("{}")
     pa.parquet.write_table(pa.table({"split": ["train"]}), folder / "labels.parquet")
     return folder
@@ -79,7 +79,7 @@ def test_hugging_face_finds_our_splits_and_no_other_file(dataset: Path) -> None:
 
 
 def test_the_card_counts_the_splits_for_people() -> None:
-    card = dataset_card("0123abcd", {"train": {"rows": 12_345, "classes": 67}})
+    card = dataset_card("0123abcd", {"train": {"rows": 12_345, "classes": 67}}, dataset_columns())
     head, text = card.split("---\n")[1:]
     assert yaml.safe_load(head)["configs"][0]["data_files"] == [{"split": "train", "path": "train/*.parquet"}]
     assert "| train | 12,345 | 67 |" in text

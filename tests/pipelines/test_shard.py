@@ -14,11 +14,11 @@ from pydantic import ValidationError
 from pyspark.sql import DataFrame, SparkSession
 
 from pipelines.align import TEMPLATE, aligner_of
+from pipelines.columns import DATASET
 from pipelines.faces import FaceDetector
 from pipelines.ingest import ingest, survey
 from pipelines.parquet import write_files
 from pipelines.pixels import decode
-from pipelines.records import DATASET
 from pipelines.settings import FaceSettings, PixelSettings, ShardSettings
 from pipelines.shard import count_alignment, index_labels, place_rows, shard
 from pipelines.sources.settings import FolderSettings

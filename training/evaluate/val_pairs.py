@@ -13,11 +13,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from pipelines.columns import STANDARD
 from pipelines.records import IMAGE_ID, LABEL
 from pipelines.settings import UserError
 from training.evaluate.pairs import BoolArray, IndexArray, PairSet, Pictures
 from training.feed.location import Location
-from training.feed.shards import COLUMNS, Piece, Rows, read_columns, row_groups
+from training.feed.shards import Piece, Rows, read_columns, row_groups
 
 SPLIT = "val"
 # Two rows are drawn at random until they are a new pair; a split that holds enough pairs needs few attempts.
@@ -145,6 +146,6 @@ def _read_names(pieces: Sequence[Piece]) -> tuple[list[int], list[str]]:
 def _read_images(rows: Sequence[_Row]) -> list[bytes]:
     images = []
     for piece, picked in itertools.groupby(rows, key=operator.itemgetter(0)):
-        group = Rows(piece, read_columns(piece, COLUMNS))
+        group = Rows(piece, read_columns(piece, STANDARD))
         images += [bytes(group.image(row)) for _, row in picked]
     return images

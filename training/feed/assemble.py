@@ -13,10 +13,12 @@ import cv2
 import numpy as np
 import torch
 
+from pipelines.columns import DatasetColumn
 from training.feed.augment import Picture
 from training.feed.batch import Batch
 from training.feed.blocks import Blocks
-from training.feed.paint import Painted, Painter
+from training.feed.columns import collate
+from training.feed.paint import Painted, Painter, joined
 from training.feed.plans.plan import Step
 from training.feed.shards import Piece, Rows
 
@@ -62,12 +64,14 @@ def batches(
     painter: Painter,
     decoders: Decoders,
     blocks: Blocks,
+    columns: Sequence[DatasetColumn] = (),
 ) -> Generator[Batch, None, None]:
     """The batches of the steps.
 
     Args:
         open_reader: gives the loads that the steps open, in their order.
         pieces: the split's row groups, as the loads count them.
+        columns: that become extras of the batches; where one is geometric, the painter must give maps.
 
     Raises:
         UserError: a shard is missing or damaged, or a row group has no good row.
@@ -91,7 +95,7 @@ def batches(
                 executor.submit(painter.paint, block[chunk], picks[chunk], variants[chunk])
                 for chunk in (slice(start, start + chunk_rows) for start in range(0, len(picks), chunk_rows))
             ]
-            decoding.append(_Decoding(block, chunks))
+            decoding.append(_Decoding(block, chunks, columns))
             del block  # held here it could not be used again
             if len(decoding) == DECODING_BATCHES:
                 yield decoding.popleft().batch()
@@ -123,15 +127,20 @@ class _Decoding:
 
     block: Picture  # (B, S, S, 3)
     chunks: list[Future[Painted]]
+    columns: Sequence[DatasetColumn]
 
     def batch(self) -> Batch:
         wait(self.chunks, return_when=FIRST_EXCEPTION)  # wakes up once, where asking each would wake up for each
-        painted = [chunk.result() for chunk in self.chunks]
-        picks = [pick for part in painted for pick in part.picks]
+        painted = joined([chunk.result() for chunk in self.chunks])
+        picks = painted.picks
         return Batch(
             images=torch.from_numpy(self.block).permute(0, 3, 1, 2),
             # Through numpy, which is four times as fast for a list.
             labels=torch.from_numpy(np.array([rows.labels[row] for rows, row in picks], np.int64)),
             image_ids=[rows.image_ids[row] for rows, row in picks],
-            bad_rows=tuple(error for part in painted for error in part.bad_rows),
+            extras={
+                column.name: collate(column, [rows.cell(column, row) for rows, row in picks], painted.maps)
+                for column in self.columns
+            },
+            bad_rows=painted.bad_rows,
         )

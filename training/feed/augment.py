@@ -82,6 +82,10 @@ class Augment:
         digest.update(image_id.encode() if variant == 0 else f"{image_id} {variant}".encode())
         return Draws._make(_DRAWS.unpack(digest.digest()))
 
+    def mirrors(self, draws: Draws) -> bool:
+        """True where `apply` turns left into right."""
+        return draws.flip < self._settings.flip * 2.0**32
+
     def crop(self, draws: Draws, width: int, height: int) -> Box:
         """A random box of a picture of this size; only meant where ``crops`` is true."""
         area = _between(draws.crop_area, self._settings.crop_area) * width * height

@@ -10,14 +10,15 @@ import fcntl
 import hashlib
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pyarrow as pa
 
+from pipelines.columns import STANDARD
 from pipelines.settings import UserError
 from training.feed.retry import first_line
-from training.feed.shards import COLUMNS, Piece, Source
+from training.feed.shards import Piece, Source
 
 SUFFIX = ".rowgroup"
 DIGEST_BYTES = 32
@@ -30,14 +31,18 @@ _log = logging.getLogger(__name__)
 class CachedRowGroups:
     """A source that reads from the folder what is there, and puts there what is not."""
 
-    def __init__(self, source: Source, folder: Path, *, max_bytes: int) -> None:
+    def __init__(self, source: Source, folder: Path, *, max_bytes: int, extra_columns: Sequence[str] = ()) -> None:
         """Make the folder.
+
+        Args:
+            extra_columns: that the source gives beside the standard ones; such row groups are cached apart.
 
         Raises:
             UserError: that is not possible.
         """
         self._source = source
         self._folder = folder
+        self._suffix = "".join(f"-{name}" for name in extra_columns) + SUFFIX
         self._max_bytes = max_bytes
         self._is_writing = True
         try:
@@ -48,7 +53,7 @@ class CachedRowGroups:
             ) from None
 
     def __call__(self, piece: Piece) -> pa.Table:
-        path = self._folder / f"{piece.shard.sha256}-{piece.row_group}{SUFFIX}"
+        path = self._folder / f"{piece.shard.sha256}-{piece.row_group}{self._suffix}"
         table = _load(path)
         if table is None:
             table = self._source(piece)
@@ -131,6 +136,6 @@ def _load(path: Path) -> pa.Table | None:
 
 
 def _digest(path: Path, content: object) -> bytes:
-    digest = hashlib.sha256(f"{path.name} {COLUMNS} ".encode())
+    digest = hashlib.sha256(f"{path.name} {STANDARD} ".encode())
     digest.update(content)  # type: ignore[arg-type]
     return digest.digest()

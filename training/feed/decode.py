@@ -19,6 +19,7 @@ import simplejpeg
 from pipelines.pixels import decode as decode_any
 from pipelines.settings import PixelSettings
 from training.feed.augment import Box, Picture
+from training.feed.geometry import Shown
 from training.feed.settings import DecodeSettings
 
 Size = tuple[int, int]  # width and height in pixels, upright
@@ -81,7 +82,7 @@ def render_fitting(images: Sequence[memoryview], pictures: Sequence[Picture]) ->
     return sum(1 for _ in fitting)
 
 
-def render(data: bytes, picture: Picture, size: Size | None, choose_box: ChooseBox, *, limits: PixelSettings) -> None:
+def render(data: bytes, picture: Picture, size: Size | None, choose_box: ChooseBox, *, limits: PixelSettings) -> Shown:
     """Decode, cut the box that ``choose_box`` names, and resize it into ``picture``.
 
     Args:
@@ -91,31 +92,38 @@ def render(data: bytes, picture: Picture, size: Size | None, choose_box: ChooseB
         choose_box: is called with the upright width and height in pixels.
         limits: what the slow way refuses before it makes a pixel.
 
+    Returns:
+        The part of the picture that is shown.
+
     Raises:
         pipelines.pixels.DecodeError: the bytes are no readable picture.
     """
     if size is not None:
         try:
-            _render_jpeg(data, picture, size, choose_box(*size))
-            return
+            return _render_jpeg(data, picture, size, choose_box(*size))
         except ValueError:
             pass  # a CMYK or damaged file: the slow decoder has the last word
     rgb = decode_any(data, limits).rgb
-    _resize(rgb, choose_box(rgb.shape[1], rgb.shape[0]), picture)
+    box = choose_box(rgb.shape[1], rgb.shape[0])
+    _resize(rgb, box, picture)
+    return Shown(box)
 
 
-def _render_jpeg(data: bytes, picture: Picture, size: Size, box: Box) -> None:
+def _render_jpeg(data: bytes, picture: Picture, size: Size, box: Box) -> Shown:
     side = len(picture)
     if size == (side, side) == (box.width, box.height):
         simplejpeg.decode_jpeg(data, buffer=picture)
-        return
+        return Shown(box)
     rgb = simplejpeg.decode_jpeg(
         data,
         min_width=math.ceil(size[0] * side / box.width),
         min_height=math.ceil(size[1] * side / box.height),
         min_factor=LEAST_JPEG_FACTOR,
     )
-    _resize(rgb, _scaled(box, rgb.shape[1] / size[0], rgb.shape[0] / size[1]), picture)
+    across, down = rgb.shape[1] / size[0], rgb.shape[0] / size[1]
+    scaled = _scaled(box, across, down)
+    _resize(rgb, scaled, picture)
+    return Shown(scaled, across, down)
 
 
 def _scaled(box: Box, across: float, down: float) -> Box:

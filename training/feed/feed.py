@@ -10,11 +10,13 @@ import itertools
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
 
+from pipelines.columns import STANDARD, extra_columns
 from pipelines.settings import UserError
 from training.feed.assemble import Decoders, batches
 from training.feed.augment import Augment
@@ -90,6 +92,7 @@ class Feed:
         self._device = device
         self._batch_size = global_batch_size // size
         location = dataset_location(settings, dataset)
+        self._columns = extra_columns(needs.columns)
         self._pieces = chosen_pieces(row_groups(location, split), settings.where)
         group_rows = [piece.rows for piece in self._pieces]
         self._plan = build_plan(needs, Split(location, split, group_rows, settings, seed, global_batch_size))
@@ -103,11 +106,12 @@ class Feed:
         self.bad_rows = 0  # that this rank has met in its newest pass
 
     def _open_source(self) -> tuple[Source, KeptPictures | None]:
-        """Whence row groups are read, and where decoded pictures stay."""
+        """The row-group source, and the store of decoded pictures if there is one."""
         settings, size_px = self._settings, self._settings.decode.size_px
-        source: Source = read_row_group
+        extras = [column.name for column in self._columns]
+        source: Source = partial(read_row_group, columns=(*STANDARD, *extras))
         if settings.cache_dir is not None:
-            source = CachedRowGroups(source, settings.cache_dir, max_bytes=settings.cache_bytes)
+            source = CachedRowGroups(source, settings.cache_dir, max_bytes=settings.cache_bytes, extra_columns=extras)
         if not settings.where.is_everything:
             source = ChosenRows(source, settings.where)
         if settings.keep == "none":
@@ -156,7 +160,7 @@ class Feed:
 
     def _begin(self, steps: Iterator[Step], augment: Augment | None, arrange: Callable[[Batch], Batch]) -> _Pass:
         # What the pass holds must not hold the feed, else nobody could forget one with a pass begun ahead.
-        pieces, settings, source = self._pieces, self._settings, self._source
+        pieces, settings, source, columns = self._pieces, self._settings, self._source, self._columns
         all_asked_for = threading.Event()
         # Planned once; the reader is some steps ahead, in the same thread.
         planned, taken = itertools.tee(steps)
@@ -179,8 +183,9 @@ class Feed:
                 source=source,
             )
 
-        painter = Painter(settings.decode, augment, self._pictures)
-        made = batches(taken, open_reader, pieces, painter, self._decoders, self._blocks)
+        with_maps = any(column.geometry is not None for column in columns)
+        painter = Painter(settings.decode, augment, self._pictures, with_maps=with_maps)
+        made = batches(taken, open_reader, pieces, painter, self._decoders, self._blocks, columns)
         moved = on_device(made, self._device, with_labels=not self._plan.keeps_labels_on_host)
         return _Pass(Prefetch(moved, depth=settings.prefetch_batches), all_asked_for, arrange)
 

@@ -7,6 +7,7 @@ import pyarrow as pa
 
 from pipelines.settings import UserError
 from training.feed.augment import Picture
+from training.feed.geometry import Shown
 from training.feed.shards import Piece, Source
 
 
@@ -35,20 +36,20 @@ class KeptPictures:
             (piece.shard.path, piece.row_group): end - piece.rows for piece, end in zip(pieces, ends, strict=True)
         }
         self._pictures = np.empty((ends[-1], size_px, size_px, 3), np.uint8)
-        self._is_kept = bytearray(ends[-1])
+        self._shown: list[Shown | None] = [None] * ends[-1]
 
-    def show(self, piece: Piece, row: int, picture: Picture) -> bool:
-        """Copy a row's picture, rows counted from the piece's first; False where it was never kept."""
+    def show(self, piece: Piece, row: int, picture: Picture) -> Shown | None:
+        """Copy a row's picture, rows counted from the piece's first; None where it was never kept."""
         place = self._place(piece, row)
-        if not self._is_kept[place]:
-            return False
-        np.copyto(picture, self._pictures[place])
-        return True
+        shown = self._shown[place]
+        if shown is not None:
+            np.copyto(picture, self._pictures[place])
+        return shown
 
-    def keep(self, piece: Piece, row: int, picture: Picture) -> None:
+    def keep(self, piece: Piece, row: int, picture: Picture, shown: Shown) -> None:
         place = self._place(piece, row)
         np.copyto(self._pictures[place], picture)
-        self._is_kept[place] = 1  # last, since other threads look
+        self._shown[place] = shown  # last, since other threads look
 
     def _place(self, piece: Piece, row: int) -> int:
         return self._starts[piece.shard.path, piece.row_group] + piece.first + row

@@ -13,13 +13,14 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, wait
 from typing import Any
 
+from pipelines.columns import STANDARD
 from pipelines.settings import UserError
 from training.feed.bad_rows import REMEDY
 from training.feed.location import telling_faults
 from training.feed.petastorm_adapter import EmptyResultError, PetastormReader, Ventilator, WorkerBase
 from training.feed.retry import patiently
 from training.feed.settings import RetrySettings
-from training.feed.shards import COLUMNS, Piece, Rows, Shard, Source, read_row_group
+from training.feed.shards import Piece, Rows, Shard, Source, read_row_group
 
 # Row groups that are read ahead of the one asked for, besides one per thread.
 EXTRA_WINDOW = 2
@@ -58,7 +59,7 @@ class Reader(PetastormReader):  # type: ignore[misc]
                 super(Reader, self).__init__(
                     location.filesystem,
                     [location.path_of(any_shard.path)],
-                    schema_fields=list(COLUMNS),
+                    schema_fields=list(STANDARD),
                     reader_pool=OrderedPool(threads, location.remote, max_stall_seconds=max_stall_seconds),
                     worker_class=RowGroupWorker,
                     is_batched_reader=True,

@@ -11,14 +11,15 @@ import pyarrow.parquet as pq
 from isal import isal_zlib
 
 from pipelines import manifest, records
+from pipelines.columns import STANDARD, DatasetColumn
 from pipelines.settings import UserError
 from training.feed.bad_rows import REMEDY, BadRowError
+from training.feed.columns import Cells, Values, read_cells
 from training.feed.decode import are_plain_jpegs
 from training.feed.location import Location, telling_faults
 from training.feed.retry import patiently
 
 PAGES_KEPT_MS = 1_000
-COLUMNS = (records.IMAGE_ID, records.LABEL, records.IMAGE, records.DIGEST)
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,8 @@ class Rows:
     def __init__(self, piece: Piece, table: pa.Table) -> None:
         self.piece = piece
         self._table = table
-        wanted = table.slice(piece.first, piece.rows)
+        self._cells: dict[str, Cells] = {}
+        self._wanted = wanted = table.slice(piece.first, piece.rows)
         # Through numpy, since to_pylist takes ten times as long and holds the GIL.
         self.image_ids: list[str] = wanted.column(records.IMAGE_ID).to_numpy().tolist()
         self.labels: list[int] = wanted.column(records.LABEL).to_numpy().tolist()
@@ -92,6 +94,17 @@ class Rows:
         if isal_zlib.crc32(data) != self._digests[row]:
             raise self.fault(row, "is not what was written (its digest differs)")
         return data
+
+    def cell(self, column: DatasetColumn, row: int) -> Values:
+        """The values of a column beside the standard ones for one row; see `columns.Cells`.
+
+        Raises:
+            UserError: they cannot be fed.
+        """
+        cells = self._cells.get(column.name)
+        if cells is None:
+            cells = self._cells[column.name] = read_cells(column, _as_one(self._wanted.column(column.name)))
+        return cells.of(row)
 
     def fault(self, row: int, what: str) -> BadRowError:
         """The error that names a row."""
@@ -140,11 +153,11 @@ def row_groups(location: Location, split: str) -> list[Piece]:
     ]
 
 
-def read_row_group(piece: Piece, columns: Sequence[str] = COLUMNS) -> pa.Table:
-    """The columns of a whole row group, those of the feed unless others are named, read once and by this thread.
+def read_row_group(piece: Piece, columns: Sequence[str] = STANDARD) -> pa.Table:
+    """The columns of a whole row group, read once and by this thread.
 
     Raises:
-        UserError: the shard is missing or damaged.
+        UserError: the shard is missing or damaged, or has no such column.
         OSError: a fault that may pass.
     """
     shard, part = piece.shard, f"row group {piece.row_group}"
@@ -155,6 +168,8 @@ def read_row_group(piece: Piece, columns: Sequence[str] = COLUMNS) -> pa.Table:
         pq.ParquetFile(stream, pre_buffer=shard.location.is_remote) as file,
     ):
         table = file.read_row_group(piece.row_group, columns=list(columns), use_threads=False)
+    if missing := [name for name in columns if name not in table.column_names]:
+        raise UserError(f"{shard} has no column {missing[0]!r}; set shard.columns=[{','.join(missing)}]")
     if table.num_rows != piece.stored_rows:
         raise UserError(f"{piece} has {table.num_rows} rows, not {piece.stored_rows}; {REMEDY}")
     return table

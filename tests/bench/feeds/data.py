@@ -15,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 
 from pipelines import manifest, records
+from pipelines.columns import DATASET
 from pipelines.parquet import FILE, write_runs
 from pipelines.sample.album import draw_album
 from pipelines.settings import ShardSettings
@@ -80,9 +81,7 @@ def cut(picture: np.ndarray, kind: PictureSet, rng: np.random.Generator) -> np.n
 def write_dataset(folder: Path, images: Iterable[bytes], rows_per_group: int) -> None:
     """One split `train`, by the project's own writer."""
     rows_per_file = ShardSettings().rows_per_file
-    files = tuple(
-        write_runs(_batches(images, rows_per_file), folder, schema=records.DATASET, rows_per_group=rows_per_group)
-    )
+    files = tuple(write_runs(_batches(images, rows_per_file), folder, schema=DATASET, rows_per_group=rows_per_group))
     found = manifest.Manifest(
         kind="dataset", fingerprint="0" * 16, parents={}, settings={}, code_version="", counts={}, files=files
     )
@@ -99,5 +98,5 @@ def _batches(images: Iterable[bytes], rows_per_file: int) -> Iterator[pa.RecordB
             records.DIGEST: [zlib.crc32(data)],
             FILE: [f"train/{number // rows_per_file:06d}"],
         }
-        schema = records.DATASET.append(pa.field(FILE, pa.string()))
+        schema = DATASET.append(pa.field(FILE, pa.string()))
         yield pa.RecordBatch.from_pydict(columns, schema=schema)

@@ -13,12 +13,13 @@ import pyarrow.parquet as pq
 import pytest
 from pyspark.sql import SparkSession
 
+from pipelines.columns import DATASET
 from pipelines.curate import decide
 from pipelines.dedup.near import comparable, near_pairs
 from pipelines.dedup.settings import DedupSettings
 from pipelines.ingest import ingest, survey
 from pipelines.parquet import in_files, write_files
-from pipelines.records import DATASET, DECISIONS, IMAGE, RECORDS
+from pipelines.records import DECISIONS, IMAGE, RECORDS
 from pipelines.settings import CurateSettings, PixelSettings, ShardSettings, SplitSettings
 from pipelines.shard import place_rows, shard
 from pipelines.sources.chunks import Chunk

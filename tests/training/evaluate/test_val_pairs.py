@@ -10,7 +10,8 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from pipelines import manifest, records
+from pipelines import manifest
+from pipelines.columns import DATASET
 from pipelines.settings import UserError
 from training.evaluate.val_pairs import draw_pairs, load_val_pairs
 from training.feed.location import Location
@@ -95,7 +96,7 @@ def dataset(tmp_path):
         columns = [[image_ids[r] for r in rows], [labels[r] for r in rows], images, [zlib.crc32(i) for i in images]]
         path = tmp_path / split / f"{shard:05d}.parquet"
         path.parent.mkdir(exist_ok=True)
-        pq.write_table(pa.table(columns, schema=records.DATASET), path, row_group_size=10)
+        pq.write_table(pa.table(columns, schema=DATASET), path, row_group_size=10)
         groups = tuple(manifest.RowGroup(rows=10, num_bytes=100) for _ in range(len(rows) // 10))
         files.append(manifest.describe(tmp_path, path, rows=len(rows), row_groups=groups))
     manifest.write(

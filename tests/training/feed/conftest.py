@@ -22,7 +22,8 @@ import pytest
 from moto.server import ThreadedMotoServer
 from pyarrow import fs
 
-from pipelines import manifest, records
+from pipelines import manifest
+from pipelines.columns import DATASET
 from training.feed.settings import RemoteSettings
 
 SIDE_PX = 16
@@ -77,7 +78,7 @@ def write_manifest(folder: Path, files: tuple[manifest.File, ...]) -> None:
 
 
 def _write_shard(path: Path, groups: Sequence[int], rows: list[tuple[str, int, bytes]]) -> None:
-    with pq.ParquetWriter(path, records.DATASET, compression="none", use_dictionary=False) as writer:
+    with pq.ParquetWriter(path, DATASET, compression="none", use_dictionary=False) as writer:
         start = 0
         for count in groups:
             part = rows[start : start + count]
@@ -87,7 +88,7 @@ def _write_shard(path: Path, groups: Sequence[int], rows: list[tuple[str, int, b
                 [data for _, _, data in part],
                 [zlib.crc32(data) for _, _, data in part],
             ]
-            writer.write_table(pa.table(columns, schema=records.DATASET), row_group_size=max(1, count))
+            writer.write_table(pa.table(columns, schema=DATASET), row_group_size=max(1, count))
             start += count
 
 

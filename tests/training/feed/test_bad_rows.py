@@ -14,6 +14,7 @@ import pytest
 from PIL import Image
 
 from pipelines import manifest, records
+from pipelines.columns import DATASET
 from pipelines.settings import UserError
 from training.feed.batch import Batch
 from training.feed.feed import Feed
@@ -45,13 +46,13 @@ def make_undecodable(dataset: Any, rows: Sequence[int]) -> None:
     file = pq.ParquetFile(path)
     groups = [file.read_row_group(group).to_pylist() for group in range(file.num_row_groups)]
     wanted = {dataset.image_ids[row] for row in rows}
-    with pq.ParquetWriter(path, records.DATASET, compression="none", use_dictionary=False) as writer:
+    with pq.ParquetWriter(path, DATASET, compression="none", use_dictionary=False) as writer:
         for group in groups:
             for row in group:
                 if row[records.IMAGE_ID] in wanted:
                     row[records.IMAGE] = b"\xff\xd8\xff no picture"
                     row[records.DIGEST] = zlib.crc32(row[records.IMAGE])
-            writer.write_table(pa.Table.from_pylist(group, schema=records.DATASET))
+            writer.write_table(pa.Table.from_pylist(group, schema=DATASET))
     found = manifest.read(dataset.folder)
     entry = manifest.describe(dataset.folder, path, rows=found.files[0].rows, row_groups=found.files[0].row_groups)
     manifest.write(dataset.folder, found.model_copy(update={"files": (entry,)}))

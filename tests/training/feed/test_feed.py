@@ -20,7 +20,8 @@ import pytest
 import torch
 from PIL import Image
 
-from pipelines import manifest, records
+from pipelines import manifest
+from pipelines.columns import DATASET
 from pipelines.settings import UserError
 from training.feed.batch import Batch
 from training.feed.feed import Feed
@@ -198,7 +199,7 @@ def test_a_flipped_bit_is_reported_with_the_shards_name(write_dataset: Write) ->
 
 def test_a_picture_that_cannot_be_decoded_is_reported_with_its_fault(tmp_path: Path) -> None:
     data = b"\xff\xd8\xff no picture"
-    table = pa.table([["a" * 64], [0], [data], [zlib.crc32(data)]], schema=records.DATASET)
+    table = pa.table([["a" * 64], [0], [data], [zlib.crc32(data)]], schema=DATASET)
     path = tmp_path / "train" / "0.parquet"
     path.parent.mkdir()
     pq.write_table(table, path)

@@ -11,7 +11,7 @@ import pytest
 import simplejpeg
 from PIL import Image, ImageOps
 
-from pipelines import records
+from pipelines.columns import DATASET
 from training.feed.augment import Augment
 from training.feed.location import Location
 from training.feed.paint import Painter
@@ -40,7 +40,7 @@ def rows_of(images: list[bytes], tmp_path: Path) -> Rows:
         images,
         [zlib.crc32(data) for data in images],
     ]
-    table = pa.table(columns, schema=records.DATASET)
+    table = pa.table(columns, schema=DATASET)
     shard = Shard(Location(tmp_path), "train/0.parquet", 0, "")
     return Rows(Piece.whole(shard, 0, len(images)), table)
 

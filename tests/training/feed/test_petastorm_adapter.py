@@ -14,7 +14,7 @@ from petastorm import unischema
 from petastorm.etl import dataset_metadata
 from pyarrow import fs
 
-from pipelines import records
+from pipelines.columns import DATASET
 from pipelines.settings import UserError
 from training.feed.petastorm_adapter import TESTED, ParquetDataset, check_versions
 
@@ -52,13 +52,13 @@ def test_a_schema_is_inferred_with_the_types_that_numpy_has_renamed(dataset: Par
 
 
 def test_no_column_of_our_datasets_is_left_out(tmp_path: Path) -> None:
-    pq.write_table(records.DATASET.empty_table(), tmp_path / "shard")
+    pq.write_table(DATASET.empty_table(), tmp_path / "shard")
     with warnings.catch_warnings():
         warnings.simplefilter("error")  # of a column that it does not know it warns
         found = dataset_metadata.infer_or_load_unischema(
             ParquetDataset([str(tmp_path / "shard")], fs.LocalFileSystem())
         )
-    assert set(found.fields) == set(records.DATASET.names)
+    assert set(found.fields) == set(DATASET.names)
 
 
 def test_what_petastorm_does_not_find_in_its_own_modules_is_what_everybody_finds() -> None:

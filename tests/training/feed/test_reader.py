@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipelines import records
+from pipelines.columns import DATASET
 from pipelines.settings import UserError
 from training.feed.location import Location
 from training.feed.reader import Reader
@@ -181,7 +181,7 @@ def test_pickles_in_the_folder_are_not_opened(write_dataset: Callable[..., Any],
             return os.mkdir, (str(tmp_path / "ran"),)
 
     pieces = row_groups(Location(write_dataset(LAYOUT).folder), "train")
-    schema = records.DATASET.with_metadata({b"dataset-toolkit.unischema.v1": pickle.dumps(Payload())})
+    schema = DATASET.with_metadata({b"dataset-toolkit.unischema.v1": pickle.dumps(Payload())})
     pq.write_metadata(schema, file_of(pieces[0]).parent / "_common_metadata")
     assert len(read(pieces)) == 6
     assert not (tmp_path / "ran").exists()

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from pipelines import records
+from pipelines.columns import DATASET
 from pipelines.parquet import write_table
 from pipelines.settings import UserError
 from training.feed.location import Location
@@ -78,7 +78,7 @@ def test_a_bit_flipped_anywhere_in_the_pictures_is_found_and_the_shard_named(tmp
     images = [rng.bytes(int(size)) for size in rng.integers(1, 4_000, 12)]
     ids = [hashlib.sha256(image).hexdigest() for image in images]
     columns = [ids, list(range(12)), images, [zlib.crc32(image) for image in images]]
-    file = write_table(pa.table(columns, schema=records.DATASET), tmp_path, "train/000000")
+    file = write_table(pa.table(columns, schema=DATASET), tmp_path, "train/000000")
     shard = tmp_path / file.path
     named = Shard(Location(tmp_path), file.path, file.num_bytes, file.sha256)
     piece = Piece.whole(named, 0, 12)

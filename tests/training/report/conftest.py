@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 from pipelines import manifest, records
+from pipelines.columns import DATASET
 
 HOSTILE = '"><script>alert(1)</script><img src=http://evil.example/x.png onerror=alert(2)>'
 
@@ -111,7 +112,7 @@ def write_run(root, rows):
     left_out = [row for row in rows if row["status"] != "kept"]
     decided["rejected/00000.parquet"] = as_table(records.REJECTIONS, left_out)
     in_split = {split: [row for row in rows if row.get("split") == split] for split in records.SPLITS}
-    shards = {f"{split}/00000.parquet": as_table(records.DATASET, kept) for split, kept in in_split.items()}
+    shards = {f"{split}/00000.parquet": as_table(DATASET, kept) for split, kept in in_split.items()}
     labels = [{"split": "train", "label": label, "identity": str(label), "num_images": 4} for label in range(2)]
     splits = {split: {"rows": len(kept), "classes": 2} for split, kept in in_split.items()}
     search = {"table_bits": 23, "tables": 110, "expected_recall": 0.996}
