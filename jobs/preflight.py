@@ -145,7 +145,7 @@ def check_objective(settings: RunSettings) -> None:
         UserError: identities that must lie whole in a row group do not, the class pool is too small for a step, or an
             optimiser cannot update centres that the ranks share out.
     """
-    check_plan(settings.objective.needs, settings.feed, settings.shard.layout)
+    check_plan(settings.objective.needs, settings.feed, settings.shard)
     objective, optimiser = settings.objective, settings.recipe.optimiser
     if objective.name == "class_pool":
         _check_pool(settings)

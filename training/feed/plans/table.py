@@ -2,11 +2,14 @@
 
 from dataclasses import dataclass
 from importlib import import_module
+from typing import TYPE_CHECKING
 
-from pipelines.settings import UserError
-from training.feed.plans.plan import Plan, Split
+from pipelines.settings import ShardSettings, UserError
 from training.feed.settings import FeedSettings
 from training.needs import Layout, Needs
+
+if TYPE_CHECKING:
+    from training.feed.plans.plan import Plan, Split
 
 
 @dataclass(frozen=True)
@@ -34,7 +37,7 @@ def plan_name(needs: Needs, feed: FeedSettings) -> str:
     return "identities" if needs.plan == "rows" and feed.photos_per_identity is not None else needs.plan
 
 
-def build_plan(needs: Needs, split: Split) -> Plan:
+def build_plan(needs: Needs, split: "Split") -> "Plan":
     """The plan of a split.
 
     Raises:
@@ -46,23 +49,20 @@ def build_plan(needs: Needs, split: Split) -> Plan:
     return plan
 
 
-def check_plan(needs: Needs, feed: FeedSettings, layout: Layout | None = None) -> None:
+def check_plan(needs: Needs, feed: FeedSettings, shard: ShardSettings | None = None) -> None:
     """Refuse settings that the plan cannot follow.
 
     Args:
-        layout: of the dataset that will be fed (shard.layout); None = not known yet.
+        shard: of the dataset that will be fed; None where a dataset is there already, whose readers look themselves.
 
     Raises:
         UserError: a rule of the plan is broken.
     """
     name = plan_name(needs, feed)
     kind, photos = PLANS[name], feed.photos_per_identity
-    needed = needs.layout or kind.layout
-    wanting = f"feed.photos_per_identity={photos}" if kind.takes_photos and photos else "the objective"
-    if None not in (needed, layout) and needed != layout:
-        raise UserError(
-            f"{wanting} needs the dataset's layout {needed!r}, and shard.layout={layout}; set shard.layout={needed}"
-        )
+    asking = f"feed.photos_per_identity={photos}" if kind.takes_photos and photos else "the objective"
+    if shard is not None:
+        _check_dataset(asking, needs.layout or kind.layout, needs.columns, shard)
     if kind.takes_photos != (photos is not None):
         remedy = "set it to null" if photos else "set it to the number of photos of each identity"
         raise UserError(
@@ -71,9 +71,23 @@ def check_plan(needs: Needs, feed: FeedSettings, layout: Layout | None = None) -
         )
     if not kind.takes_where and not feed.where.is_everything:
         chosen = feed.where.model_dump_json(exclude_defaults=True)
-        raise UserError(f"feed.where={chosen}, and {wanting} takes whole identities; drop feed.where")
+        raise UserError(f"feed.where={chosen}, and {asking} takes whole identities; drop feed.where")
     if needs.views > kind.views:
         raise UserError(
             f"the objective needs {needs.views} views of each identity, and its plan {name!r} gives {kind.views}; "
             "choose another objective"
+        )
+
+
+def _check_dataset(asking: str, layout: Layout | None, columns: tuple[str, ...], shard: ShardSettings) -> None:
+    if layout not in (None, shard.layout):
+        raise UserError(
+            f"{asking} needs the dataset's layout {layout!r}, and shard.layout={shard.layout}; "
+            f"set shard.layout={layout}"
+        )
+    if missing := [name for name in columns if name not in shard.columns]:
+        names = ",".join((*shard.columns, *missing))
+        raise UserError(
+            f"{asking} needs column {missing[0]!r} of the dataset, and shard.columns={list(shard.columns)}; "
+            f"set shard.columns=[{names}]"
         )

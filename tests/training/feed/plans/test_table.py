@@ -6,15 +6,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipelines.settings import UserError
+from pipelines.settings import ShardSettings, UserError
 from training.feed.feed import Feed
 from training.feed.plans import table
 from training.feed.plans.plan import Load, Plan, Split, Step
 from training.feed.plans.table import PLANS, PlanKind, check_plan, plan_name
 from training.feed.settings import AugmentSettings, DecodeSettings, FeedSettings
-from training.needs import Layout, Needs
+from training.needs import Needs
 
 DUAL = Needs(plan="dual")
+MIXED, WHOLE = ShardSettings(layout="instance"), ShardSettings(layout="identity", columns=("boxes",))
 
 
 def fed(**options: Any) -> FeedSettings:
@@ -22,58 +23,65 @@ def fed(**options: Any) -> FeedSettings:
 
 
 @pytest.mark.parametrize(
-    ("needs", "feed", "layout", "message"),
+    ("needs", "feed", "shard", "message"),
     [
-        (DUAL, fed(), "instance", "the objective needs the dataset's layout 'identity', and shard.layout=instance"),
-        (Needs(layout="identity"), fed(), "instance", "the objective needs the dataset's layout 'identity', and shard"),
-        (Needs(), fed(photos_per_identity=3), "instance", "feed.photos_per_identity=3 needs the dataset's layout"),
+        (DUAL, fed(), MIXED, "the objective needs the dataset's layout 'identity', and shard.layout=instance"),
+        (Needs(layout="identity"), fed(), MIXED, "the objective needs the dataset's layout 'identity', and shard"),
+        (Needs(), fed(photos_per_identity=3), MIXED, "feed.photos_per_identity=3 needs the dataset's layout"),
         (
             DUAL,
             fed(photos_per_identity=2),
-            "identity",
+            WHOLE,
             "is 'dual', which chooses photos by itself; set it to null",
         ),
         (
             Needs(plan="identities"),
             fed(),
-            "identity",
+            WHOLE,
             "photos_per_identity=null, .* 'identities', which needs it; set",
         ),
-        (DUAL, fed(where={"share": 0.5}), "identity", r'feed.where=\{"share":0.5\}, and the objective takes whole'),
+        (DUAL, fed(where={"share": 0.5}), WHOLE, r'feed.where=\{"share":0.5\}, and the objective takes whole'),
         (
             Needs(),
             fed(photos_per_identity=2, where={"labels": (0, 3)}),
-            "identity",
+            WHOLE,
             r"feed.where=\{.*\}, and feed.photos_per_identity=2 takes whole identities; drop feed.where",
+        ),
+        (
+            Needs(columns=("boxes", "landmarks")),
+            fed(),
+            WHOLE,
+            r"needs column 'landmarks' of .*=\['boxes'\]; set shard.columns=\[boxes,landmarks\]$",
         ),
         (
             Needs(views=2),
             fed(),
-            "identity",
+            WHOLE,
             "needs 2 views of each identity, and its plan 'rows' gives 1",
         ),
     ],
 )
 def test_what_a_plan_cannot_follow_is_one_clear_error(
-    needs: Needs, feed: FeedSettings, layout: Layout, message: str
+    needs: Needs, feed: FeedSettings, shard: ShardSettings, message: str
 ) -> None:
     with pytest.raises(UserError, match=message):
-        check_plan(needs, feed, layout)
+        check_plan(needs, feed, shard)
 
 
 @pytest.mark.parametrize(
-    ("needs", "feed", "layout"),
+    ("needs", "feed", "shard"),
     [
-        (Needs(), fed(), "instance"),
-        (Needs(), fed(where={"share": 0.5}), "identity"),
-        (Needs(), fed(photos_per_identity=2), "identity"),
-        (Needs(plan="identities"), fed(photos_per_identity=2), "identity"),
-        (Needs(plan="dual", layout="identity", views=2), fed(), "identity"),
+        (Needs(), fed(), MIXED),
+        (Needs(), fed(where={"share": 0.5}), WHOLE),
+        (Needs(), fed(photos_per_identity=2), WHOLE),
+        (Needs(plan="identities"), fed(photos_per_identity=2), WHOLE),
+        (Needs(plan="dual", layout="identity", views=2), fed(), WHOLE),
+        (Needs(columns=("boxes",)), fed(), WHOLE),
         (DUAL, fed(), None),
     ],
 )
-def test_what_a_plan_can_follow_is_taken(needs: Needs, feed: FeedSettings, layout: Layout | None) -> None:
-    check_plan(needs, feed, layout)
+def test_what_a_plan_can_follow_is_taken(needs: Needs, feed: FeedSettings, shard: ShardSettings | None) -> None:
+    check_plan(needs, feed, shard)
 
 
 def test_photos_per_identity_choose_the_plan_of_objectives_that_take_rows() -> None:
