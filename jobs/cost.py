@@ -92,9 +92,7 @@ def passes(settings: RunSettings, stage: str) -> int:
     """How often a stage sees every image."""
     if stage != "train":
         return 1
-    epochs = settings.recipe.epochs
-    # F2C shows two photos of an identity besides each picture.
-    return 3 * epochs if settings.objective.name == "class_pool" else epochs
+    return settings.recipe.epochs * settings.objective.pictures_per_row
 
 
 def workers(stage: Stage, place: PlaceSettings) -> int:

@@ -3,8 +3,9 @@
 import sys
 
 from jobs.entry import JobContext, run_job
-from jobs.rank_work import communicator, device_of
+from jobs.rank_work import communicator
 from pipelines import manifest
+from training.build import device_of
 from training.comm.protocol import Comm
 from training.evaluate.task import evaluate
 from training.feed.location import dataset_location

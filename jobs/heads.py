@@ -9,7 +9,8 @@ from jobs.settings import RunSettings
 from jobs.stages import PlannedStage
 from jobs.wording import size_of
 from pipelines.manifest import read
-from training.capacity import HeadCost, HeadSize, half_step_pictures, head_costs
+from training.capacity import HeadCost, HeadSize, head_costs
+from training.objectives.settings import half_step_pictures
 
 GIB = 2**30
 _SAMPLE_RATE = 0.1  # of Partial FC where the run samples nothing: the one of the paper
@@ -41,10 +42,10 @@ def head_size(settings: RunSettings, identities: int) -> HeadSize:
         embedding_dim=settings.model.embedding_dim,
         ranks=ranks,
         batch=batch,
-        sample_rate=objective.sample_rate if objective.sample_rate < 1 else _SAMPLE_RATE,
-        slots=objective.pool.slots if objective.name == "class_pool" else slots,
+        sample_rate=_SAMPLE_RATE if objective.sample_rate in (None, 1.0) else objective.sample_rate,
+        slots=slots if objective.pool_slots is None else objective.pool_slots,
         feature_bytes=4 if settings.recipe.precision == "fp32" else 2,
-        gradient_bytes=2 if settings.strategy.wire == "fp16" else 4,
+        gradient_bytes=settings.strategy.gradient_bytes,
     )
 
 

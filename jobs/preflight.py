@@ -9,13 +9,13 @@ from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
+from training.feed.plans.table import check_plan
+
 from jobs.pack import check_archives
 from jobs.settings import RunSettings
 from jobs.stages import PlannedStage
 from pipelines.requirements import EXTRAS, INSTALL, missing_library
 from pipelines.settings import UserError
-from training.capacity import half_step_pictures
-from training.feed.plans.table import check_plan
 
 MIN_JAVA = 17
 PROBE_TIMEOUT_SECONDS = 120.0
@@ -142,28 +142,10 @@ def check_objective(settings: RunSettings) -> None:
     """Hold what the objective needs against how the dataset is laid out, fed and learnt from.
 
     Raises:
-        UserError: identities that must lie whole in a row group do not, the class pool is too small for a step, or an
-            optimiser cannot update centres that the ranks share out.
+        UserError: the settings of the objective do not go together with others.
     """
-    check_plan(settings.objective.needs, settings.feed, settings.shard)
-    objective, optimiser = settings.objective, settings.recipe.optimiser
-    if objective.name == "class_pool":
-        _check_pool(settings)
-    if objective.sharded and optimiser.name != "sgd":
-        raise UserError(
-            f"objective.sharded=true and recipe.optimiser.name={optimiser.name}: shared-out centres are updated "
-            "by sgd; choose it, or set objective.sharded=false"
-        )
-
-
-def _check_pool(settings: RunSettings) -> None:
-    ranks, slots = settings.place.num_ranks, settings.objective.pool.slots
-    pictures = ranks * half_step_pictures(settings.recipe.batch_size // ranks)
-    if slots < pictures:
-        raise UserError(
-            f"objective.pool.slots={slots} cannot hold the {pictures} pictures of a half-step of all ranks; set it "
-            f"to at least {pictures}, or make recipe.batch_size smaller"
-        )
+    check_plan(settings.objective.needs, settings.feed, settings.shard.layout)
+    settings.objective.check(settings, ranks=settings.place.num_ranks)
 
 
 def _too_few_cores(settings: RunSettings) -> list[str]:

@@ -20,9 +20,3 @@ def communicator(context: JobContext) -> Iterator[Comm]:
         yield comm
     finally:
         comm.close()
-
-
-def device_of(comm: Comm) -> torch.device:
-    """The GPU of this rank, the CPU where there is none; ranks share GPUs where a host has fewer of them."""
-    num_gpus = torch.cuda.device_count()
-    return torch.device("cuda", comm.local_rank % num_gpus) if num_gpus else torch.device("cpu")

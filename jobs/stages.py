@@ -155,7 +155,7 @@ STAGES: tuple[Stage, ...] = (
             *(f"feed.{name}" for name in ("threads", "reader_threads", "prefetch_batches")),
             *(f"feed.{name}" for name in ("location", "remote", "max_stall_seconds")),
             *(f"feed.{name}" for name in ("keep", "keep_bytes", "cache_dir", "cache_bytes")),
-            "objective.bank",
+            "objective.centres.bank",
             "objective.pool.check_every_steps",
             "recipe.keep_checkpoints",
         ),

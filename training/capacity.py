@@ -12,6 +12,8 @@ backbone, with its gradients and activations, is in none of these figures; F2C h
 import math
 from dataclasses import dataclass
 
+from training.objectives.settings import half_step_pictures
+
 _FLOAT = 4  # bytes, of what tables and logits hold
 _INDEX = 8  # bytes of a label
 _SLOT = 128  # bytes of the host's memory for a slot of a pool: three numbers, and the entry of a dictionary
@@ -54,11 +56,6 @@ class HeadSize:
     def sampled(self) -> int:
         """Those of them in a step."""
         return math.ceil(self.sample_rate * self.shard)
-
-
-def half_step_pictures(batch: int) -> int:
-    """What a rank writes into F2C's pool at once: a photo of each identity, and the larger half of the others."""
-    return batch + math.ceil(batch / 2)
 
 
 def head_costs(size: HeadSize) -> list[HeadCost]:

@@ -16,16 +16,16 @@ from pipelines.settings import UserError
 from training.batch_norm import average_running_statistics
 from training.checkpoint import Position
 from training.feed.batch import Batch
-from training.metrics import METRICS_NAME, Clock, MetricsLog
+from training.metrics import METRICS_NAME, PART_PREFIX, Clock, MetricsLog
 from training.models.backbones import normalise
+from training.objectives.loss import Loss
 from training.parts import Hooks, Parts
 from training.precision import autocast
 from training.resume import resume, save
-from training.settings import Precision, RecipeSettings
 from training.strategies.strategy import NotFiniteError
 
 
-def train(parts: Parts, recipe: RecipeSettings, folder: Path, *, seed: int, hooks: Hooks) -> int:
+def train(parts: Parts, folder: Path, *, hooks: Hooks) -> int:
     """Train to the end of the last epoch, from the newest checkpoint in the run's folder if there is one.
 
     Returns:
@@ -34,7 +34,8 @@ def train(parts: Parts, recipe: RecipeSettings, folder: Path, *, seed: int, hook
     Raises:
         UserError: the loss or the gradient is no finite number, or the checkpoint belongs to other settings.
     """
-    run = _Run(parts, recipe, folder, seed=seed)
+    run = _Run(parts, folder)
+    recipe = parts.settings.recipe
     total = recipe.epochs * parts.feed.steps_per_epoch
     is_shown = parts.comm.rank == 0 and sys.stderr.isatty()
     bar = tqdm(total=total, initial=run.num_batches, unit="step", disable=not is_shown)
@@ -42,10 +43,9 @@ def train(parts: Parts, recipe: RecipeSettings, folder: Path, *, seed: int, hook
         while run.num_batches < total:
             text = run.update(batches)
             if run.is_epoch_end() or run.step % (recipe.checkpoint_every_steps or sys.maxsize) == 0:
-                for module in (parts.backbone, parts.objective):
-                    average_running_statistics(module, parts.comm)
+                run.average_statistics()
                 if run.is_epoch_end():
-                    run.validate(hooks.validate)
+                    run.finish_epoch(hooks.validate)
                 run.save()
             bar.set_postfix_str(text, refresh=False)
             bar.update(run.num_batches - bar.n)
@@ -64,11 +64,12 @@ class _Run:
     """Where a run stands: the updates it has done and the batches it has seen (two counts, since a strategy may take
     several batches for an update)."""
 
-    def __init__(self, parts: Parts, recipe: RecipeSettings, folder: Path, *, seed: int) -> None:
-        self._parts, self._recipe, self._folder, self._seed = parts, recipe, folder, seed
+    def __init__(self, parts: Parts, folder: Path) -> None:
+        self._parts, self._folder = parts, folder
+        self._recipe, self._seed = parts.settings.recipe, parts.settings.seed
         self._metrics = MetricsLog(folder / METRICS_NAME)
         self._clock = Clock()
-        self._compute_loss = loss_function(parts, recipe.precision)
+        self._compute_loss = loss_function(parts)
         self.step = self.num_batches = 0
         position = resume(parts, folder, self._position())
         self.step = position.step
@@ -108,21 +109,29 @@ class _Run:
         rates = self._clock.rates(size=self._parts.comm.size)
         if self.step % self._recipe.log_every_steps == 0 or self.is_epoch_end():
             grad_norm = result.grad_norm if math.isfinite(result.grad_norm) else None
-            row = {"epoch": epoch, "loss": result.loss, "grad_norm": grad_norm, "lr": learning_rate, **rates}
+            parts = {f"{PART_PREFIX}{name}": value for name, value in result.parts.items()}
+            row = {"epoch": epoch, "loss": result.loss, **parts, "grad_norm": grad_norm, "lr": learning_rate, **rates}
             if self.is_epoch_end():
-                bad_rows = torch.tensor([self._parts.feed.bad_rows])
-                row["bad_rows"] = int(self._parts.comm.allreduce(bad_rows, name="bad_rows"))
+                row["bad_rows"] = self._bad_rows()
             self._log(row)
             self._clock.restart()
         wait = rates["feed_wait_seconds"] / rates["step_seconds"]
-        return f"loss {result.loss:.4f}, {rates['images_per_second']:,.0f} images/s, feed wait {wait:.0%}"
+        terms = "".join(f", {name} {value:.4f}" for name, value in result.parts.items())
+        return f"loss {result.loss:.4f}{terms}, {rates['images_per_second']:,.0f} images/s, feed wait {wait:.0%}"
 
     def is_epoch_end(self) -> bool:
         return self.num_batches % self._parts.feed.steps_per_epoch == 0
 
-    def validate(self, measure: Callable[[], dict[str, float]]) -> None:
-        """Log what the job measures, by which it may leave the modules in evaluation mode."""
-        if values := measure():
+    def average_statistics(self) -> None:
+        """Make BatchNorm's running statistics the same on all ranks; left to a strategy that is not lock-step."""
+        if self._parts.strategy.is_lock_step:
+            for module in (self._parts.backbone, self._parts.objective):
+                average_running_statistics(module, self._parts.comm)
+
+    def finish_epoch(self, validate: Callable[[], dict[str, float]]) -> None:
+        """Log the figures of the strategy and of the job, which may leave the modules in evaluation mode."""
+        strategy = self._parts.strategy
+        if values := {**strategy.finish_epoch(), **(validate() if strategy.is_lock_step else {})}:
             self._log(values)
         self._start_training()
 
@@ -146,14 +155,21 @@ class _Run:
         self._parts.objective.train()
         self._clock.restart()
 
+    def _bad_rows(self) -> int:
+        """Of all ranks in this epoch; of this one alone where the strategy is not lock-step."""
+        bad_rows = self._parts.feed.bad_rows
+        if not self._parts.strategy.is_lock_step:
+            return bad_rows
+        return int(self._parts.comm.allreduce(torch.tensor([bad_rows]), name="bad_rows"))
+
     def _log(self, values: dict[str, Any]) -> None:
         if self._parts.comm.rank == 0:
             self._metrics.append({"step": self.step, **values})
 
 
-def loss_function(parts: Parts, precision: Precision) -> Callable[[Batch], Tensor]:
-    """From a batch of bytes to its mean loss, on the device of the backbone."""
-    device = next(parts.backbone.parameters()).device
+def loss_function(parts: Parts) -> Callable[[Batch], Loss]:
+    """From a batch of bytes to its mean loss, on the device of the parts."""
+    device, precision = parts.device, parts.settings.recipe.precision
 
     def embed(net: nn.Module, images: Tensor) -> Tensor:
         normalised = normalise(images.to(device, non_blocking=True))

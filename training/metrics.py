@@ -10,6 +10,7 @@ from pipelines.manifest import write_atomically
 from training.feed.batch import Batch
 
 METRICS_NAME = "metrics.jsonl"
+PART_PREFIX = "loss_"  # of the keys under which a row has the terms of the loss
 
 
 class MetricsLog:

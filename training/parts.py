@@ -1,14 +1,17 @@
-"""What a training run is made of, and what its job wants to hear; the job builds it, the loop runs it."""
+"""The objects that a training run is made of, and the hooks of its job; ``build`` makes them, the loop runs them."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
+import torch
 from torch import nn
 
 from training.comm.protocol import Comm
+from training.comm.topology import Topology
 from training.feed.batch import Batch
 from training.objectives.objective import Objective
+from training.settings import TrainingSettings
 from training.strategies.strategy import Strategy
 
 
@@ -19,7 +22,11 @@ class FeedLike(Protocol):
 
     @property
     def bad_rows(self) -> int:
-        """In whose place others were shown, by this rank and in the epoch under way."""
+        """Rows in whose place others were shown, by this rank and in the epoch under way."""
+        ...
+
+    def shuffle_line(self) -> str | None:
+        """A line for people on how well its pictures are shuffled; None = that cannot be told."""
         ...
 
     def epoch(self, epoch: int, *, start_step: int = 0, has_next_epoch: bool = False) -> Iterator[Batch]: ...
@@ -29,12 +36,20 @@ class FeedLike(Protocol):
 class Parts:
     """The objects of one rank, built and on their device."""
 
+    settings: TrainingSettings
+    topology: Topology
+    device: torch.device
     feed: FeedLike
     backbone: nn.Module  # normalised images (B, 3, H, W) -> features (B, D)
-    objective: Objective  # features (B, D), labels (B,) -> mean loss
+    objective: Objective  # a batch -> its loss
     strategy: Strategy
     learning_rate: Callable[[int], float]  # batches seen so far -> the rate of the next update
-    comm: Comm
+    num_classes: int  # identities to train on
+
+    @property
+    def comm(self) -> Comm:
+        """All ranks."""
+        return self.topology.world
 
 
 def _show_nothing(done_steps: int, total_steps: int, text: str) -> None:
@@ -47,7 +62,7 @@ def _measure_nothing() -> dict[str, float]:
 
 @dataclass(frozen=True)
 class Hooks:
-    """What the job does while the loop runs."""
+    """Functions of the job that the loop calls."""
 
-    progress: Callable[[int, int, str], None] = _show_nothing  # rank 0, each step: done, total, how it goes
+    progress: Callable[[int, int, str], None] = _show_nothing  # rank 0, each step: done, total, a line on the state
     validate: Callable[[], dict[str, float]] = _measure_nothing  # every rank, each epoch: a row of metrics

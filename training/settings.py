@@ -11,8 +11,8 @@ from pipelines.kinds import Kind, Kinds
 from pipelines.settings import Settings
 from training.feed.settings import FeedSettings
 from training.models.settings import ModelSettings
-from training.objectives.settings import ObjectiveSettings
-from training.strategies.settings import StrategySettings
+from training.objectives.settings import AnyObjective, ArcFaceSettings
+from training.strategies.settings import AllReduceSettings, AnyStrategy
 
 Precision = Literal["fp32", "bf16", "fp16"]
 
@@ -130,8 +130,8 @@ class TrainingSettings(Settings):
     seed: int = Field(default=0, ge=0, lt=2**32)  # of all that is drawn: the split, the order, the first weights
     feed: FeedSettings = FeedSettings()
     model: ModelSettings = ModelSettings()
-    objective: ObjectiveSettings = ObjectiveSettings()
-    strategy: StrategySettings = StrategySettings()
+    objective: AnyObjective = ArcFaceSettings()
+    strategy: AnyStrategy = AllReduceSettings()
     recipe: RecipeSettings = RecipeSettings()
 
     @model_validator(mode="before")

@@ -15,10 +15,10 @@ import pytest
 import torch
 
 from jobs.entry import JobContext
-from jobs.rank_work import device_of
 from jobs.settings import RunSettings
 from jobs.stages import STAGES
 from jobs.train import train_model
+from training.build import device_of
 from training.checkpoint import latest
 from training.comm.local import LocalComm
 from training.metrics import METRICS_NAME

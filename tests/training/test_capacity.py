@@ -16,16 +16,17 @@ from torch.profiler import ProfilerActivity, profile
 
 from training.capacity import HeadCost, HeadSize, head_costs
 from training.comm.local import LocalComm
-from training.objectives.build import ObjectiveContext, build_objective
+from training.comm.threads import run_threads
+from training.objectives.build import build_objective
 from training.objectives.class_pool import ClassPool
+from training.objectives.context import ObjectiveContext
 from training.objectives.distributed_softmax import sharded_cross_entropy
 from training.objectives.margin import cosface
-from training.objectives.settings import ObjectiveSettings
+from training.objectives.settings import OBJECTIVES
 from training.settings import SgdSettings
 from training.testing.threads import run_threads
 
-SGD = SgdSettings(clip_norm=None)
-COSFACE = {"name": "cosface", "margin": 0.4, "scale": 64.0}
+SGD = SgdSettings()
 BASE = HeadSize(
     identities=60_000, embedding_dim=64, ranks=1, batch=32, sample_rate=0.25, slots=6000, feature_bytes=4,
     gradient_bytes=4,
@@ -53,13 +54,10 @@ def allocated(step: Callable[[], None]) -> int:
 
 
 def built(size: HeadSize, comm=None, **settings):
-    around = ObjectiveContext(nn.Identity(), comm or LocalComm(), torch.device("cpu"), SGD, 0)
-    return build_objective(
-        ObjectiveSettings.model_validate(COSFACE | settings),
-        around,
-        num_classes=size.identities,
-        embedding_dim=size.embedding_dim,
+    context = ObjectiveContext(
+        nn.Identity(), comm or LocalComm(), torch.device("cpu"), SGD, 0, size.identities, size.embedding_dim
     )
+    return build_objective(OBJECTIVES.validate(settings), context)
 
 
 def batch(size: HeadSize) -> tuple[Tensor, Tensor]:
@@ -109,7 +107,7 @@ def test_what_the_ranks_send(ranks: int) -> None:
     def work(comm) -> tuple[int, int]:
         sent = counted(comm)
         features, labels = batch(size)
-        head = built(size, comm, sharded=True)
+        head = built(size, comm, name="cosface", centres={"kind": "sharded"})
         head(features, labels).backward()
         sharded = sum(sent)
         sent.clear()

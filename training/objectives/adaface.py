@@ -20,18 +20,10 @@ _EPSILON = 1e-3
 class AdaFace(nn.Module):
     """Cosines, labels and norms -> logits; keeps the running mean and standard deviation of the norms."""
 
-    def __init__(
-        self,
-        settings: AdaFaceSettings,
-        *,
-        margin: float,
-        scale: float,
-        gather: Callable[[Tensor], Tensor] | None,
-    ) -> None:
+    def __init__(self, settings: AdaFaceSettings, *, gather: Callable[[Tensor], Tensor] | None) -> None:
         """``gather`` gives the norms of all ranks for those of one; None where it is given all of them."""
         super().__init__()
         self._settings = settings
-        self._margin, self._scale = margin, scale
         self._gather = gather
         self.mean: Tensor
         self.std: Tensor
@@ -44,7 +36,8 @@ class AdaFace(nn.Module):
         if self.training:
             self._count(self._gather(norms_B) if self._gather else norms_B)
         strength_B = self._settings.spread * (norms_B - self.mean) / (self.std + _EPSILON)
-        return adaface(cosine_BC, labels_B, strength_B.clamp(-1, 1), margin=self._margin, scale=self._scale)
+        margin, scale = self._settings.margin, self._settings.scale
+        return adaface(cosine_BC, labels_B, strength_B.clamp(-1, 1), margin=margin, scale=scale)
 
     def _count(self, norms_N: Tensor) -> None:
         self.mean.lerp_(norms_N.mean().to(self.mean.dtype), self._settings.momentum)

@@ -16,6 +16,7 @@ probes' gradient is taken before the pool changes again; the ranks compare their
 
 import copy
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -28,12 +29,17 @@ from training.comm.protocol import Comm
 from training.feed.batch import Batch, Extra
 from training.feed.plans.dual import FIRST, IDENTITIES, SECOND
 from training.objectives.class_pool import ClassPool, Written
-from training.objectives.logits import Margin
+from training.objectives.context import ObjectiveContext
+from training.objectives.logits import Margin, from_cosines
+from training.objectives.loss import Loss
 from training.objectives.lru import IntArray
+from training.objectives.margin import arcface, cosface
 from training.objectives.objective import Embed, Objective
-from training.objectives.settings import PoolSettings
+from training.objectives.settings import ClassPoolSettings, PoolSettings
 
 Side = tuple[Tensor, Tensor]  # images (B, 3, H, W) and labels (B,), both on the host
+
+_MARGINS = {"arcface": arcface, "cosface": cosface}
 
 
 class F2C(Objective):
@@ -52,7 +58,7 @@ class F2C(Objective):
         self._num_nearest = min(max(len(pool) // 5000, 3), 10)
         self._num_steps = 0
 
-    def compute(self, batch: Batch, backbone: nn.Module, embed: Embed) -> Tensor:
+    def compute(self, batch: Batch, backbone: nn.Module, embed: Embed) -> Loss:
         x, y = sides(batch)
         self._update_ema(backbone)
         first = self._half(x, y, lambda images: embed(backbone, images), embed, stays=False)
@@ -60,7 +66,7 @@ class F2C(Objective):
         self._num_steps += 1
         if self._num_steps % self._settings.check_every_steps == 0:
             self._compare_pools()
-        return loss
+        return Loss(loss)
 
     def forward(self, features_BD: Tensor, labels_B: Tensor) -> Tensor:
         """Features (B, D) and labels (B,) -> the loss of probes against the pool as it stands."""
@@ -89,11 +95,6 @@ class F2C(Objective):
     def _write(self, features_BD: Tensor, labels_B: Tensor) -> Written:
         features_ND = self._comm.allgather(features_BD, name="pool.features")
         ids_N: IntArray = self._comm.allgather(labels_B, name="pool.labels").numpy()
-        if len(ids_N) > len(self.pool):
-            raise UserError(
-                f"objective.pool.slots={len(self.pool)} cannot hold the {len(ids_N)} pictures of a half-step of all "
-                f"ranks; set it to at least {len(ids_N)}, or make recipe.batch_size smaller"
-            )
         return self.pool.write(ids_N, features_ND)
 
     def _loss(self, features_BD: Tensor, slots_B: IntArray, again_R: Tensor) -> Tensor:
@@ -127,6 +128,13 @@ class F2C(Objective):
         digests = self._comm.allgather_object(self.pool.digest(), name="pool.digests")
         if len(set(digests)) > 1:
             raise RuntimeError(f"the class pools of the ranks are no longer the same: {[text[:8] for text in digests]}")
+
+
+def build(settings: ClassPoolSettings, context: ObjectiveContext) -> F2C:
+    """F2C with an empty pool."""
+    pool = ClassPool(settings.pool.slots, context.embedding_dim)
+    margin = from_cosines(partial(_MARGINS[settings.pool.margin], margin=settings.margin, scale=settings.scale))
+    return F2C(context.backbone, pool, margin, context.comm, settings=settings.pool)
 
 
 def sides(batch: Batch) -> tuple[Side, Side]:

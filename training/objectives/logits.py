@@ -12,6 +12,11 @@ from training.objectives.cosines import cosines
 Margin = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
+def from_cosines(function: Callable[[Tensor, Tensor], Tensor]) -> Margin:
+    """A margin that is the same whatever the norms of the features."""
+    return lambda cosine_BC, labels_B, norms_B: function(cosine_BC, labels_B)
+
+
 class Logits(nn.Module):
     """Logits of features against the centres that are passed in; ``margin=None`` takes inner products."""
 

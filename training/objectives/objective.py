@@ -2,11 +2,12 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from typing import Any
 
 from torch import Tensor, nn
 
+from training.feed.batch import Batch
 from training.local_update import LocalUpdate
+from training.objectives.loss import Loss
 from training.row_shards import RowShard
 
 # (net, images as bytes (B, 3, H, W)) -> features (B, D): on the net's device, normalised, in the run's precision
@@ -24,11 +25,14 @@ class Objective(nn.Module, ABC):
     def forward(self, features_BD: Tensor, labels_B: Tensor) -> Tensor:
         """Features (B, D) and labels (B,) of one rank -> the mean loss over them, a scalar."""
 
-    def compute(self, batch: Any, backbone: nn.Module, embed: Embed) -> Tensor:
+    def loss(self, features_BD: Tensor, labels_B: Tensor) -> Loss:
+        """The same with its named parts; an objective of several terms overrides this."""
+        return Loss(self(features_BD, labels_B))
+
+    def compute(self, batch: Batch, backbone: nn.Module, embed: Embed) -> Loss:
         """The loss of a batch as the feed gives it; an objective that runs more than the backbone does so here."""
         features_BD = embed(backbone, batch.images)
-        loss: Tensor = self(features_BD, batch.labels.to(features_BD.device, non_blocking=True))
-        return loss
+        return self.loss(features_BD, batch.labels.to(features_BD.device, non_blocking=True))
 
     @property
     def local_updates(self) -> Sequence[LocalUpdate]:

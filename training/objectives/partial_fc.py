@@ -41,7 +41,7 @@ class PartialFC(Objective):
         features_ND = gather_features(features_BD, self._comm, self.centres.weight_RD.dtype)
         labels_N = self._comm.allgather(labels_B, name="head.labels")
         key = (self._seed, self._num_draws, self._comm.rank)
-        centres_SD, rows_N = self.centres.take(
+        centres_SD, rows_N = self.centres.sample(
             labels_N, num_sample=self._num_sample if self.training else None, key=key
         )
         self._num_draws += self.training

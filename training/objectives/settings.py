@@ -1,39 +1,147 @@
-"""The settings of the objectives, and which of them go together."""
+"""The settings of the objectives, one model for each, and the table of them."""
 
 import math
-from typing import Annotated, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from pipelines.settings import Settings
+from pipelines.kinds import Kind, Kinds
+from pipelines.settings import Settings, UserError
 from training.needs import Needs
 
-ObjectiveName = Literal["softmax", "arcface", "cosface", "combined", "adaface", "class_pool"]
-_Angle = Annotated[float, Field(ge=0, lt=math.pi / 2)]
+if TYPE_CHECKING:
+    from training.settings import TrainingSettings
 
-# Name -> which of the margins it takes, scale besides.
-_MARGINS: dict[str, str | None] = {
-    "softmax": None,
-    "arcface": "margin",
-    "cosface": "margin",
-    "combined": "margins",
-    "adaface": "margin",
-    "class_pool": "margin",
-}
+Angle = Annotated[float, Field(ge=0, lt=math.pi / 2)]
+Scale = Annotated[float, Field(gt=0, le=1024)]
+
+DistanceName = Literal["cosine", "squared_euclidean", "euclidean"]
+PairMinerName = Literal["all", "hardest"]
+TripletMinerName = Literal["all", "semi_hard", "hardest"]
+ReducerName = Literal["mean", "mean_nonzero"]
 
 
-_EXAMPLES = {
-    "margin": "a margin and a scale, such as 0.5 and 64",
-    "margins": "margins and a scale, such as [1, 0.3, 0.2] and 64",
-}
+class ObjectiveSettings(Settings):
+    """The base of the settings of every objective."""
+
+    name: str
+
+    @property
+    def needs(self) -> Needs:
+        """The demands on the dataset and the feed."""
+        return Needs()
+
+    @property
+    def pictures_per_row(self) -> int:
+        """Pictures that a step shows for each row of its share of the epoch."""
+        return 1
+
+    @property
+    def sample_rate(self) -> float | None:
+        """The share of the centres that takes part in a step; None = all of them."""
+        return None
+
+    @property
+    def pool_slots(self) -> int | None:
+        """The identities in the pool of features; None = there is no pool."""
+        return None
+
+    def check(
+        self, run: "TrainingSettings", *, ranks: int, num_classes: int | None = None, at: str = "objective"
+    ) -> None:
+        """Hold these settings against those of the whole training.
+
+        Args:
+            num_classes: identities to train on; None = not known yet.
+            at: the key of these settings, for messages.
+
+        Raises:
+            UserError: they do not go together.
+        """
 
 
-Bank = Literal["device", "host"]
+class ReplicatedSettings(Settings):
+    """Every rank holds all centres."""
+
+    kind: Literal["replicated"] = "replicated"
 
 
-class AdaFaceSettings(Settings):
-    """What the margin makes of the norms."""
+class ShardedSettings(Settings):
+    """The ranks share the centres out (Partial FC)."""
 
+    kind: Literal["sharded"] = "sharded"
+    sample_rate: float = Field(default=1.0, gt=0, le=1)  # of a rank's centres that take part in a step
+    bank: Literal["device", "host"] = "device"  # memory of a rank's centres; host: moved as they are sampled
+
+
+CentreSettings = Annotated[ReplicatedSettings | ShardedSettings, Field(discriminator="kind")]
+
+
+class HeadSettings(ObjectiveSettings):
+    """A classification over all identities, by one learnt centre for each."""
+
+    centres: CentreSettings = ReplicatedSettings()
+
+    @property
+    def sample_rate(self) -> float | None:
+        return self.centres.sample_rate if isinstance(self.centres, ShardedSettings) else None
+
+    def check(
+        self, run: "TrainingSettings", *, ranks: int, num_classes: int | None = None, at: str = "objective"
+    ) -> None:
+        if not isinstance(self.centres, ShardedSettings):
+            return
+        if run.recipe.optimiser.name != "sgd":
+            raise UserError(
+                f"{at}.centres.kind=sharded and recipe.optimiser.name={run.recipe.optimiser.name}: sharded centres are "
+                f"updated by sgd; choose it, or set {at}.centres.kind=replicated"
+            )
+        if num_classes is not None and num_classes < ranks:
+            raise UserError(
+                f"{at}.centres.kind=sharded and {num_classes} identities for {ranks} ranks; "
+                f"set {at}.centres.kind=replicated, or take fewer ranks"
+            )
+
+
+class SoftmaxSettings(HeadSettings):
+    """Plain softmax cross-entropy of inner products."""
+
+    name: Literal["softmax"] = "softmax"
+
+
+class MarginSettings(HeadSettings):
+    """Cosines to the centres, the true one lowered by a margin."""
+
+    scale: Scale = 64.0  # factor on the cosines
+    filter_threshold: float | None = Field(default=None, gt=0, lt=1)  # other classes with a cosine above do not count
+
+
+class ArcFaceSettings(MarginSettings):
+    """A margin on the angle."""
+
+    name: Literal["arcface"] = "arcface"
+    margin: Angle = 0.5  # radians
+
+
+class CosFaceSettings(MarginSettings):
+    """A margin off the cosine."""
+
+    name: Literal["cosface"] = "cosface"
+    margin: Angle = 0.4
+
+
+class CombinedSettings(MarginSettings):
+    """``cos(m1 theta + m2) - m3``."""
+
+    name: Literal["combined"] = "combined"
+    margins: tuple[Annotated[float, Field(ge=1, le=4)], Angle, Angle] = (1.0, 0.3, 0.2)  # m1, m2 in radians, m3
+
+
+class AdaFaceSettings(MarginSettings):
+    """A margin on both, which follows the norm of the feature."""
+
+    name: Literal["adaface"] = "adaface"
+    margin: Angle = 0.4
     spread: float = Field(default=0.333, gt=0, le=10)  # the paper's h: z of a norm one standard deviation off
     momentum: float = Field(default=0.01, gt=0, le=1)  # the code's t_alpha: weight of a batch in the running figures
 
@@ -49,48 +157,141 @@ class PoolSettings(Settings):
     check_every_steps: int = Field(default=1000, ge=1)  # steps between two comparisons of the ranks' pools
 
 
-class ObjectiveSettings(Settings):
-    """Which loss; margin and scale belong to those that compare angles."""
+class ClassPoolSettings(ObjectiveSettings):
+    """F2C: no centres, a pool of recent features."""
 
-    name: ObjectiveName = "softmax"
-    margin: _Angle | None = None  # arcface: radians; cosface: of the cosine; adaface: of both
-    margins: tuple[Annotated[float, Field(ge=1, le=4)], _Angle, _Angle] | None = None  # combined: cos(m1 t + m2) - m3
-    scale: float | None = Field(default=None, gt=0, le=1024)  # factor on the cosines
-    adaface: AdaFaceSettings = AdaFaceSettings()
-    filter_threshold: float | None = Field(default=None, gt=0, lt=1)  # other classes with a cosine above do not count
-    sharded: bool = False  # the ranks share the centres out, instead of each holding all
-    sample_rate: float = Field(default=1.0, gt=0, le=1)  # of a rank's centres that take part in a step; needs sharded
-    bank: Bank = "device"  # where a rank's centres lie; host: in main memory, moved as they are sampled
-    pool: PoolSettings = PoolSettings()  # of class_pool
+    name: Literal["class_pool"] = "class_pool"
+    margin: Angle = 0.4
+    scale: Scale = 32.0
+    pool: PoolSettings = PoolSettings()
 
     @property
     def needs(self) -> Needs:
-        """What it asks of the dataset and the feed."""
-        return Needs(plan="dual", layout="identity", views=2) if self.name == "class_pool" else Needs()
+        return Needs(plan="dual", layout="identity", views=2)
+
+    @property
+    def pictures_per_row(self) -> int:
+        return 1 + self.needs.views
+
+    @property
+    def pool_slots(self) -> int | None:
+        return self.pool.slots
+
+    def check(
+        self, run: "TrainingSettings", *, ranks: int, num_classes: int | None = None, at: str = "objective"
+    ) -> None:
+        pictures = ranks * half_step_pictures(run.recipe.batch_size // ranks)
+        if self.pool.slots < pictures:
+            raise UserError(
+                f"{at}.pool.slots={self.pool.slots} cannot hold the {pictures} pictures of a half-step of all ranks; "
+                f"set it to at least {pictures}, or make recipe.batch_size smaller"
+            )
+
+
+class PictureDistanceSettings(ObjectiveSettings):
+    """A loss of the distances between the pictures of a batch, several of each identity."""
+
+    distance: DistanceName
+    unit_length: bool = True  # features are brought to length 1 first
+    reducer: ReducerName  # from the losses of many pairs or triplets to one
+
+    @property
+    def needs(self) -> Needs:
+        return Needs(plan="identities", layout="identity")
+
+    def check(
+        self, run: "TrainingSettings", *, ranks: int, num_classes: int | None = None, at: str = "objective"
+    ) -> None:
+        if run.feed.photos_per_identity == 1:
+            raise UserError(
+                f"{at}.name={self.name} compares photos of one identity, and feed.photos_per_identity=1; "
+                "set it to 2 or more"
+            )
+
+
+class ContrastiveSettings(PictureDistanceSettings):
+    """Pairs of one identity near, pairs of two at least a margin apart."""
+
+    name: Literal["contrastive"] = "contrastive"
+    margin: float = Field(default=1.0, gt=0, le=1000)  # of the distance
+    distance: DistanceName = "euclidean"
+    miner: PairMinerName = "all"
+    reducer: ReducerName = "mean"
+
+
+class TripletSettings(PictureDistanceSettings):
+    """An anchor nearer to its own identity than to any other, by a margin."""
+
+    name: Literal["triplet"] = "triplet"
+    margin: float = Field(default=0.2, gt=0, le=1000)  # of the distance
+    distance: DistanceName = "squared_euclidean"
+    miner: TripletMinerName = "semi_hard"
+    reducer: ReducerName = "mean"
+
+
+OBJECTIVES: Kinds[ObjectiveSettings] = Kinds(
+    "name",
+    {
+        "softmax": Kind(SoftmaxSettings, "training.objectives.heads:build_softmax"),
+        "arcface": Kind(ArcFaceSettings, "training.objectives.heads:build_arcface"),
+        "cosface": Kind(CosFaceSettings, "training.objectives.heads:build_cosface"),
+        "combined": Kind(CombinedSettings, "training.objectives.heads:build_combined"),
+        "adaface": Kind(AdaFaceSettings, "training.objectives.heads:build_adaface"),
+        "class_pool": Kind(ClassPoolSettings, "training.objectives.f2c:build"),
+        "contrastive": Kind(ContrastiveSettings, "training.objectives.contrastive:build"),
+        "triplet": Kind(TripletSettings, "training.objectives.triplet:build"),
+    },
+)
+
+AnyObjective = Annotated[ObjectiveSettings, OBJECTIVES]
+
+
+class TermSettings(Settings):
+    """One term of a sum."""
+
+    weight: float = Field(default=1.0, gt=0, le=1_000_000)
+    objective: AnyObjective
+
+
+class SumSettings(ObjectiveSettings):
+    """A weighted sum of objectives of the table, over the same features."""
+
+    name: Literal["sum"] = "sum"
+    terms: dict[Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")], TermSettings] = Field(min_length=1)
 
     @model_validator(mode="after")
-    def _margin_and_scale_where_they_act(self) -> Self:
-        needed = [name for name in (_MARGINS[self.name], "scale") if name and _MARGINS[self.name]]
-        for name in ("margin", "margins", "scale"):
-            if getattr(self, name) is not None and name not in needed:
-                remedy = "leave it null, or choose " + ("combined" if name == "margins" else "arcface or cosface")
-                raise ValueError(f"the {self.name} objective has no {name}: {remedy}")
-        if any(getattr(self, name) is None for name in needed):
-            raise ValueError(f"the {self.name} objective needs {_EXAMPLES[needed[0]]}")
+    def _terms_share_batches(self) -> Self:
+        for name, term in self.terms.items():
+            if term.objective.needs.plan == "dual":
+                raise ValueError(
+                    f"terms.{name} is {term.objective.name}, which takes batches of its own; train with it alone"
+                )
         return self
 
-    @model_validator(mode="after")
-    def _the_rest_where_it_acts(self) -> Self:
-        if self.name in ("softmax", "class_pool") and self.filter_threshold is not None:
-            raise ValueError(f"the {self.name} objective filters no classes: set filter_threshold to null")
-        if self.name == "class_pool" and self.sharded:
-            raise ValueError("the class_pool objective has no centres to share out: set sharded to false")
-        if self.name != "class_pool" and self.pool != PoolSettings():
-            raise ValueError(f"the {self.name} objective has no pool: leave pool as it is, or choose class_pool")
-        if self.name != "adaface" and self.adaface != AdaFaceSettings():
-            raise ValueError(f"the {self.name} objective reads no norms: leave adaface as it is, or choose adaface")
-        if not self.sharded and self.sample_rate != 1:
-            raise ValueError(f"sample_rate={self.sample_rate} samples a shard of the centres: set sharded to true")
-        if not self.sharded and self.bank == "host":
-            raise ValueError("bank=host keeps a shard of the centres: set sharded to true, or bank to device")
-        return self
+    @property
+    def needs(self) -> Needs:
+        """What serves all terms: identities side by side where one asks for them."""
+        needs = [term.objective.needs for term in self.terms.values()]
+        return Needs(
+            plan="identities" if any(one.plan == "identities" for one in needs) else "rows",
+            layout=next((one.layout for one in needs if one.layout is not None), None),
+            columns=tuple(sorted({column for one in needs for column in one.columns})),
+        )
+
+    @property
+    def sample_rate(self) -> float | None:
+        return next((rate for term in self.terms.values() if (rate := term.objective.sample_rate) is not None), None)
+
+    def check(
+        self, run: "TrainingSettings", *, ranks: int, num_classes: int | None = None, at: str = "objective"
+    ) -> None:
+        for name, term in self.terms.items():
+            term.objective.check(run, ranks=ranks, num_classes=num_classes, at=f"{at}.terms.{name}.objective")
+
+
+OBJECTIVES["sum"] = Kind(SumSettings, "training.objectives.weighted_sum:build")  # of the kinds above
+
+
+def half_step_pictures(batch: int) -> int:
+    """Pictures that a rank writes into F2C's pool at once: one of each identity, and the larger half of the others."""
+    return batch + math.ceil(batch / 2)

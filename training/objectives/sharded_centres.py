@@ -47,7 +47,7 @@ class ShardedCentres:
         self._leaf_SD: Tensor | None = None
         self._index_S: Tensor | None = None
 
-    def take(
+    def sample(
         self, labels_N: Tensor, *, num_sample: int | None = None, key: tuple[int, ...] = ()
     ) -> tuple[Tensor, Tensor]:
         """The centres of this step.

@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from training.evaluate.verification import VerificationResult
+from training.metrics import PART_PREFIX
 from training.report.artefact import Artefact
 from training.report.charts import Chart, Points, bar_chart, line_chart, stacked_chart
 
@@ -37,7 +38,7 @@ def training_charts(metrics: Sequence[Row]) -> list[Chart]:
             for (step, all_of_it), (_, waited) in zip(_points(steps, "step_seconds"), wait, strict=True)
         ]
         charts += [
-            line_chart("Loss", {"loss": _points(steps, "loss")}, x_label="step"),
+            line_chart("Loss", {name: _points(steps, key) for name, key in _losses(steps[0]).items()}, x_label="step"),
             line_chart("Learning rate", {"learning rate": _points(steps, "lr")}, x_label="step"),
             stacked_chart("Seconds per step", {"compute": compute, "waiting for the feed": wait}, x_label="step"),
         ]
@@ -45,6 +46,12 @@ def training_charts(metrics: Sequence[Row]) -> list[Chart]:
         accuracy = [(float(row["step"]), float(row["val_accuracy"])) for row in checks]
         charts.append(line_chart("Accuracy while training", {"accuracy": accuracy}, x_label="step", top=1.0))
     return charts
+
+
+def _losses(row: Row) -> dict[str, str]:
+    """What the lines of the loss are called -> where a row has them: the whole first, then its terms."""
+    terms = [key for key in row if key.startswith(PART_PREFIX)]
+    return {"loss": "loss", **{key.removeprefix(PART_PREFIX): key for key in terms}}
 
 
 def identity_chart(dataset: Artefact) -> Chart | None:

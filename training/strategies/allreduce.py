@@ -15,44 +15,41 @@ from torch import Tensor, nn
 
 from training.comm.protocol import Comm
 from training.feed.batch import Batch
-from training.local_update import LocalUpdate
+from training.objectives.loss import Loss
 from training.optim import set_learning_rate
 from training.strategies.buckets import GradientBuckets
+from training.strategies.context import StrategyContext
+from training.strategies.settings import AllReduceSettings
 from training.strategies.strategy import NotFiniteError, StepResult, Strategy
 
 
 class AllReduce(Strategy):
     """One batch per update; the weights are the same on all ranks, to the bit, at every step."""
 
-    def __init__(
-        self,
-        modules: Sequence[nn.Module],
-        optimiser: torch.optim.Optimizer,
-        comm: Comm,
-        *,
-        buckets: GradientBuckets,
-        clip_norm: float | None,
-        scaler: torch.amp.GradScaler,
-        local_updates: Sequence[LocalUpdate] = (),
-    ) -> None:
+    is_lock_step = True
+
+    def __init__(self, settings: AllReduceSettings, context: StrategyContext) -> None:
         """Make the weights of rank 0 those of all ranks."""
-        self._optimiser = optimiser
-        self._comm = comm
-        self._buckets = buckets
-        self._clip_norm = clip_norm
-        self._scaler = scaler
-        self._local_updates = local_updates
-        broadcast_weights(modules, comm)
+        self._optimiser = context.optimiser
+        self._comm = context.topology.data_parallel
+        parameters = context.parameters()
+        self._buckets = GradientBuckets(
+            parameters, self._comm, bucket_bytes=int(settings.bucket_mib * 2**20), is_halved=settings.wire == "fp16"
+        )
+        self._clip_norm = context.clip_norm
+        self._scaler = torch.amp.GradScaler(parameters[0].device.type, enabled=context.has_loss_scaling)
+        self._local_updates = context.local_updates
+        broadcast_weights(context.modules, self._comm)
 
     def advance(
-        self, next_batch: Callable[[], Batch], compute_loss: Callable[[Batch], Tensor], learning_rate: float
+        self, next_batch: Callable[[], Batch], compute_loss: Callable[[Batch], Loss], learning_rate: float
     ) -> StepResult:
         self._buckets.reset()
         loss = compute_loss(next_batch())
-        mean_loss = self._comm.allreduce_async(loss.detach().to(torch.float64, copy=True), op="mean", name="loss")
-        self._scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+        mean_loss = self._comm.allreduce_async(_flat(loss), op="mean", name="loss")
+        self._scaler.scale(loss.total).backward()  # type: ignore[no-untyped-call]
         self._buckets.finish()
-        loss_of_all = mean_loss.wait().item()
+        loss_of_all, *parts_of_all = mean_loss.wait().tolist()
         if not math.isfinite(loss_of_all):
             self._discard()
             raise NotFiniteError("loss", loss_of_all)
@@ -73,7 +70,8 @@ class AllReduce(Strategy):
             for local in self._local_updates:
                 local.step(learning_rate, factor / scale)
         self._discard()
-        return StepResult(loss=loss_of_all, grad_norm=grad_norm)
+        parts = dict(zip(loss.parts, parts_of_all, strict=True))
+        return StepResult(loss=loss_of_all, grad_norm=grad_norm, parts=parts)
 
     def state_dict(self) -> dict[str, Any]:
         return {"optimiser": self._optimiser.state_dict(), "scaler": self._scaler.state_dict()}
@@ -113,6 +111,15 @@ class AllReduce(Strategy):
 
     def _parameters(self) -> list[nn.Parameter]:
         return [parameter for group in self._optimiser.param_groups for parameter in group["params"]]
+
+
+def build(settings: AllReduceSettings, context: StrategyContext) -> AllReduce:
+    return AllReduce(settings, context)
+
+
+def _flat(loss: Loss) -> Tensor:
+    """The total and the parts (1 + P,), to travel together."""
+    return torch.stack([value.detach().to(torch.float64) for value in (loss.total, *loss.parts.values())])
 
 
 def broadcast_weights(modules: Sequence[nn.Module], comm: Comm) -> None:

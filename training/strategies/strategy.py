@@ -1,12 +1,11 @@
 """What every strategy offers to the loop: one update at a time, from as many batches as it likes."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from torch import Tensor
-
 from training.feed.batch import Batch
+from training.objectives.loss import Loss
 
 
 class NotFiniteError(Exception):
@@ -24,25 +23,38 @@ class StepResult:
 
     loss: float  # mean over the batch of all ranks, before the update
     grad_norm: float  # L2 norm of the averaged gradient before clipping; infinite where loss scaling skipped the update
+    parts: dict[str, float] = field(default_factory=dict)  # terms of the loss, by name; means as the loss is
 
 
 class Strategy(Protocol):
-    """Turns gradients into updates; every rank has one, and all call ``advance`` together."""
+    """Turns gradients into updates; every rank has one.
+
+    Attributes:
+        is_lock_step: all ranks call ``advance`` equally often and together. Then the loop averages the running
+            statistics, sums the bad rows and validates, all of which are collectives; else it makes none between
+            updates, and ``finish_epoch`` does what the strategy needs.
+    """
+
+    is_lock_step: bool
 
     def advance(
-        self, next_batch: Callable[[], Batch], compute_loss: Callable[[Batch], Tensor], learning_rate: float
+        self, next_batch: Callable[[], Batch], compute_loss: Callable[[Batch], Loss], learning_rate: float
     ) -> StepResult:
         """Do one update.
 
         Args:
             next_batch: the next batch of this rank; never runs dry, but the loop ends after the update that has
                 pulled the last batch of the last epoch.
-            compute_loss: the mean loss over a batch, ready for ``backward``.
+            compute_loss: the mean loss over a batch, whose total is ready for ``backward``.
 
         Raises:
             NotFiniteError: on all ranks alike; the weights are as before.
         """
         ...
+
+    def finish_epoch(self) -> dict[str, float]:
+        """Called by each rank at the end of its epoch; returns figures for the log, by name."""
+        return {}
 
     def state_dict(self) -> dict[str, Any]:
         """What a resumed run needs, independent of the number of ranks; tensors, numbers, strings, lists, dicts."""

@@ -9,7 +9,8 @@ from torch import nn
 
 from training.comm.local import LocalComm
 from training.comm.protocol import Comm
-from training.objectives.build import ObjectiveContext, build_objective
+from training.objectives.build import build_objective
+from training.objectives.context import ObjectiveContext
 from training.objectives.objective import Objective
 from training.objectives.settings import ObjectiveSettings
 from training.settings import OptimiserSettings, SgdSettings
@@ -25,11 +26,19 @@ def build() -> Build:
         num_classes: int,
         embedding_dim: int,
         comm: Comm | None = None,
-        optimiser: OptimiserSettings = SgdSettings(clip_norm=None),  # noqa: B008
+        optimiser: OptimiserSettings = SgdSettings(),  # noqa: B008
         seed: int = 0,
         backbone: nn.Module | None = None,
     ) -> Objective:
-        around = ObjectiveContext(backbone or nn.Identity(), comm or LocalComm(), torch.device("cpu"), optimiser, seed)
-        return build_objective(settings, around, num_classes=num_classes, embedding_dim=embedding_dim)
+        context = ObjectiveContext(
+            backbone=backbone or nn.Identity(),
+            comm=comm or LocalComm(),
+            device=torch.device("cpu"),
+            optimiser=optimiser,
+            seed=seed,
+            num_classes=num_classes,
+            embedding_dim=embedding_dim,
+        )
+        return build_objective(settings, context)
 
     return build_one

@@ -12,14 +12,18 @@ from torch import nn
 from training.comm.launch import open_comm
 from training.comm.local import LocalComm
 from training.comm.protocol import Comm
+from training.comm.topology import Topology
 from training.feed.batch import Batch
-from training.objectives.build import ObjectiveContext, build_objective
+from training.objectives.build import build_objective
+from training.objectives.context import ObjectiveContext
+from training.objectives.loss import Loss
 from training.objectives.objective import Objective
-from training.objectives.settings import ObjectiveSettings
+from training.objectives.settings import OBJECTIVES, ObjectiveSettings, ReplicatedSettings
 from training.optim import build_optimiser
 from training.settings import SgdSettings
 from training.strategies.build import build_strategy
-from training.strategies.settings import StrategySettings
+from training.strategies.context import StrategyContext
+from training.strategies.settings import AllReduceSettings
 
 NUM_CLASSES = 11  # shared out unevenly by 2, 3 and 4
 DIM = 5
@@ -27,18 +31,20 @@ BATCH = 12
 SGD = SgdSettings(momentum=0.9, weight_decay=0.01, clip_norm=0.05)
 
 
-def settings_of(name: str, **more: object) -> ObjectiveSettings:
+def settings_of(name: str, *, centres: dict[str, object] | None = None, **more: object) -> ObjectiveSettings:
+    """An objective with sharded centres."""
     margins: dict[str, object] = {"margins": (1.1, 0.2, 0.1)} if name == "combined" else {"margin": 0.3}
     extra = {} if name == "softmax" else {**margins, "scale": 8.0}
-    return ObjectiveSettings.model_validate({"name": name, **extra, **more})
+    sharded = {"kind": "sharded", **(centres or {})}
+    return OBJECTIVES.validate({"name": name, **extra, "centres": sharded, **more})
 
 
-def around(comm: Comm, *, seed: int = 3) -> ObjectiveContext:
-    return ObjectiveContext(nn.Identity(), comm, torch.device("cpu"), SGD, seed)
+def context_of(comm: Comm, *, seed: int = 3) -> ObjectiveContext:
+    return ObjectiveContext(nn.Identity(), comm, torch.device("cpu"), SGD, seed, NUM_CLASSES, DIM)
 
 
 def sharded(comm: Comm, settings: ObjectiveSettings, dtype: torch.dtype, *, seed: int = 3) -> Objective:
-    head = build_objective(settings, around(comm, seed=seed), num_classes=NUM_CLASSES, embedding_dim=DIM).to(dtype)
+    head = build_objective(settings, context_of(comm, seed=seed)).to(dtype)
     head.centres.weight_RD, head.centres.velocity_RD = (
         table.to(dtype) for table in (head.centres.weight_RD, head.centres.velocity_RD)
     )
@@ -64,20 +70,19 @@ def train(
     comm: Comm, head: Objective, net: nn.Module, *, steps: range, dtype: torch.dtype
 ) -> list[tuple[float, float]]:
     """Loss and gradient norm of each step, by the real strategy."""
-    strategy = build_strategy(
-        StrategySettings(),
+    context = StrategyContext(
         [net, head],
         build_optimiser(SGD, [net, head]),
-        comm,
+        Topology.of(comm),
         clip_norm=SGD.clip_norm,
-        has_loss_scaling=False,
         local_updates=head.local_updates,
     )
+    strategy = build_strategy(AllReduceSettings(), context)
     told = []
     for step in steps:
         features, labels = (part_of(comm, tensor) for tensor in batch_of(step, dtype))
         batch = Batch(features, labels, [""] * len(labels))
-        result = strategy.advance(lambda b=batch: b, lambda b: head(net(b.images), b.labels), 0.5)
+        result = strategy.advance(lambda b=batch: b, lambda b: Loss(head(net(b.images), b.labels)), 0.5)
         told.append((result.loss, result.grad_norm))
     return told
 
@@ -93,8 +98,8 @@ def heads(comm: Comm, settings: ObjectiveSettings, dtype: torch.dtype) -> tuple[
     """A part of the centres, and all of them in one process."""
     head = sharded(comm, settings, dtype)
     head.centres.weight_RD.mul_(100)  # about unit length, where rounding is not magnified
-    whole = settings.model_copy(update={"sharded": False})
-    reference = build_objective(whole, around(LocalComm()), num_classes=NUM_CLASSES, embedding_dim=DIM).to(dtype)
+    whole = settings.model_copy(update={"centres": ReplicatedSettings()})
+    reference = build_objective(whole, context_of(LocalComm())).to(dtype)
     with torch.no_grad():
         reference.centres.weight_CD.copy_(assembled(comm, head))
     return head, reference
@@ -141,8 +146,8 @@ def check_updates(comm: Comm, head: Objective, reference: Objective, dtype: torc
 def main() -> None:
     comm = open_comm("horovod")
     for name in ("softmax", "arcface", "adaface"):
-        law(comm, settings_of(name, sharded=True), torch.float32, 1e-6)
-        law(comm, settings_of(name, sharded=True), torch.float64, 1e-12)
+        law(comm, settings_of(name), torch.float32, 1e-6)
+        law(comm, settings_of(name), torch.float64, 1e-12)
     print(f"rank {comm.rank} of {comm.size} passed", flush=True)
     comm.close()
 

@@ -21,7 +21,7 @@ def running_figures(norms):
 
 
 def test_the_margin_follows_the_running_mean_and_deviation_of_the_norms():
-    head = AdaFace(AdaFaceSettings(), margin=0.4, scale=64.0, gather=None).double()
+    head = AdaFace(AdaFaceSettings(), gather=None).double()
     for row in NORMS:
         logits = head(COSINE_BC, LABELS_B, torch.tensor(row))
     mean, std = running_figures(NORMS)
@@ -32,9 +32,7 @@ def test_the_margin_follows_the_running_mean_and_deviation_of_the_norms():
 
 def test_ranks_that_see_parts_keep_the_figures_of_the_whole():
     def work(comm):
-        head = AdaFace(
-            AdaFaceSettings(), margin=0.4, scale=64.0, gather=lambda norms: comm.allgather(norms, name="n")
-        ).double()
+        head = AdaFace(AdaFaceSettings(), gather=lambda norms: comm.allgather(norms, name="n")).double()
         part = slice(comm.rank * 4, comm.rank * 4 + 4)
         for row in NORMS:
             head(COSINE_BC[part], LABELS_B[part], torch.tensor(row[part]))
@@ -46,7 +44,7 @@ def test_ranks_that_see_parts_keep_the_figures_of_the_whole():
 
 
 def test_evaluation_counts_nothing_and_norms_beyond_the_limits_are_cut():
-    head = AdaFace(AdaFaceSettings(momentum=1.0), margin=0.4, scale=1.0, gather=None).eval()
+    head = AdaFace(AdaFaceSettings(momentum=1.0, scale=1.0), gather=None).eval()
     head(COSINE_BC.float(), LABELS_B, torch.full((8,), 7.0))
     assert (head.mean.item(), head.std.item()) == (20, 100)
     head.train()(COSINE_BC.float(), LABELS_B, torch.full((8,), 1e6))

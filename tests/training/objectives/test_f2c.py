@@ -11,18 +11,20 @@ from torch.nn import functional
 
 from pipelines.settings import UserError
 from training.comm.local import LocalComm
+from training.comm.topology import Topology
 from training.feed.batch import Batch
 from training.feed.plans.dual import FIRST, IDENTITIES, SECOND
-from training.objectives.build import ObjectiveContext, build_objective
-from training.objectives.settings import ObjectiveSettings
+from training.objectives.build import build_objective
+from training.objectives.context import ObjectiveContext
+from training.objectives.settings import ClassPoolSettings
 from training.optim import build_optimiser
 from training.settings import SgdSettings
 from training.strategies.build import build_strategy
-from training.strategies.settings import StrategySettings
-from training.testing.threads import run_threads
+from training.strategies.context import StrategyContext
+from training.strategies.settings import AllReduceSettings
 
 NUM_IDS, SLOTS, DIM, PER_RANK = 40, 13, 4, 3
-SETTINGS = ObjectiveSettings.model_validate(
+SETTINGS = ClassPoolSettings.model_validate(
     {
         "name": "class_pool",
         "margin": 0.3,
@@ -30,7 +32,7 @@ SETTINGS = ObjectiveSettings.model_validate(
         "pool": {"slots": SLOTS, "momentum": 0.8, "outside_weight": 0.7, "check_every_steps": 2},
     }
 )
-OPTIMISER = SgdSettings(momentum=0.9, weight_decay=0.01, clip_norm=None)
+OPTIMISER = SgdSettings(momentum=0.9, weight_decay=0.01)
 
 
 def embed(net, images):
@@ -55,18 +57,16 @@ def batch_of(step, rank):
     return Batch(instances[:-1], labels, [""] * len(labels), views)
 
 
-def made(comm, settings=SETTINGS):
+def made(comm):
     backbone = backbone_of()
-    around = ObjectiveContext(backbone, comm, torch.device("cpu"), OPTIMISER, 0)
-    objective = build_objective(settings, around, num_classes=NUM_IDS, embedding_dim=DIM).double()
+    context = ObjectiveContext(backbone, comm, torch.device("cpu"), OPTIMISER, 0, NUM_IDS, DIM)
+    objective = build_objective(SETTINGS, context).double()
     drawn = torch.Generator().manual_seed(7)  # threads share torch's own generator
     pool = functional.normalize(torch.rand(2, SLOTS, DIM, generator=drawn, dtype=torch.float64), dim=2)
-    if settings.pool.slots == SLOTS:
-        objective.pool.features_2QD.copy_(pool)
+    objective.pool.features_2QD.copy_(pool)
     modules = [backbone, objective]
-    strategy = build_strategy(
-        StrategySettings(), modules, build_optimiser(OPTIMISER, modules), comm, clip_norm=None, has_loss_scaling=False
-    )
+    context = StrategyContext(modules, build_optimiser(OPTIMISER, modules), Topology.of(comm))
+    strategy = build_strategy(AllReduceSettings(), context)
     return backbone, objective, strategy
 
 
@@ -229,16 +229,6 @@ def test_ranks_keep_the_same_pool_for_five_hundred_steps_and_a_difference_is_tol
     first, second = run_threads(2, work)
     assert first == second
     assert len(set(first)) == 500
-
-
-def test_a_pool_smaller_than_a_half_step_of_all_ranks_is_refused_in_one_line():
-    small = SETTINGS.model_copy(update={"pool": SETTINGS.pool.model_copy(update={"slots": 10})})
-
-    def work(comm):
-        with pytest.raises(UserError, match=r"objective.pool.slots=10 cannot hold the 12 .* at least 12"):
-            advance(comm, made(comm, small), 0)
-
-    run_threads(3, work)
 
 
 def test_a_batch_of_one_view_is_refused():

@@ -11,14 +11,18 @@ from pathlib import Path
 import pytest
 import torch
 from torch import nn
+from training.comm.threads import run_threads
 
 from training import checkpoint
 from training.checkpoint import Contents, Position
 from training.comm.local import LocalComm
+from training.comm.topology import Topology
 from training.feed.batch import Batch
+from training.objectives.loss import Loss
 from training.row_shards import load_rows
 from training.strategies.build import build_strategy
-from training.strategies.settings import StrategySettings
+from training.strategies.context import StrategyContext
+from training.strategies.settings import AllReduceSettings
 from training.strategies.strategy import NotFiniteError
 from training.testing.threads import run_threads
 
@@ -34,13 +38,13 @@ POSITION = Position(step=3, epoch=0, step_in_epoch=3, seed=3, global_batch_size=
 @pytest.mark.parametrize("name", ["softmax", "arcface", "cosface", "combined", "adaface"])
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-12), (torch.float32, 1e-6)])
 def test_any_number_of_ranks_is_one_process_with_all_centres(size, name, dtype, tolerance):
-    settings = check.settings_of(name, sharded=True)
+    settings = check.settings_of(name)
     run_threads(size, lambda comm: check.law(comm, settings, dtype, tolerance))
 
 
 @pytest.mark.parametrize("size", [1, 3])
 def test_suspects_are_left_out_alike(size):
-    settings = check.settings_of("cosface", sharded=True, filter_threshold=0.2)
+    settings = check.settings_of("cosface", filter_threshold=0.2)
     run_threads(size, lambda comm: check.law(comm, settings, torch.float64, 1e-12))
 
 
@@ -62,7 +66,7 @@ def test_horovod_gives_the_same_law():
 
 
 def test_logits_are_float32_under_autocast_and_half_features_get_half_gradients():
-    head = check.sharded(LocalComm(), check.settings_of("arcface", sharded=True), torch.float32)
+    head = check.sharded(LocalComm(), check.settings_of("arcface"), torch.float32)
     features, labels = check.batch_of(0, torch.bfloat16)
     expected = head(features.float(), labels)
     with torch.autocast("cpu", torch.bfloat16):
@@ -74,7 +78,7 @@ def test_logits_are_float32_under_autocast_and_half_features_get_half_gradients(
 
 @pytest.mark.parametrize("bank", ["device", "host"])
 def test_a_sample_holds_the_true_classes_and_what_was_not_sampled_keeps_every_bit(bank):
-    settings = check.settings_of("cosface", sharded=True, sample_rate=0.3, bank=bank)
+    settings = check.settings_of("cosface", centres={"sample_rate": 0.3, "bank": bank})
 
     def work(comm):
         head = check.sharded(comm, settings, torch.float32)
@@ -153,7 +157,7 @@ def sampled_by_hand(features, labels, weight, velocity, *, classes, rate, factor
 def test_a_bank_on_the_host_trains_to_the_same_bits():
     def centres(bank):
         head = check.sharded(
-            LocalComm(), check.settings_of("cosface", sharded=True, sample_rate=0.5, bank=bank), torch.float32
+            LocalComm(), check.settings_of("cosface", centres={"sample_rate": 0.5, "bank": bank}), torch.float32
         )
         for step in range(3):
             features, labels = check.batch_of(step, torch.float32)
@@ -167,7 +171,7 @@ def test_a_bank_on_the_host_trains_to_the_same_bits():
 @pytest.mark.parametrize("sample_rate", [0.3, 1.0])
 @pytest.mark.parametrize("then", [4, 3, 1])
 def test_what_four_ranks_saved_any_number_reads_to_the_bit_and_goes_on(tmp_path, sample_rate, then):
-    settings = check.settings_of("cosface", sharded=True, sample_rate=sample_rate)
+    settings = check.settings_of("cosface", centres={"sample_rate": sample_rate})
     features, labels = check.batch_of(9, torch.float64)
 
     def loss_of(comm, head):
@@ -199,7 +203,7 @@ def test_what_four_ranks_saved_any_number_reads_to_the_bit_and_goes_on(tmp_path,
 
 
 def test_a_resumed_run_draws_the_samples_that_it_would_have_drawn():
-    settings = check.settings_of("cosface", sharded=True, sample_rate=0.3)
+    settings = check.settings_of("cosface", centres={"sample_rate": 0.3})
 
     def draws(head, count):
         drawn = []
@@ -217,15 +221,14 @@ def test_a_resumed_run_draws_the_samples_that_it_would_have_drawn():
 
 
 def test_an_infinite_gradient_of_one_ranks_centres_stops_all_ranks():
-    settings = check.settings_of("softmax", sharded=True)
+    settings = check.settings_of("softmax")
 
     def work(comm):
         head = check.sharded(comm, settings, torch.float32)
         net = nn.Linear(check.DIM, check.DIM)
-        strategy = build_strategy(
-            StrategySettings(), [net, head], torch.optim.SGD(net.parameters(), lr=0.1), comm,
-            clip_norm=None, has_loss_scaling=False, local_updates=head.local_updates,
-        )  # fmt: skip
+        optimiser = torch.optim.SGD(net.parameters(), lr=0.1)
+        context = StrategyContext([net, head], optimiser, Topology.of(comm), local_updates=head.local_updates)
+        strategy = build_strategy(AllReduceSettings(), context)
         before = head.centres.weight_RD.clone(), net.weight.detach().clone()
         features, labels = (check.part_of(comm, tensor) for tensor in check.batch_of(0, torch.float32))
 
@@ -233,7 +236,7 @@ def test_an_infinite_gradient_of_one_ranks_centres_stops_all_ranks():
             loss = head(net(batch.images), batch.labels)
             if comm.rank == 1:
                 head.centres._leaf_SD.register_hook(lambda gradient: gradient * math.inf)
-            return loss
+            return Loss(loss)
 
         with pytest.raises(NotFiniteError, match="gradient norm"):
             strategy.advance(lambda: Batch(features, labels, []), loss_of, 0.1)

@@ -30,7 +30,7 @@ def test_a_class_begins_alike_whatever_the_number_of_ranks():
 def test_labels_of_other_ranks_are_nowhere_and_discarded_gradients_move_nothing():
     part = centres(range(3, 6))
     before = part.weight_RD.clone()
-    leaf, rows = part.take(torch.tensor([2, 3, 5, 6]))
+    leaf, rows = part.sample(torch.tensor([2, 3, 5, 6]))
     assert rows.tolist() == [-1, 0, 2, -1]
     leaf.sum().backward()
     assert part.squared_norm().item() == pytest.approx(12)

@@ -6,14 +6,14 @@ import torch
 from scipy.special import logsumexp
 from torch import nn
 
-from training.objectives.settings import ObjectiveSettings
+from training.objectives.settings import OBJECTIVES, ArcFaceSettings, SoftmaxSettings
 
 FEATURES_BD = torch.tensor(np.random.default_rng(0).normal(size=(6, 5)), dtype=torch.float32)
 LABELS_B = torch.tensor([0, 3, 1, 1, 2, 3])
 
 
 def test_plain_softmax_is_a_linear_layer_and_cross_entropy_with_equal_gradients(build) -> None:
-    objective = build(ObjectiveSettings(name="softmax"), num_classes=4, embedding_dim=5)
+    objective = build(SoftmaxSettings(), num_classes=4, embedding_dim=5)
     linear = nn.Linear(5, 4, bias=False)
     linear.load_state_dict({"weight": objective.state_dict()["centres.weight_CD"]})
     ours, theirs = FEATURES_BD.clone().requires_grad_(), FEATURES_BD.clone().requires_grad_()
@@ -28,7 +28,7 @@ def test_plain_softmax_is_a_linear_layer_and_cross_entropy_with_equal_gradients(
 
 @pytest.mark.parametrize("name", ["arcface", "cosface"])
 def test_the_margin_loss_is_the_papers_formula(build, name: str) -> None:
-    settings = ObjectiveSettings.model_validate({"name": name, "margin": 0.3, "scale": 20.0})
+    settings = OBJECTIVES.validate({"name": name, "margin": 0.3, "scale": 20.0})
     objective = build(settings, num_classes=4, embedding_dim=5)
     w = next(objective.parameters()).detach().numpy().astype(np.float64)
     x = FEATURES_BD.numpy().astype(np.float64)
@@ -44,7 +44,7 @@ def test_the_margin_loss_is_the_papers_formula(build, name: str) -> None:
 @pytest.mark.parametrize("name", ["softmax", "arcface"])
 def test_logits_stay_float32_under_autocast(build, name: str) -> None:
     extra = {} if name == "softmax" else {"margin": 0.5, "scale": 64.0}
-    objective = build(ObjectiveSettings.model_validate({"name": name, **extra}), num_classes=4, embedding_dim=5)
+    objective = build(OBJECTIVES.validate({"name": name, **extra}), num_classes=4, embedding_dim=5)
     expected = objective(FEATURES_BD.bfloat16().float(), LABELS_B)
     with torch.autocast("cpu", torch.bfloat16):
         loss = objective(FEATURES_BD.bfloat16(), LABELS_B)
@@ -56,7 +56,7 @@ def test_a_wider_margin_costs_more(build) -> None:
     losses = []
     for margin in (0.0, 0.2, 0.5):
         torch.manual_seed(0)
-        settings = ObjectiveSettings(name="arcface", margin=margin, scale=16.0)
+        settings = ArcFaceSettings(margin=margin, scale=16.0)
         losses.append(build(settings, num_classes=4, embedding_dim=5)(FEATURES_BD, LABELS_B).item())
     assert losses == sorted(losses)
     assert losses[0] < losses[-1]

@@ -8,20 +8,24 @@ import torch
 from torch import nn
 
 from training.comm.local import LocalComm
+from training.comm.threads import run_threads
+from training.comm.topology import Topology
 from training.feed.batch import Batch
+from training.objectives.loss import Loss
 from training.optim import build_optimiser
 from training.settings import SgdSettings
 from training.strategies.build import build_strategy
-from training.strategies.settings import StrategySettings
+from training.strategies.context import StrategyContext
+from training.strategies.settings import AllReduceSettings
 from training.strategies.strategy import NotFiniteError
 from training.testing.threads import run_threads
 
-SMALL_BUCKETS = StrategySettings(bucket_mib=0.001)
+SMALL_BUCKETS = AllReduceSettings(bucket_mib=0.001)
 
 
 def strategy_for(net, comm, *, clip_norm=None, settings=SMALL_BUCKETS):
-    optimiser = build_optimiser(SgdSettings(weight_decay=0.01, clip_norm=None), [net])
-    return build_strategy(settings, [net], optimiser, comm, clip_norm=clip_norm, has_loss_scaling=False)
+    optimiser = build_optimiser(SgdSettings(weight_decay=0.01), [net])
+    return build_strategy(settings, StrategyContext([net], optimiser, Topology.of(comm), clip_norm=clip_norm))
 
 
 def numbers(rank, step=0):
@@ -30,7 +34,7 @@ def numbers(rank, step=0):
 
 
 def advance(strategy, net, batch, *, learning_rate=0.1):
-    return strategy.advance(lambda: batch, lambda b: net(b.images).square().mean(), learning_rate)
+    return strategy.advance(lambda: batch, lambda b: Loss(net(b.images).square().mean()), learning_rate)
 
 
 def test_ranks_start_from_the_weights_and_buffers_of_rank_zero():
@@ -77,7 +81,7 @@ def test_weights_stay_the_same_on_all_ranks_to_the_bit(wire):
     nets = [nn.Sequential(nn.Linear(3, 7), nn.Tanh(), nn.Linear(7, 2)).double() for _ in range(3)]
 
     def work(comm):
-        strategy = strategy_for(nets[comm.rank], comm, settings=StrategySettings(bucket_mib=0.0001, wire=wire))
+        strategy = strategy_for(nets[comm.rank], comm, settings=AllReduceSettings(bucket_mib=0.0001, wire=wire))
         for step in range(5):
             advance(strategy, nets[comm.rank], numbers(comm.rank, step))
         return torch.cat([p.detach().flatten() for p in nets[comm.rank].parameters()])
@@ -107,7 +111,7 @@ def test_an_infinite_gradient_under_a_finite_loss_changes_nothing():
     nn.init.zeros_(net.weight)
     strategy = strategy_for(net, LocalComm())
     with pytest.raises(NotFiniteError, match="gradient norm is inf"):
-        strategy.advance(lambda: numbers(0), lambda _: net.weight.sum().sqrt(), 0.1)
+        strategy.advance(lambda: numbers(0), lambda _: Loss(net.weight.sum().sqrt()), 0.1)
     assert net.weight.item() == 0
 
 
@@ -121,6 +125,27 @@ def test_state_goes_on_where_it_was_saved():
     advance(strategy, net, numbers(0, 1))
     advance(continued, twin, numbers(0, 1))
     assert torch.equal(net.weight, twin.weight)
+
+
+def test_the_parts_of_a_loss_are_averaged_over_the_ranks_with_it_and_in_one_collective():
+    net = nn.Linear(3, 2).double()
+
+    def work(comm):
+        mine, names = copy.deepcopy(net), []
+        strategy = strategy_for(mine, comm)
+        start = comm.allreduce_async
+        comm.allreduce_async = lambda tensor, **options: (names.append(options["name"]), start(tensor, **options))[1]
+
+        def loss_of(batch):
+            squared = mine(batch.images).square().mean()
+            return Loss(squared, {"own": torch.tensor(float(comm.rank)), "half": squared / 2})
+
+        result = strategy.advance(lambda: numbers(comm.rank), loss_of, 0.1)
+        assert result.parts == {"own": 1.0, "half": pytest.approx(result.loss / 2, rel=1e-12)}
+        assert list(result.parts) == ["own", "half"]
+        return names.count("loss"), [name for name in names if not name.startswith("gradients")]
+
+    assert run_threads(3, work) == [(1, ["loss"])] * 3
 
 
 class OwnRow:
@@ -144,15 +169,15 @@ class OwnRow:
 
 def with_own_row(comm, net, own, *, clip_norm=None, has_loss_scaling=False):
     optimiser = torch.optim.SGD(net.parameters(), lr=0.1)
-    return build_strategy(
-        SMALL_BUCKETS,
+    context = StrategyContext(
         [net],
         optimiser,
-        comm,
+        Topology.of(comm),
         clip_norm=clip_norm,
         has_loss_scaling=has_loss_scaling,
         local_updates=(own,),
     )
+    return build_strategy(SMALL_BUCKETS, context)
 
 
 @pytest.mark.parametrize("has_loss_scaling", [False, True])
@@ -162,10 +187,10 @@ def test_what_ranks_own_counts_in_the_norm_and_is_clipped_and_unscaled_alike(has
     def work(comm):
         mine, own = copy.deepcopy(net), OwnRow(float(comm.rank))
         strategy = with_own_row(comm, mine, own, clip_norm=1.0, has_loss_scaling=has_loss_scaling)
-        loss = strategy.advance(
-            lambda: numbers(0), lambda _: 3 * mine.weight.sum() + (comm.rank + 1) * 2 * own.row.sum(), 0.1
+        result = strategy.advance(
+            lambda: numbers(0), lambda _: Loss(3 * mine.weight.sum() + (comm.rank + 1) * 2 * own.row.sum()), 0.1
         )
-        return loss.grad_norm, own.row.item(), mine.weight.item(), own.row.grad
+        return result.grad_norm, own.row.item(), mine.weight.item(), own.row.grad
 
     norm = math.sqrt(3**2 + 2**2 + 4**2)
     for rank, (told, row, weight, gradient) in enumerate(run_threads(2, work)):
@@ -186,7 +211,7 @@ def test_an_overflow_in_what_one_rank_owns_skips_the_update_of_all_and_lowers_th
 
         def loss_of(_):
             own.row.register_hook(lambda gradient: gradient * factor)
-            return mine.weight.sum() + own.row.sum()
+            return Loss(mine.weight.sum() + own.row.sum())
 
         result = strategy.advance(lambda: numbers(0), loss_of, 0.1)
         assert not math.isfinite(result.grad_norm)
