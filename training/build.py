@@ -39,11 +39,11 @@ def build(settings: TrainingSettings, dataset: Path, comm: Comm, *, device: torc
         UserError: settings do not go together, or do not suit the dataset.
     """
     device = device_of(comm) if device is None else device
-    site = Site(settings, Topology.of(comm), device, num_classes_of(settings, dataset))
+    builder = Builder(settings, Topology.of(comm), device, num_classes_of(settings, dataset))
     torch.manual_seed(settings.seed)
     # Channels last is how the feed lays pictures down, which fixes the layout in which the convolutions run.
     backbone = build_backbone(settings.model).to(device)
-    objective = site.build_objective(backbone)
+    objective = builder.build_objective(backbone)
     feed = Feed(
         dataset,
         "train",
@@ -55,12 +55,12 @@ def build(settings: TrainingSettings, dataset: Path, comm: Comm, *, device: torc
         needs=settings.objective.needs,
         device=device,
     )
-    return site.assemble(backbone, objective, feed)
+    return builder.assemble(backbone, objective, feed)
 
 
 @dataclass(frozen=True)
-class Site:
-    """The settings of a training and the rank that it is built on; ``build`` in steps, for parts of one's own."""
+class Builder:
+    """The steps of ``build``, for callers that bring a backbone, an objective or a feed of their own."""
 
     settings: TrainingSettings
     topology: Topology

@@ -10,22 +10,22 @@ import torch
 from torch import nn
 
 from pipelines.settings import UserError
+from training.build import Builder
 from training.checkpoint import MODEL_NAME, latest
-from training.comm.local import LocalComm
+from training.comm.threads import run_threads
+from training.comm.topology import Topology
 from training.feed.batch import Batch
 from training.loop import step_seed, train
 from training.metrics import METRICS_NAME
 from training.models.backbones import normalise
-from training.objectives.build import ObjectiveContext, build_objective
+from training.models.settings import ModelSettings
+from training.objectives.loss import Loss
 from training.objectives.objective import Objective
-from training.objectives.settings import ObjectiveSettings
-from training.optim import build_optimiser
-from training.parts import Hooks, Parts
+from training.objectives.settings import SoftmaxSettings
+from training.parts import Hooks
 from training.schedule import learning_rate
-from training.settings import CosineSettings, RecipeSettings, SgdSettings
-from training.strategies.build import build_strategy
-from training.strategies.settings import StrategySettings
-from training.testing.threads import run_threads
+from training.settings import CosineSettings, RecipeSettings, SgdSettings, TrainingSettings
+from training.strategies.settings import AllReduceSettings
 
 GLOBAL_BATCH_SIZE = 12
 STEPS_PER_EPOCH = 4
@@ -36,7 +36,9 @@ RECIPE = RecipeSettings(
     schedule=CosineSettings(base_lr=0.5, reference_batch_size=GLOBAL_BATCH_SIZE, warmup_epochs=0.5),
     log_every_steps=1,
     checkpoint_every_steps=3,
+    precision="fp32",
 )
+NUM_CLASSES = 5
 
 
 class MemoryFeed:
@@ -77,6 +79,9 @@ class CrossEntropy(Objective):
     def forward(self, features, labels):
         return nn.functional.cross_entropy(self.centres(features), labels) * self.factor
 
+    def loss(self, features, labels):
+        return Loss(self(features, labels), {"size": features.square().mean()})
+
 
 def modules(*, has_batch_norm=False, dropout=0.0):
     torch.manual_seed(7)
@@ -87,24 +92,13 @@ def modules(*, has_batch_norm=False, dropout=0.0):
     return backbone.double(), CrossEntropy().double()
 
 
-def parts_for(comm, backbone, objective):
-    optimiser = build_optimiser(RECIPE.optimiser, [backbone, objective])
-    return Parts(
-        feed=MemoryFeed(comm),
-        backbone=backbone,
-        objective=objective,
-        strategy=build_strategy(
-            StrategySettings(bucket_mib=0.0005),
-            [backbone, objective],
-            optimiser,
-            comm,
-            clip_norm=None,
-            has_loss_scaling=False,
-            local_updates=objective.local_updates,
-        ),
-        learning_rate=rate,
-        comm=comm,
-    )
+def builder_for(comm, *, recipe=RECIPE, seed=3, **sections):
+    settings = TrainingSettings(seed=seed, recipe=recipe, strategy=AllReduceSettings(bucket_mib=0.0005), **sections)
+    return Builder(settings, Topology.of(comm), torch.device("cpu"), NUM_CLASSES)
+
+
+def parts_for(comm, backbone, objective, **settings):
+    return builder_for(comm, **settings).assemble(backbone, objective, MemoryFeed(comm))
 
 
 def rate(step):
@@ -131,7 +125,8 @@ def run(folder, *, size=1, recipe=RECIPE, kill_at=None, seed=3, **net):
             if done == kill_at:
                 raise KilledError
 
-        train(parts_for(comm, backbone, objective), recipe, folder, seed=seed, hooks=Hooks(progress=progress))
+        parts = parts_for(comm, backbone, objective, recipe=recipe, seed=seed)
+        train(parts, folder, hooks=Hooks(progress=progress))
         return backbone.state_dict()
 
     made = modules(**net)
@@ -251,7 +246,7 @@ def test_one_ranks_bad_loss_is_one_line_on_all_ranks_and_no_weight_is_touched(tm
         with pytest.raises(
             UserError, match=r"the loss is nan at step 1, learning rate 0\.25; lower .*base_lr"
         ) as caught:
-            train(parts_for(comm, backbone, objective), RECIPE, tmp_path, seed=3, hooks=Hooks())
+            train(parts_for(comm, backbone, objective), tmp_path, hooks=Hooks())
         assert "\n" not in str(caught.value)
         assert_equal_states(backbone.state_dict(), made[0].state_dict(), tolerance=0.0)
         return True
@@ -286,7 +281,7 @@ def test_rows_say_where_the_time_went_and_validation_has_rows_of_its_own(tmp_pat
             return {"val_accuracy": 0.5}
 
         hooks = Hooks(progress=lambda *step: seen.append((*step, backbone.training)), validate=validate)
-        return train(parts_for(comm, backbone, objective), RECIPE, tmp_path, seed=3, hooks=hooks)
+        return train(parts_for(comm, backbone, objective), tmp_path, hooks=hooks)
 
     assert run_threads(2, work) == [8, 8]
     rows = [json.loads(line) for line in (tmp_path / METRICS_NAME).read_text().splitlines()]
@@ -297,9 +292,11 @@ def test_rows_say_where_the_time_went_and_validation_has_rows_of_its_own(tmp_pat
     steps = [row for row in rows if "loss" in row]
     assert [(row["step"], row["epoch"], row["lr"]) for row in steps] == [(i + 1, i // 4, rate(i)) for i in range(8)]
     assert [row.get("bad_rows") for row in steps] == [None, None, None, 3, None, None, None, 3]  # of 1 and 2
+    assert all(row["loss_size"] > 0 for row in steps)
     assert all(0 <= row["feed_wait_seconds"] <= row["step_seconds"] for row in steps)
     assert all(row["images_per_second"] * row["step_seconds"] == pytest.approx(GLOBAL_BATCH_SIZE) for row in steps[:3])
     assert [(done, total, is_training) for done, total, _, is_training in seen] == [(i, 8, True) for i in range(1, 9)]
+    assert f"loss {steps[0]['loss']:.4f}, size {steps[0]['loss_size']:.4f}, " in seen[0][2]
     assert "images/s" in seen[0][2]
 
 
@@ -314,15 +311,15 @@ def sharded_run(folder, *, size, kill_at=None):
 
     def work(comm):
         backbone = copy.deepcopy(made)
-        around = ObjectiveContext(backbone, comm, torch.device("cpu"), RECIPE.optimiser, 3)
-        settings = ObjectiveSettings(name="softmax", sharded=True)
-        objective = build_objective(settings, around, num_classes=5, embedding_dim=6)
+        sharded = SoftmaxSettings.model_validate({"centres": {"kind": "sharded"}})
+        builder = builder_for(comm, objective=sharded, model=ModelSettings(embedding_dim=6))
+        objective = builder.build_objective(backbone)
 
         def progress(done, total, text):
             if done == kill_at:
                 raise KilledError
 
-        train(parts_for(comm, backbone, objective), RECIPE, folder, seed=3, hooks=Hooks(progress=progress))
+        train(builder.assemble(backbone, objective, MemoryFeed(comm)), folder, hooks=Hooks(progress=progress))
         return backbone.state_dict()
 
     made, _ = modules()

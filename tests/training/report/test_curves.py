@@ -31,6 +31,11 @@ def test_there_is_a_chart_for_what_was_logged():
     assert charts[-1].title == "Accuracy while training"
 
 
+def test_the_terms_of_a_loss_are_lines_beside_it():
+    (loss, *_) = training_charts([_step(1, loss_verification=0.25, loss_identification=0.75), _step(2)][:1])
+    assert [line.name for line in loss.lines] == ["loss", "verification", "identification"]
+
+
 def test_compute_is_the_step_without_the_wait():
     (time,) = (chart for chart in training_charts([_step(1), _step(2)]) if chart.title == "Seconds per step")
     assert "compute 0.3 on average" in time.description
