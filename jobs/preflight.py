@@ -9,13 +9,12 @@ from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
-from training.feed.plans.table import check_plan
-
 from jobs.pack import check_archives
 from jobs.settings import RunSettings
 from jobs.stages import PlannedStage
 from pipelines.requirements import EXTRAS, INSTALL, missing_library
 from pipelines.settings import UserError
+from training.feed.plans.table import check_plan
 
 MIN_JAVA = 17
 PROBE_TIMEOUT_SECONDS = 120.0

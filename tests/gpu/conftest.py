@@ -112,7 +112,8 @@ def _photos(label: int, photos: int, side_px: int) -> Iterator[bytes]:
 
 @pytest.fixture(scope="session")
 def run_settings() -> Callable[..., RunSettings]:
-    """What conf/ and a command line make together."""
+    """The settings that conf/ and a command line make together."""
+
     return lambda *overrides: compose(["source.path=/nowhere", "place=single", *overrides])
 
 

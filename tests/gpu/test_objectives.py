@@ -6,6 +6,7 @@ allow, so that a new one is covered by its file.
 
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,18 +15,16 @@ import yaml
 from pydantic import ValidationError
 from torch import Tensor, nn
 
+from training.build import Builder
 from training.comm.local import LocalComm
+from training.comm.topology import Topology
 from training.feed.batch import Batch
 from training.feed.plans.dual import FIRST, IDENTITIES, SECOND
 from training.loop import loss_function
-from training.objectives.build import ObjectiveContext, build_objective
-from training.objectives.settings import ObjectiveSettings
+from training.models.settings import ModelSettings
+from training.objectives.settings import OBJECTIVES, ObjectiveSettings
 from training.objectives.sharded_centres import ShardedCentres
-from training.optim import build_optimiser
-from training.parts import Parts
-from training.settings import SgdSettings
-from training.strategies.build import build_strategy
-from training.strategies.settings import StrategySettings
+from training.settings import RecipeSettings, SgdSettings, TrainingSettings
 from training.strategies.strategy import StepResult
 
 pytestmark = pytest.mark.usefixtures("without_tf32")
@@ -34,15 +33,14 @@ CONF = Path(__file__).parents[2] / "conf" / "objective"
 WAYS: dict[str, dict[str, Any]] = {
     "as it is": {},
     "filtered": {"filter_threshold": 0.15},
-    "all shared out": {"sharded": True, "sample_rate": 1.0},
-    "a third sampled": {"sharded": True, "sample_rate": 0.3},
-    "a third sampled, filtered": {"sharded": True, "sample_rate": 0.3, "filter_threshold": 0.15},
-    "in main memory": {"sharded": True, "sample_rate": 0.3, "bank": "host"},
+    "all shared out": {"centres": {"kind": "sharded", "sample_rate": 1.0}},
+    "a third sampled": {"centres": {"kind": "sharded", "sample_rate": 0.3}},
+    "a third sampled, filtered": {"centres": {"kind": "sharded", "sample_rate": 0.3}, "filter_threshold": 0.15},
+    "in main memory": {"centres": {"kind": "sharded", "sample_rate": 0.3, "bank": "host"}},
 }
 SIDE_PX = 4
-SGD = SgdSettings(momentum=0.9, nesterov=True, weight_decay=0.01, clip_norm=None)
+SGD = SgdSettings(momentum=0.9, nesterov=True, weight_decay=0.01, clip_norm=5.0)
 LEARNING_RATE = 0.01
-CLIP_NORM = 5.0
 STEPS = 3
 # Largest relative errors: of a loss, and of a norm, a gradient and what steps have changed. TF32 would make 1e-3 of it.
 LOSS_ERROR, GRADIENT_ERROR = 1e-5, 1e-4
@@ -53,10 +51,10 @@ def cases() -> Iterator[Any]:
     for path in sorted(CONF.glob("*.yaml")):
         told = yaml.safe_load(path.read_text())
         if told["name"] == "class_pool":
-            told["pool"]["slots"] = 64  # fewer than identities, so that some are forced out
+            told["pool"] = {"slots": 128}  # fewer than identities, so that some are forced out
         for way, changed in WAYS.items():
             try:
-                settings = ObjectiveSettings.model_validate(told | changed)
+                settings = OBJECTIVES.validate(told | changed)
             except ValidationError:
                 continue
             yield pytest.param(settings, id=f"{path.stem}, {way}")
@@ -81,25 +79,20 @@ class Model:
         self._identities, self._pictures, dim = (3000, 64, 512) if torch.cuda.is_available() else (200, 24, 16)
         torch.manual_seed(0)
         self.backbone = Tiny(dim).to(device, dtype)
-        around = ObjectiveContext(self.backbone, LocalComm(), device, SGD, 0)
-        self.objective = build_objective(settings, around, num_classes=self._identities, embedding_dim=dim).to(dtype)
+        whole = TrainingSettings(
+            objective=settings,
+            model=ModelSettings(embedding_dim=dim),
+            recipe=RecipeSettings(optimiser=SGD, precision="fp32", batch_size=self._pictures),
+        )
+        builder = Builder(whole, Topology.of(LocalComm()), device, self._identities)
+        self.objective = builder.build_objective(self.backbone).to(dtype)
         if self.objective.local_rows is not None:
             _widen(self.objective.centres, dtype)
-        modules = [self.backbone, self.objective]
-        self._strategy = build_strategy(
-            StrategySettings(),
-            modules,
-            build_optimiser(SGD, modules),
-            LocalComm(),
-            clip_norm=CLIP_NORM,
-            has_loss_scaling=False,
-            local_updates=self.objective.local_updates,
-        )
-        parts = Parts(None, self.backbone, self.objective, self._strategy, lambda step: LEARNING_RATE, LocalComm())
-        self._compute_loss = loss_function(parts, "fp32")
+        self._parts = builder.assemble(self.backbone, self.objective, SimpleNamespace(steps_per_epoch=STEPS))
+        self._compute_loss = loss_function(self._parts)
 
     def advance(self, step: int) -> StepResult:
-        return self._strategy.advance(lambda: self._batch(step), self._compute_loss, LEARNING_RATE)
+        return self._parts.strategy.advance(lambda: self._batch(step), self._compute_loss, LEARNING_RATE)
 
     def gradients(self) -> dict[str, Tensor]:
         """Of the newest step, after clipping."""

@@ -3,31 +3,31 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from types import SimpleNamespace
+from unittest import mock
 
 import pytest
 import torch
 from torch import Tensor, nn
 
+from training import build
 from training.comm.local import LocalComm
+from training.comm.topology import Topology
 from training.feed.batch import Batch
 from training.loop import loss_function
 from training.models.backbones import build_backbone
 from training.models.settings import ModelSettings
-from training.objectives.build import ObjectiveContext, build_objective
+from training.objectives.loss import Loss
 from training.objectives.objective import Objective
-from training.objectives.settings import ObjectiveSettings
-from training.optim import build_optimiser
+from training.objectives.settings import CosFaceSettings, ReplicatedSettings, ShardedSettings
 from training.parts import Parts
 from training.precision import autocast, needs_loss_scaling
-from training.settings import Precision, SgdSettings
-from training.strategies.build import build_strategy
-from training.strategies.settings import StrategySettings
+from training.settings import Precision, RecipeSettings, SgdSettings, TrainingSettings
 from training.strategies.strategy import StepResult
 
 pytestmark = pytest.mark.usefixtures("without_tf32")
 
 CLASSES, PICTURES, DIM, SIDE_PX = 10, 32, 24, 32
-SGD = SgdSettings(momentum=0.9, weight_decay=0.01, clip_norm=None)
 LEARNING_RATE = 0.1
 # Largest relative error of a gradient: what eight and eleven bits of a number make of it in ten layers.
 ROUNDING: dict[Precision, float] = {"fp32": 1e-3, "bf16": 0.1, "fp16": 0.02}
@@ -50,12 +50,14 @@ class Model:
 
     backbone: nn.Module
     objective: Objective
-    compute_loss: Callable[[Batch], Tensor]
+    compute_loss: Callable[[Batch], Loss]
     is_scaled: bool
     parts: Parts
 
     def advance(self, factor: float = 1.0) -> StepResult:
-        return self.parts.strategy.advance(pictures, lambda batch: self.compute_loss(batch) * factor, LEARNING_RATE)
+        return self.parts.strategy.advance(
+            pictures, lambda batch: Loss(self.compute_loss(batch).total * factor), LEARNING_RATE
+        )
 
     def weights(self) -> list[Tensor]:
         rows = self.objective.local_rows
@@ -80,26 +82,25 @@ def _copied(tensors: list[Tensor]) -> list[Tensor]:
 def model(
     device: torch.device, precision: Precision, *, sharded: bool = False, clip_norm: float | None = None
 ) -> Model:
-    """The same weights on every device; the loss is scaled as `jobs.train` does it, on a CPU too."""
+    """The same weights on every device; the loss is scaled as on a GPU, on a CPU too."""
     torch.manual_seed(1)
     backbone = Tiny().to(device)
     # A small scale: with a large one the gradients alone would pass the largest float16 at the first loss scale.
-    settings = ObjectiveSettings(name="cosface", margin=0.2, scale=1.0, sharded=sharded)
-    around = ObjectiveContext(backbone, LocalComm(), device, SGD, 0)
-    objective = build_objective(settings, around, num_classes=CLASSES, embedding_dim=DIM)
-    modules = [backbone, objective]
-    is_scaled = needs_loss_scaling(precision, torch.device("cuda"))
-    strategy = build_strategy(
-        StrategySettings(),
-        modules,
-        build_optimiser(SGD, modules),
-        LocalComm(),
-        clip_norm=clip_norm,
-        has_loss_scaling=is_scaled,
-        local_updates=objective.local_updates,
+    settings = TrainingSettings(
+        objective=CosFaceSettings(
+            margin=0.2, scale=1.0, centres=ShardedSettings() if sharded else ReplicatedSettings()
+        ),
+        model=ModelSettings(embedding_dim=DIM),
+        recipe=RecipeSettings(
+            optimiser=SgdSettings(momentum=0.9, weight_decay=0.01, clip_norm=clip_norm), precision=precision
+        ),
     )
-    parts = Parts(None, backbone, objective, strategy, lambda step: LEARNING_RATE, LocalComm())
-    return Model(backbone, objective, loss_function(parts, precision), is_scaled, parts)
+    builder = build.Builder(settings, Topology.of(LocalComm()), device, CLASSES)
+    objective = builder.build_objective(backbone)
+    is_scaled = needs_loss_scaling(precision, torch.device("cuda"))
+    with mock.patch.object(build, "needs_loss_scaling", return_value=is_scaled):
+        parts = builder.assemble(backbone, objective, SimpleNamespace(steps_per_epoch=1))
+    return Model(backbone, objective, loss_function(parts), is_scaled, parts)
 
 
 def pictures() -> Batch:
@@ -109,7 +110,7 @@ def pictures() -> Batch:
 
 
 def gradient(model: Model) -> Tensor:
-    model.compute_loss(pictures()).backward()
+    model.compute_loss(pictures()).total.backward()
     modules = nn.ModuleList([model.backbone, model.objective])
     return torch.cat([p.grad.flatten().double().cpu() for p in modules.parameters() if p.grad is not None])
 
@@ -134,7 +135,7 @@ def test_the_backbone_runs_in_the_precision_asked_for_and_the_weights_stay_in_fl
     made = model(device, precision)
     seen: list[torch.dtype] = []
     made.backbone.layers[-1].register_forward_hook(lambda _module, _inputs, output: seen.append(output.dtype))
-    loss = made.compute_loss(pictures())
+    loss = made.compute_loss(pictures()).total
     assert seen == [expected if device.type == "cuda" else torch.float32]
     assert loss.dtype == torch.float32
     assert {p.dtype for p in made.backbone.parameters()} == {torch.float32}

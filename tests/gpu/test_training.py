@@ -33,7 +33,8 @@ def options(group: str) -> list[str]:
 
 EASY = ("objective=softmax", "recipe=demo", "recipe.log_every_steps=1", "feed.keep=decoded", "feed.augment.flip=0.0")
 SMALLEST = ("model=iresnet10", "recipe.epochs=2", "recipe.precision=fp16")
-POOL = {"f2c": ("objective.pool.slots=256",)}  # at least the pictures of a half-step
+POOL = ("objective.pool.slots=256",)  # at least the pictures of a half-step
+OF_OBJECTIVE = {"f2c": POOL, "triplet": ("feed.photos_per_identity=2",)}
 CHECKPOINTS = "recipe.checkpoint_every_steps=3"
 # Those of which a CPU makes a dozen steps in a second.
 QUICK = ("iresnet10", "mobilefacenet", "resnet18")
@@ -108,7 +109,7 @@ def test_a_short_training_of_every_backbone_lowers_the_loss(
 
 @pytest.mark.parametrize("name", options("objective"))
 def test_every_objective_trains_from_the_feed_to_a_model(name: str, context_of: Train) -> None:
-    context = context_of(f"objective={name}", *POOL.get(name, ()), *SMALLEST)
+    context = context_of(f"objective={name}", *OF_OBJECTIVE.get(name, ()), *SMALLEST)
     train_model(context)
     steps = [row["step"] for row in metrics(context) if "loss" in row]
     assert steps == list(range(1, read_model(context.folder)[1].num_steps + 1))
@@ -116,7 +117,7 @@ def test_every_objective_trains_from_the_feed_to_a_model(name: str, context_of: 
 
 
 @pytest.mark.parametrize(
-    "told", [["partial_fc", "objective.bank=host"], ["f2c", *POOL["f2c"]]], ids=lambda told: told[0]
+    "told", [["partial_fc", "objective.centres.bank=host"], ["f2c", *POOL]], ids=lambda told: told[0]
 )
 def test_a_training_that_was_cut_off_goes_on_to_the_same_model(
     told: list[str], context_of: Train, device: torch.device, monkeypatch: pytest.MonkeyPatch
