@@ -35,14 +35,22 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from training.capacity import half_step_pictures
 from training.comm.horovod import HorovodComm
 from training.comm.local import LocalComm
 from training.comm.protocol import Comm
-from training.objectives.build import ObjectiveContext, build_objective
+from training.objectives.build import build_objective
+from training.objectives.context import ObjectiveContext
 from training.objectives.distributed_softmax import gather_features, sharded_cross_entropy
 from training.objectives.margin import cosface
-from training.objectives.settings import ObjectiveSettings, PoolSettings
+from training.objectives.objective import Objective
+from training.objectives.settings import (
+    ClassPoolSettings,
+    CosFaceSettings,
+    ObjectiveSettings,
+    PoolSettings,
+    ShardedSettings,
+    half_step_pictures,
+)
 from training.objectives.sharded_centres import classes_of
 from training.settings import SgdSettings
 
@@ -54,7 +62,7 @@ RATE = 0.1
 MARGIN, SCALE = 0.4, 64.0  # of CosFace
 WARM_UP_STEPS = 2
 TURNS = 40  # steps of each of two pools
-SGD = SgdSettings(clip_norm=None)
+SGD = SgdSettings()
 
 
 @dataclass
@@ -67,10 +75,13 @@ class Head:
     lru_seconds: Callable[[], float] = lambda: 0.0  # so far
 
 
+def built(settings: ObjectiveSettings, ids: int, comm: Comm, device: torch.device) -> Objective:
+    return build_objective(settings, ObjectiveContext(nn.Identity(), comm, device, SGD, 0, ids, DIM))
+
+
 def sharded_head(ids: int, comm: Comm, device: torch.device, *, sample_rate: float) -> Head:
-    settings = ObjectiveSettings(name="cosface", margin=MARGIN, scale=SCALE, sharded=True, sample_rate=sample_rate)
-    around = ObjectiveContext(nn.Identity(), comm, device, SGD, 0)
-    head = build_objective(settings, around, num_classes=ids, embedding_dim=DIM)
+    centres = ShardedSettings(sample_rate=sample_rate)
+    head = built(CosFaceSettings(margin=MARGIN, scale=SCALE, centres=centres), ids, comm, device)
     [local] = head.local_updates
     tables = head.local_rows.tables
     tables["velocity"].zero_()  # memory that is promised, but that no row was ever written to, would not be counted
@@ -110,9 +121,8 @@ def dense_head(ids: int, comm: Comm, device: torch.device) -> Head:
 
 
 def pool_head(ids: int, comm: Comm, device: torch.device, *, slots: int) -> Head:
-    settings = ObjectiveSettings(name="class_pool", margin=MARGIN, scale=SCALE, pool=PoolSettings(slots=slots))
-    around = ObjectiveContext(nn.Identity(), comm, device, SGD, 0)
-    head = build_objective(settings, around, num_classes=ids, embedding_dim=DIM)
+    settings = ClassPoolSettings(margin=MARGIN, scale=SCALE, pool=PoolSettings(slots=slots))
+    head = built(settings, ids, comm, device)
     head.pool._lru = Timed(head.pool._lru)
 
     def step(features: Tensor, labels: Tensor) -> None:

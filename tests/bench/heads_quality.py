@@ -108,7 +108,7 @@ def _listed(path: Path, photos: list[Photo], pairs: Path, options: argparse.Name
 def _heads(one: Set, options: argparse.Namespace) -> dict[str, tuple[str, ...]]:
     scale = math.sqrt(2) * math.log(one.num_identities - 1)
     shape = (f"objective.margin={options.margin}", f"objective.scale={scale:.1f}")
-    partial = ("objective=partial_fc", "objective.name=arcface", f"objective.sample_rate={SHARE}", *shape)
+    partial = ("objective=partial_fc", "objective.name=arcface", f"objective.centres.sample_rate={SHARE}", *shape)
     heads = {"arcface": ("objective=arcface", *shape), "partial_fc": partial}
     pool = ("objective=f2c", "objective.pool.margin=arcface", f"objective.pool.momentum={options.momentum}", *shape)
     for share in options.pools:
