@@ -228,7 +228,12 @@ def test_deliveries_and_a_reference_decide_as_one_run_over_everything(sample: Pa
 
 HEADS = {
     "f2c": ("objective=f2c", "shard.layout=identity", "objective.pool.slots=24", "objective.pool.check_every_steps=3"),
-    "partial_fc": ("objective=partial_fc", "objective.centres.sample_rate=0.5", "objective.scale=24", "objective.margin=0.2"),
+    "partial_fc": (
+        "objective=partial_fc",
+        "objective.centres.sample_rate=0.5",
+        "objective.scale=24",
+        "objective.margin=0.2",
+    ),
 }
 
 

@@ -74,29 +74,31 @@ def _is_valid(annotation: Any, value: Any) -> bool:
     return True
 
 
-def walk(model: type[BaseModel], node: Node) -> Node:
-    """Add the fields of a model, and of the models within it, below a node."""
+def walk(model: type[BaseModel], node: Node, within: frozenset[type[BaseModel]] = frozenset()) -> Node:
+    """Add the fields of a model, and of the models within it, below a node; a model within itself only once."""
+    if model in within:
+        return node
     for name, info in model.model_fields.items():
         child = node.below.setdefault(name, Node())
         whole = typing.Annotated[info.annotation, *info.metadata] if info.metadata else info.annotation
         child.annotations.append(whole)
-        _walk_annotation(whole, child)
+        _walk_annotation(whole, child, within | {model})
     return node
 
 
-def _walk_annotation(annotation: Any, node: Node) -> None:
+def _walk_annotation(annotation: Any, node: Node, within: frozenset[type[BaseModel]]) -> None:
     origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        walk(annotation, node)
+        walk(annotation, node, within)
     elif origin in (typing.Union, types.UnionType):
         for one in arguments:
-            _walk_annotation(one, node)
+            _walk_annotation(one, node, within)
     elif origin is typing.Annotated:
         tables = [one for one in arguments[1:] if isinstance(one, Kinds)]
         for one in [kind.settings for table in tables for kind in table.values()] or arguments[:1]:
-            _walk_annotation(one, node)
+            _walk_annotation(one, node, within)
     elif origin is dict and _has_model(arguments[1]):
-        _walk_annotation(arguments[1], node.below.setdefault(ANY_NAME, Node(annotations=[arguments[1]])))
+        _walk_annotation(arguments[1], node.below.setdefault(ANY_NAME, Node(annotations=[arguments[1]])), within)
     elif origin is dict or annotation is dict:
         node.below[FREE] = Node(annotations=[Any])
 

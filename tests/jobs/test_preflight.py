@@ -124,10 +124,10 @@ POOL = {"name": "class_pool", "margin": 0.4, "scale": 64.0, "pool": {"slots": 22
         ),
         (
             {
-                "objective": {"name": "cosface", "margin": 0.4, "scale": 64.0, "sharded": True},
+                "objective": {"name": "cosface", "centres": {"kind": "sharded"}},
                 "recipe": {"batch_size": 15, "optimiser": {"name": "adamw"}},
             },
-            r"^objective.sharded=true and recipe.optimiser.name=adamw: .* updated by sgd; choose it, or set",
+            r"^objective.centres.kind=sharded and recipe.optimiser.name=adamw: .* updated by sgd; choose it, or set",
         ),
     ],
 )

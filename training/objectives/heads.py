@@ -12,6 +12,7 @@ from training.objectives.margin import arcface, combined, cosface
 from training.objectives.objective import Objective
 from training.objectives.partial_fc import PartialFC
 from training.objectives.settings import (
+    CENTRES,
     AdaFaceSettings,
     ArcFaceSettings,
     CentreSettings,
@@ -54,12 +55,15 @@ def build_adaface(settings: AdaFaceSettings, context: ObjectiveContext) -> Objec
 
 def build_head(logits: Logits, centres: CentreSettings, context: ObjectiveContext) -> Objective:
     """The softmax cross-entropy of these logits over all identities."""
-    if isinstance(centres, ShardedSettings):
-        return _build_partial_fc(logits, centres, context)
+    head: Objective = CENTRES.builder(centres)(centres, logits, context)
+    return head
+
+
+def build_replicated(centres: ReplicatedSettings, logits: Logits, context: ObjectiveContext) -> Softmax:
     return Softmax(ClassCentres(context.num_classes, context.embedding_dim), logits)
 
 
-def _build_partial_fc(logits: Logits, centres: ShardedSettings, context: ObjectiveContext) -> PartialFC:
+def build_sharded(centres: ShardedSettings, logits: Logits, context: ObjectiveContext) -> PartialFC:
     assert isinstance(context.optimiser, SgdSettings), "HeadSettings.check refuses every other optimiser"
     shard = ShardedCentres(
         classes_of(context.comm.rank, size=context.comm.size, num_classes=context.num_classes),

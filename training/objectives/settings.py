@@ -60,13 +60,19 @@ class ObjectiveSettings(Settings):
         """
 
 
-class ReplicatedSettings(Settings):
+class CentreSettings(Settings):
+    """The base of the ways to hold the centres of the classes."""
+
+    kind: str
+
+
+class ReplicatedSettings(CentreSettings):
     """Every rank holds all centres."""
 
     kind: Literal["replicated"] = "replicated"
 
 
-class ShardedSettings(Settings):
+class ShardedSettings(CentreSettings):
     """The ranks share the centres out (Partial FC)."""
 
     kind: Literal["sharded"] = "sharded"
@@ -74,13 +80,20 @@ class ShardedSettings(Settings):
     bank: Literal["device", "host"] = "device"  # memory of a rank's centres; host: moved as they are sampled
 
 
-CentreSettings = Annotated[ReplicatedSettings | ShardedSettings, Field(discriminator="kind")]
+CENTRES: Kinds[CentreSettings] = Kinds(
+    "kind",
+    {
+        "replicated": Kind(ReplicatedSettings, "training.objectives.heads:build_replicated"),
+        "sharded": Kind(ShardedSettings, "training.objectives.heads:build_sharded"),
+    },
+    default="replicated",
+)
 
 
 class HeadSettings(ObjectiveSettings):
     """A classification over all identities, by one learnt centre for each."""
 
-    centres: CentreSettings = ReplicatedSettings()
+    centres: Annotated[CentreSettings, CENTRES] = ReplicatedSettings()
 
     @property
     def sample_rate(self) -> float | None:

@@ -50,7 +50,7 @@ def test_what_goes_together_is_taken(settings):
         ({"name": "class_pool", "filter_threshold": 0.4}, "belongs to arcface, cosface, combined or adaface"),
         ({"name": "arcface", "margins": [1, 0.3, 0]}, "belongs to combined, and name is arcface"),
         ({"name": "combined", "margins": [1, math.pi, 0]}, "less than"),
-        ({"name": "cosface", "centres": {"kind": "replicated", "sample_rate": 0.1}}, "sample_rate"),
+        ({"name": "cosface", "centres": {"kind": "replicated", "sample_rate": 0.1}}, "belongs to sharded"),
         ({"name": "class_pool", "centres": SHARDED}, "belongs to softmax, arcface"),
         ({"name": "cosface", "pool": {"slots": 50}}, "belongs to class_pool"),
         ({"name": "cosface", "spread": 0.5}, "belongs to adaface"),
