@@ -11,7 +11,8 @@ from pipelines.kinds import Kind, Kinds
 from pipelines.settings import Settings
 from training.feed.settings import FeedSettings
 from training.models.settings import ModelSettings
-from training.objectives.settings import AnyObjective, ArcFaceSettings
+from training.objectives.head_settings import ArcFaceSettings
+from training.objectives.settings import AnyObjective
 from training.strategies.settings import AllReduceSettings, AnyStrategy
 
 Precision = Literal["fp32", "bf16", "fp16"]

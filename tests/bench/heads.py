@@ -38,19 +38,14 @@ from torch.nn import functional
 from training.comm.horovod import HorovodComm
 from training.comm.local import LocalComm
 from training.comm.protocol import Comm
+from training.objectives.base_settings import ObjectiveSettings
 from training.objectives.build import build_objective
 from training.objectives.context import ObjectiveContext
 from training.objectives.distributed_softmax import gather_features, sharded_cross_entropy
+from training.objectives.head_settings import CosFaceSettings, ShardedSettings
 from training.objectives.margin import cosface
 from training.objectives.objective import Objective
-from training.objectives.settings import (
-    ClassPoolSettings,
-    CosFaceSettings,
-    ObjectiveSettings,
-    PoolSettings,
-    ShardedSettings,
-    half_step_pictures,
-)
+from training.objectives.settings import ClassPoolSettings, PoolSettings, half_step_pictures
 from training.objectives.sharded_centres import classes_of
 from training.settings import SgdSettings
 

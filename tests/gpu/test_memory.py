@@ -21,9 +21,10 @@ from training.build import Builder
 from training.capacity import HeadCost, HeadSize, head_costs
 from training.comm.local import LocalComm
 from training.comm.topology import Topology
+from training.objectives.head_settings import HeadSettings
 from training.objectives.loss import Loss
 from training.objectives.objective import Objective
-from training.objectives.settings import HeadSettings, half_step_pictures
+from training.objectives.settings import half_step_pictures
 from training.optim import build_optimiser
 from training.strategies.build import build_strategy
 from training.strategies.context import StrategyContext

@@ -22,7 +22,8 @@ from training.feed.batch import Batch
 from training.feed.plans.dual import FIRST, IDENTITIES, SECOND
 from training.loop import loss_function
 from training.models.settings import ModelSettings
-from training.objectives.settings import OBJECTIVES, ObjectiveSettings
+from training.objectives.base_settings import ObjectiveSettings
+from training.objectives.settings import OBJECTIVES
 from training.objectives.sharded_centres import ShardedCentres
 from training.settings import RecipeSettings, SgdSettings, TrainingSettings
 from training.strategies.strategy import StepResult

@@ -17,9 +17,9 @@ from training.feed.batch import Batch
 from training.loop import loss_function
 from training.models.backbones import build_backbone
 from training.models.settings import ModelSettings
+from training.objectives.head_settings import CosFaceSettings, ReplicatedSettings, ShardedSettings
 from training.objectives.loss import Loss
 from training.objectives.objective import Objective
-from training.objectives.settings import CosFaceSettings, ReplicatedSettings, ShardedSettings
 from training.parts import Parts
 from training.precision import autocast, needs_loss_scaling
 from training.settings import Precision, RecipeSettings, SgdSettings, TrainingSettings

@@ -100,12 +100,14 @@ def real_settings(tmp_path: Path) -> RunSettings:
 
 @pytest.fixture
 def change() -> Callable[..., RunSettings]:
-    """Settings of a run with other values in some sections, each given as a dict; checked like any."""
+    """Settings of a run with other values in some sections, each given as a dict; checked like any. A section that is
+    given a name becomes another kind and keeps nothing.
+    """
 
     def changed(settings: RunSettings, **sections: dict[str, Any]) -> RunSettings:
         whole = settings.model_dump(mode="json")
         for name, values in sections.items():
-            whole[name] = {**whole[name], **values}
+            whole[name] = values if "name" in values else {**whole[name], **values}
         return type(settings).model_validate(whole)
 
     return changed

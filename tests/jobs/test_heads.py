@@ -17,7 +17,7 @@ Change = Callable[..., RunSettings]
 
 @pytest.fixture
 def settings(real_settings: RunSettings, change: Change) -> RunSettings:
-    objective = {"name": "arcface", "margin": 0.5, "scale": 64.0}
+    objective = {"name": "arcface"}
     changed = change(real_settings, objective=objective, model={"embedding_dim": 128}, recipe={"batch_size": 64})
     return changed.model_copy(update={"place": PlaceSettings(hosts="localhost:4")})
 
@@ -34,7 +34,7 @@ def test_what_the_run_says_is_taken(settings: RunSettings, change: Change) -> No
     pool = {"name": "class_pool", "pool": {"slots": 500}}
     size = head_size(change(settings, objective=pool, strategy={"wire": "fp16"}), 1_000_000)
     assert (size.slots, size.gradient_bytes) == (500, 2)
-    sampled = {"name": "cosface", "sharded": True, "sample_rate": 0.3}
+    sampled = {"name": "cosface", "centres": {"kind": "sharded", "sample_rate": 0.3}}
     assert head_size(change(settings, objective=sampled), 1_000_000).sample_rate == 0.3
 
 

@@ -18,7 +18,7 @@ def prints(settings: RunSettings) -> dict[str, str]:
 
 def changed(settings: RunSettings, section: str, **values: Any) -> RunSettings:
     whole = settings.model_dump(mode="json")
-    whole[section] = {**whole[section], **values}
+    whole[section] = values if "name" in values else {**whole[section], **values}
     return RunSettings.model_validate(whole)
 
 
@@ -144,10 +144,9 @@ def test_settings_that_only_change_the_time_redo_nothing(real_settings: RunSetti
         {"keep": "encoded", "keep_bytes": 2**40, "cache_dir": "/cache", "cache_bytes": 2**40},
     ):
         assert redone(real_settings, changed(real_settings, "feed", **change)) == []
-    head = {"margin": 0.4, "scale": 64.0}
-    sharded = changed(real_settings, "objective", name="cosface", sharded=True, **head)
-    assert redone(sharded, changed(sharded, "objective", bank="host")) == []
-    pool = changed(real_settings, "objective", name="class_pool", **head)
+    sharded = changed(real_settings, "objective", name="cosface", centres={"kind": "sharded"})
+    assert redone(sharded, changed(sharded, "objective", centres={"kind": "sharded", "bank": "host"})) == []
+    pool = changed(real_settings, "objective", name="class_pool")
     assert redone(pool, changed(pool, "objective", pool={"check_every_steps": 5})) == []
     assert redone(pool, changed(pool, "objective", pool={"slots": 11}))[0] == "train"
 

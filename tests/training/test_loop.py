@@ -19,9 +19,9 @@ from training.loop import step_seed, train
 from training.metrics import METRICS_NAME
 from training.models.backbones import normalise
 from training.models.settings import ModelSettings
+from training.objectives.head_settings import SoftmaxSettings
 from training.objectives.loss import Loss
 from training.objectives.objective import Objective
-from training.objectives.settings import SoftmaxSettings
 from training.parts import Hooks
 from training.schedule import learning_rate
 from training.settings import CosineSettings, RecipeSettings, SgdSettings, TrainingSettings

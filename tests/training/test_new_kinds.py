@@ -15,8 +15,9 @@ from training.feed.batch import Batch
 from training.loop import train
 from training.metrics import METRICS_NAME
 from training.needs import Needs
+from training.objectives.base_settings import ObjectiveSettings
 from training.objectives.objective import Objective
-from training.objectives.settings import OBJECTIVES, ObjectiveSettings
+from training.objectives.settings import OBJECTIVES
 from training.parts import Hooks
 from training.settings import TrainingSettings
 from training.strategies.settings import STRATEGIES, StrategySettings

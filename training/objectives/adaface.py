@@ -9,8 +9,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from training.objectives.head_settings import AdaFaceSettings
 from training.objectives.margin import adaface
-from training.objectives.settings import AdaFaceSettings
 
 _SMALLEST_NORM, _LARGEST_NORM = 0.001, 100.0
 _FIRST_MEAN, _FIRST_STD = 20.0, 100.0

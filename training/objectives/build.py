@@ -1,8 +1,9 @@
 """From settings to an objective."""
 
+from training.objectives.base_settings import ObjectiveSettings
 from training.objectives.context import ObjectiveContext
 from training.objectives.objective import Objective
-from training.objectives.settings import OBJECTIVES, ObjectiveSettings
+from training.objectives.settings import OBJECTIVES
 
 
 def build_objective(settings: ObjectiveSettings, context: ObjectiveContext) -> Objective:

@@ -7,11 +7,7 @@ import torch
 from training.objectives.adaface import AdaFace
 from training.objectives.centres import ClassCentres
 from training.objectives.context import ObjectiveContext
-from training.objectives.logits import Logits, from_cosines
-from training.objectives.margin import arcface, combined, cosface
-from training.objectives.objective import Objective
-from training.objectives.partial_fc import PartialFC
-from training.objectives.settings import (
+from training.objectives.head_settings import (
     CENTRES,
     AdaFaceSettings,
     ArcFaceSettings,
@@ -22,6 +18,10 @@ from training.objectives.settings import (
     ShardedSettings,
     SoftmaxSettings,
 )
+from training.objectives.logits import Logits, from_cosines
+from training.objectives.margin import arcface, combined, cosface
+from training.objectives.objective import Objective
+from training.objectives.partial_fc import PartialFC
 from training.objectives.sharded_centres import ShardedCentres, classes_of
 from training.objectives.softmax import Softmax
 from training.settings import SgdSettings

@@ -9,10 +9,10 @@ from torch import nn
 
 from training.comm.local import LocalComm
 from training.comm.protocol import Comm
+from training.objectives.base_settings import ObjectiveSettings
 from training.objectives.build import build_objective
 from training.objectives.context import ObjectiveContext
 from training.objectives.objective import Objective
-from training.objectives.settings import ObjectiveSettings
 from training.settings import OptimiserSettings, SgdSettings
 
 Build = Callable[..., Any]

@@ -14,11 +14,13 @@ from training.comm.local import LocalComm
 from training.comm.protocol import Comm
 from training.comm.topology import Topology
 from training.feed.batch import Batch
+from training.objectives.base_settings import ObjectiveSettings
 from training.objectives.build import build_objective
 from training.objectives.context import ObjectiveContext
+from training.objectives.head_settings import ReplicatedSettings
 from training.objectives.loss import Loss
 from training.objectives.objective import Objective
-from training.objectives.settings import OBJECTIVES, ObjectiveSettings, ReplicatedSettings
+from training.objectives.settings import OBJECTIVES
 from training.optim import build_optimiser
 from training.settings import SgdSettings
 from training.strategies.build import build_strategy

@@ -4,8 +4,9 @@ import pytest
 import torch
 from torch import nn
 
+from training.objectives.head_settings import SoftmaxSettings
 from training.objectives.objective import Objective
-from training.objectives.settings import OBJECTIVES, ClassPoolSettings, SoftmaxSettings
+from training.objectives.settings import OBJECTIVES, ClassPoolSettings
 
 SHARDED = SoftmaxSettings.model_validate({"centres": {"kind": "sharded"}})
 TERMS = {"a": {"objective": {"name": "softmax"}}}

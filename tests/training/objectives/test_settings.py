@@ -7,13 +7,13 @@ from pydantic import ValidationError
 
 from pipelines.settings import UserError
 from training.objectives.distances import DISTANCES
+from training.objectives.head_settings import CosFaceSettings
 from training.objectives.miners import PAIR_MINERS, TRIPLET_MINERS
 from training.objectives.reducers import REDUCERS
 from training.objectives.settings import (
     OBJECTIVES,
     ClassPoolSettings,
     ContrastiveSettings,
-    CosFaceSettings,
     SumSettings,
     TripletSettings,
 )

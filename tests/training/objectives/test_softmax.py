@@ -6,7 +6,8 @@ import torch
 from scipy.special import logsumexp
 from torch import nn
 
-from training.objectives.settings import OBJECTIVES, ArcFaceSettings, SoftmaxSettings
+from training.objectives.head_settings import ArcFaceSettings, SoftmaxSettings
+from training.objectives.settings import OBJECTIVES
 
 FEATURES_BD = torch.tensor(np.random.default_rng(0).normal(size=(6, 5)), dtype=torch.float32)
 LABELS_B = torch.tensor([0, 3, 1, 1, 2, 3])
