@@ -143,7 +143,7 @@ def check_objective(settings: RunSettings) -> None:
     Raises:
         UserError: the settings of the objective do not go together with others.
     """
-    check_plan(settings.objective.needs, settings.feed, settings.shard.layout)
+    check_plan(settings.objective.needs, settings.feed, settings.shard)
     settings.objective.check(settings, ranks=settings.place.num_ranks)
 
 

@@ -7,7 +7,6 @@ also rewrites those of systems whose numbers changed on purpose.
 
 import hashlib
 import json
-import logging
 import os
 import re
 import zlib
@@ -22,26 +21,19 @@ import pyarrow as pa
 import pytest
 import torch
 from torch import Tensor
+from training.feed.balance import LABELS_NAME
 
-from jobs.entry import JobContext
 from jobs.settings import CONF, RunSettings, compose
-from jobs.stages import STAGES
-from jobs.train import _feed, _num_classes, _schedule
 from pipelines import manifest, records
 from pipelines.parquet import FILE, GROUP, write_runs, write_table
+from training.build import build
 from training.comm.local import LocalComm
 from training.comm.protocol import Comm
 from training.evaluate.task import evaluate
-from training.feed.balance import LABELS_NAME
 from training.feed.location import dataset_location
 from training.loop import train
 from training.metrics import METRICS_NAME
-from training.models.backbones import build_backbone
-from training.objectives.build import ObjectiveContext, build_objective
-from training.optim import build_optimiser
 from training.parts import Hooks, Parts
-from training.precision import needs_loss_scaling
-from training.strategies.build import build_strategy
 from training.testing.threads import run_threads
 
 GOLDEN = Path(__file__).parent / "golden" / "systems.json"
@@ -76,13 +68,21 @@ SMALL = [
 OF_OBJECTIVES = ["model=iresnet10", "shard.layout=identity"]
 # A pool that is smaller than the set, and ranks that compare theirs.
 SMALL_POOL = ["objective.pool.slots=12", "objective.pool.momentum=0.5", "objective.pool.check_every_steps=2"]
-SMALLER = {"f2c": SMALL_POOL}
+SMALLER = {"f2c": SMALL_POOL, "triplet": ["feed.photos_per_identity=2"]}
 # Beside the files of conf/objective: what they do not reach in small, or do not choose.
 VARIANTS = {
-    "adaface_sharded": ["objective=adaface", "objective.sharded=true"],
+    "adaface_sharded": ["objective=adaface", "objective.centres.kind=sharded"],
     "arcface_filtered": ["objective=arcface", "objective.filter_threshold=0.3"],
-    "partial_fc_filled": ["objective=partial_fc", "objective.sample_rate=0.75"],
-    "partial_fc_whole": ["objective=partial_fc", "objective.sample_rate=1.0"],
+    "partial_fc_filled": ["objective=partial_fc", "objective.centres.sample_rate=0.75"],
+    "partial_fc_whole": ["objective=partial_fc", "objective.centres.sample_rate=1.0"],
+    "sum": [
+        "objective=softmax",
+        "objective.name=sum",
+        "objective.terms.identification.objective.name=softmax",
+        "objective.terms.verification.weight=0.5",
+        "objective.terms.verification.objective.name=contrastive",
+        "feed.photos_per_identity=2",
+    ],
     "photos_by_identity": ["objective=softmax", "feed.photos_per_identity=2"],
 }
 
@@ -126,45 +126,6 @@ class Run:
 
 class KilledError(Exception):
     pass
-
-
-def build(settings: RunSettings, dataset: Path, comm: Comm) -> Parts:
-    """The parts of a training as the job assembles them, on the CPU."""
-    context = _context(settings, dataset)
-    device = torch.device("cpu")
-    torch.manual_seed(settings.seed)
-    backbone = build_backbone(settings.model)
-    objective = build_objective(
-        settings.objective,
-        ObjectiveContext(backbone, comm, device, settings.recipe.optimiser, settings.seed),
-        num_classes=_num_classes(context),
-        embedding_dim=settings.model.embedding_dim,
-    )
-    feed = _feed(context, comm, device)
-    strategy = build_strategy(
-        settings.strategy,
-        [backbone, objective],
-        build_optimiser(settings.recipe.optimiser, [backbone, objective]),
-        comm,
-        clip_norm=settings.recipe.optimiser.clip_norm,
-        has_loss_scaling=needs_loss_scaling(settings.recipe.precision, device),
-        local_updates=objective.local_updates,
-    )
-    return Parts(feed, backbone, objective, strategy, _schedule(context, feed.steps_per_epoch), comm)
-
-
-def _context(settings: RunSettings, dataset: Path) -> JobContext:
-    return JobContext(
-        settings=settings,
-        stage=next(stage for stage in STAGES if stage.name == "train"),
-        folder=dataset,
-        parents={"shard": dataset},
-        earlier=[],
-        run_folder=dataset,
-        rank=0,
-        progress=lambda done, total, text: None,
-        log=logging.getLogger(__name__),
-    )
 
 
 @pytest.fixture(scope="module")
@@ -245,13 +206,13 @@ def run(settings: RunSettings, dataset: Path, folder: Path, *, num_ranks: int, k
     """Train from the newest checkpoint in the folder on, and judge the model; see `Run`."""
 
     def work(comm: Comm) -> tuple[dict[str, Tensor], float]:
-        parts = build(settings, dataset, comm)
+        parts = build(settings, dataset, comm, device=torch.device("cpu"))
 
         def progress(done: int, total: int, text: str) -> None:
             if done == kill_at:
                 raise KilledError
 
-        train(parts, settings.recipe, folder, seed=settings.seed, hooks=Hooks(progress=progress))
+        train(parts, folder, hooks=Hooks(progress=progress))
         weights = _weights(parts)
         found = evaluate(
             parts.backbone,

@@ -16,7 +16,6 @@ from torch.profiler import ProfilerActivity, profile
 
 from training.capacity import HeadCost, HeadSize, head_costs
 from training.comm.local import LocalComm
-from training.comm.threads import run_threads
 from training.objectives.build import build_objective
 from training.objectives.class_pool import ClassPool
 from training.objectives.context import ObjectiveContext

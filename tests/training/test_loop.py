@@ -12,7 +12,7 @@ from torch import nn
 from pipelines.settings import UserError
 from training.build import Builder
 from training.checkpoint import MODEL_NAME, latest
-from training.comm.threads import run_threads
+from training.comm.local import LocalComm
 from training.comm.topology import Topology
 from training.feed.batch import Batch
 from training.loop import step_seed, train
@@ -26,6 +26,7 @@ from training.parts import Hooks
 from training.schedule import learning_rate
 from training.settings import CosineSettings, RecipeSettings, SgdSettings, TrainingSettings
 from training.strategies.settings import AllReduceSettings
+from training.testing.threads import run_threads
 
 GLOBAL_BATCH_SIZE = 12
 STEPS_PER_EPOCH = 4
@@ -208,8 +209,9 @@ def test_the_feed_begins_an_epoch_ahead_only_where_one_follows(tmp_path):
             if done == kill_at:
                 raise KilledError
 
-        parts = replace(parts_for(comm, *modules()), feed=Told(comm))
-        train(parts, RECIPE.model_copy(update={"epochs": 3}), tmp_path, seed=3, hooks=Hooks(progress=progress))
+        recipe = RECIPE.model_copy(update={"epochs": 3})
+        parts = replace(parts_for(comm, *modules(), recipe=recipe), feed=Told(comm))
+        train(parts, tmp_path, hooks=Hooks(progress=progress))
 
     with pytest.raises(KilledError):
         work(LocalComm(), kill_at=6)

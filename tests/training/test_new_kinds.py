@@ -9,7 +9,6 @@ from torch import Tensor, nn
 
 from pipelines.kinds import Kind
 from training.build import Builder
-from training.comm.threads import run_threads
 from training.comm.topology import Topology
 from training.feed.batch import Batch
 from training.loop import train
@@ -22,6 +21,7 @@ from training.parts import Hooks
 from training.settings import TrainingSettings
 from training.strategies.settings import STRATEGIES, StrategySettings
 from training.strategies.strategy import StepResult, Strategy
+from training.testing.threads import run_threads
 
 STEPS, BATCH, EPOCHS = 5, 8, 2
 

@@ -6,6 +6,7 @@ import torch
 from training.objectives.adaface import AdaFace
 from training.objectives.head_settings import AdaFaceSettings
 from training.objectives.margin import adaface
+from training.testing.threads import run_threads
 
 NORMS = np.random.default_rng(0).uniform(1, 60, size=(3, 8))
 COSINE_BC = torch.tensor(np.random.default_rng(1).uniform(-0.9, 0.9, size=(8, 4)))

@@ -5,8 +5,8 @@ import math
 import pytest
 import torch
 
-from training.comm.threads import run_threads
 from training.objectives.settings import ContrastiveSettings
+from training.testing.threads import run_threads
 
 FEATURES = torch.randn(12, 5, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
 LABELS = torch.tensor([0, 1, 0, 2, 1, 1, 0, 2, 3, 3, 0, 4])

@@ -22,6 +22,7 @@ from training.settings import SgdSettings
 from training.strategies.build import build_strategy
 from training.strategies.context import StrategyContext
 from training.strategies.settings import AllReduceSettings
+from training.testing.threads import run_threads
 
 NUM_IDS, SLOTS, DIM, PER_RANK = 40, 13, 4, 3
 SETTINGS = ClassPoolSettings.model_validate(

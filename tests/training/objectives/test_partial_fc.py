@@ -105,7 +105,7 @@ def test_a_sample_holds_the_true_classes_and_what_was_not_sampled_keeps_every_bi
 @pytest.mark.parametrize("size", [1, 2, 3])
 def test_a_sampled_step_is_one_process_over_the_sampled_classes_the_slow_way(size):
     """Loss, gradients of the features, and the rows that change; in the end those of every class."""
-    settings = check.settings_of("cosface", sharded=True, sample_rate=0.6)
+    settings = check.settings_of("cosface", centres={"sample_rate": 0.6})
 
     def work(comm):
         head = check.sharded(comm, settings, torch.float64)

@@ -3,9 +3,9 @@
 import torch
 
 from training.comm.local import LocalComm
-from training.comm.threads import run_threads
 from training.feed.batch import Batch
 from training.objectives.settings import OBJECTIVES, SumSettings
+from training.testing.threads import run_threads
 
 VERIFICATION = {"name": "contrastive", "margin": 1.0}
 SHARDED = {"name": "softmax", "centres": {"kind": "sharded"}}

@@ -2,8 +2,8 @@
 
 import torch
 
-from training.comm.threads import run_threads
 from training.objectives.whole_batch import gather_batch
+from training.testing.threads import run_threads
 
 FEATURES = torch.randn(6, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
 LABELS = torch.arange(6)

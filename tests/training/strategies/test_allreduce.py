@@ -8,7 +8,6 @@ import torch
 from torch import nn
 
 from training.comm.local import LocalComm
-from training.comm.threads import run_threads
 from training.comm.topology import Topology
 from training.feed.batch import Batch
 from training.objectives.loss import Loss
