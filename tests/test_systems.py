@@ -21,16 +21,17 @@ import pyarrow as pa
 import pytest
 import torch
 from torch import Tensor
-from training.feed.balance import LABELS_NAME
 
 from jobs.settings import CONF, RunSettings, compose
 from pipelines import manifest, records
+from pipelines.columns import DATASET as DATASET_SCHEMA
 from pipelines.parquet import FILE, GROUP, write_runs, write_table
 from training.build import build
 from training.comm.local import LocalComm
 from training.comm.protocol import Comm
 from training.evaluate.task import evaluate
 from training.feed.location import dataset_location
+from training.feed.plans.identities import LABELS_NAME
 from training.loop import train
 from training.metrics import METRICS_NAME
 from training.parts import Hooks, Parts
@@ -257,7 +258,7 @@ def write_dataset(folder: Path, layout: str) -> None:
             FILE: [f"{split}/000000"] * len(rows),
             GROUP: pa.array(groups, pa.int64()),
         }
-        files += write_runs(pa.table(columns).to_batches(), folder, schema=records.DATASET, rows_per_group=7)
+        files += write_runs(pa.table(columns).to_batches(), folder, schema=DATASET_SCHEMA, rows_per_group=7)
     facts = {name: {"classes": len(photos), "rows": sum(photos)} for name, photos in SPLITS.items()}
     found = manifest.Manifest(
         kind="dataset",

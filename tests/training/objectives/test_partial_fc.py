@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 import torch
 from torch import nn
-from training.comm.threads import run_threads
 
 from training import checkpoint
 from training.checkpoint import Contents, Position
