@@ -1,4 +1,4 @@
-"""The command `ringmill`: run, plan, status, report, sample, install, pack."""
+"""The command `ringmill`: run, plan, status, report, evaluate, sample, install, pack."""
 
 import os
 import subprocess
@@ -116,6 +116,35 @@ def report(name: Annotated[str, typer.Argument(help="of the run")] = "default", 
 
 
 @app.command()
+def evaluate(
+    arguments: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[MODEL_FOLDER] [KEY=VALUE]...", help="such as store/model/abc pairs=bin path=lfw.bin"),
+    ] = None,
+    run_name: Annotated[str | None, typer.Option("--run", help="whose set, dataset and (unless given) model")] = None,
+    set_name: Annotated[str | None, typer.Option("--set", help="of that run's evaluate.sets")] = None,
+    out: Annotated[Path | None, typer.Option(help="file to write the result to, as JSON")] = None,
+    runs: Runs = Path("runs"),
+) -> None:
+    """Judge a finished model on any set; pairs=val also needs dataset=FOLDER."""
+    from jobs.judge import figure_table, judge, question_of, question_of_run, write_result
+
+    folder, assignments = _model_and_settings(arguments or [])
+    if run_name is not None:
+        question = question_of_run(runs / run_name, set_name, assignments, model=folder)
+    elif folder is None or set_name is not None:
+        raise UserError("name the folder of a model, or a run by --run and one of its sets by --set")
+    else:
+        question = question_of(folder, assignments)
+    result = judge(question)
+    console = Console()
+    console.print(result.about, soft_wrap=True, highlight=False, markup=False)
+    console.print(figure_table(result))
+    if out is not None:
+        write_result(out, result)
+
+
+@app.command()
 def sample(
     out: Annotated[Path, typer.Argument(help="folder to draw into")],
     identities: Annotated[int, typer.Option(help="people")] = 60,
@@ -182,6 +211,12 @@ def _say_why(error: Exception) -> int:
 def _say(line: str, code: int) -> int:
     print(f"ringmill: {line}", file=sys.stderr)
     return code
+
+
+def _model_and_settings(arguments: list[str]) -> tuple[Path | None, list[str]]:
+    if arguments and ("=" not in arguments[0] or Path(arguments[0]).is_dir()):
+        return Path(arguments[0]), arguments[1:]
+    return None, arguments
 
 
 def _known_runs(runs: Path) -> str:

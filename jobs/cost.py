@@ -119,8 +119,10 @@ def _images_of(planned: PlannedStage, settings: RunSettings, listing: SourceList
     if planned.stage.role != "evaluate":
         return listing.num_files
     # It looks at pairs, of another set or drawn from the held-out pictures.
-    drawn = 2 * settings.evaluate.num_pairs
-    return planned.listing.num_files if planned.listing else min(listing.num_files, drawn)
+    if planned.listing:
+        return planned.listing.num_files
+    most = max((one.num_images for one in settings.evaluate.sets.values() if one.num_images), default=0)
+    return min(listing.num_files, most)
 
 
 def _are_alike(source: SourceListing, bytes_per_image: float) -> bool:

@@ -1,42 +1,58 @@
-"""The job that judges a finished model."""
+"""The job that judges a finished model on one set."""
 
+import contextlib
 import sys
+from collections.abc import Iterator
 
 from jobs.entry import JobContext, run_job
 from jobs.rank_work import communicator
 from pipelines import manifest
+from pipelines.settings import UserError
 from training.build import device_of
 from training.comm.protocol import Comm
-from training.evaluate.task import evaluate
 from training.feed.location import dataset_location
 from training.model_file import read_model
-
-RESULT_NAME = "result.json"
+from training.tasks.result import RESULT_NAME
+from training.tasks.task import TaskContext, build_task
 
 
 def evaluate_model(context: JobContext) -> None:
-    """Embed the pairs' pictures over all ranks; rank 0 writes the result."""
+    """Judge the model over all ranks; rank 0 writes the result."""
     with communicator(context) as comm:
-        _evaluate(context, comm)
+        _evaluate(context, comm, _set_name(context))
 
 
-def _evaluate(context: JobContext, comm: Comm) -> None:
+def _set_name(context: JobContext) -> str:
+    return next(iter(context.settings.evaluate.sets))
+
+
+def _evaluate(context: JobContext, comm: Comm, name: str) -> None:
+    settings = context.settings.evaluate
     backbone, card = read_model(context.parents["train"])
     backbone = backbone.to(device_of(comm))
-    result = evaluate(
-        backbone,
-        context.settings.evaluate,
-        comm,
-        dataset=dataset_location(context.settings.feed, context.parents["shard"]),
-        size_px=card.model.input_size_px,
+    dataset = dataset_location(context.settings.feed, context.parents["shard"])
+    task = build_task(
+        settings.sets[name],
+        TaskContext(size_px=card.model.input_size_px, batch_size=settings.batch_size, dataset=dataset),
     )
+    with _naming(f"evaluate.sets.{name}"):
+        result = task.run(backbone, comm)
     if comm.rank == 0:
         manifest.clear(context.folder)
         path = context.folder / RESULT_NAME
-        manifest.write_atomically(path, (result.model_dump_json(indent=1) + "\n").encode())
-        context.finish(counts={"pairs": result.num_pairs}, files=[manifest.describe(context.folder, path)])
-        context.progress(1, 1, f"accuracy {result.accuracy:.2%} ± {result.accuracy_std:.2%}, AUC {result.auc:.4f}")
+        manifest.write_atomically(path, result.encoded())
+        context.finish(counts=result.counts(), files=[manifest.describe(context.folder, path)])
+        context.progress(1, 1, result.summary())
     comm.barrier()
+
+
+@contextlib.contextmanager
+def _naming(section: str) -> Iterator[None]:
+    """Put the name of a section before the errors that name settings of it."""
+    try:
+        yield
+    except UserError as error:
+        raise UserError(f"{section}: {error}") from None
 
 
 if __name__ == "__main__":

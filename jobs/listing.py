@@ -11,6 +11,7 @@ from pipelines.settings import UserError
 from pipelines.sources import kinds
 from pipelines.sources.listing import SourceListing
 from pipelines.sources.settings import SOURCES, SourceSettings
+from training.tasks.settings import SetSettings
 
 
 def describe_source(settings: RunSettings) -> SourceListing:
@@ -28,14 +29,15 @@ def describe_source(settings: RunSettings) -> SourceListing:
 
 
 def reference_sources(settings: RunSettings) -> list[SourceSettings]:
-    """Where the pictures lie that must not be trained on: those of the settings, and those of the evaluation."""
+    """The pictures that must not be trained on: those of the settings, and those of the sets of the evaluation."""
     found = list(settings.reference.sources)
-    path = settings.evaluate.path
-    if path is not None and settings.reference.with_evaluation:
-        in_files = "folder" if path.is_dir() else "tar"
-        kind = "pack" if settings.evaluate.pairs == "bin" else in_files
-        found.append(SOURCES.validate({"kind": kind, "path": str(path)}))
+    if settings.reference.with_evaluation:
+        found += [_source_of(one) for one in settings.evaluate.sets.values() if one.is_reference and one.files]
     return found
+
+
+def _source_of(one: SetSettings) -> SourceSettings:
+    return SOURCES.validate({"kind": one.source_kind, "path": str(one.files)})
 
 
 def describe_references(settings: RunSettings) -> SourceListing:
@@ -49,7 +51,7 @@ def describe_references(settings: RunSettings) -> SourceListing:
         try:
             listings.append(kinds.describe(source))
         except UserError as error:
-            raise UserError(f"reference (its sources, or evaluate.path): {error}") from None
+            raise UserError(f"reference.sources, or evaluate.sets: {error}") from None
     return SourceListing(
         num_files=sum(one.num_files for one in listings),
         num_bytes=sum(one.num_bytes for one in listings),
@@ -68,14 +70,14 @@ def describe_embedder(settings: RunSettings) -> SourceListing | None:
     return None if path is None else describe_files(path, setting="embed.model")
 
 
-def describe_pairs(settings: RunSettings) -> SourceListing | None:
-    """The files of the evaluation's pairs; None where they are drawn from the dataset.
+def describe_pairs(settings: RunSettings, set_name: str) -> SourceListing | None:
+    """The files of a set of the evaluation; None where it is part of the dataset.
 
     Raises:
-        UserError: there is nothing at evaluate.path.
+        UserError: there is nothing at its path.
     """
-    path = settings.evaluate.path
-    return None if path is None else describe_files(path, setting="evaluate.path")
+    files = settings.evaluate.sets[set_name].files
+    return None if files is None else describe_files(files, setting=f"evaluate.sets.{set_name}.path")
 
 
 def describe_files(path: Path, *, setting: str) -> SourceListing:

@@ -22,8 +22,8 @@ from pipelines.settings import (
     UserError,
 )
 from pipelines.sources.settings import IngestSettings, ReferenceSettings, Source
-from training.evaluate.settings import EvaluateSettings
 from training.settings import TrainingSettings
+from training.tasks.settings import EvaluateSettings
 
 RUN_YAML = "run.yaml"
 PROJECT = Path(__file__).parent.parent

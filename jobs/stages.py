@@ -168,7 +168,7 @@ STAGES: tuple[Stage, ...] = (
         ("evaluate",),
         launcher="ranks",
         job="jobs.evaluate",
-        outside=describe_pairs,
+        outside=lambda settings: describe_pairs(settings, next(iter(settings.evaluate.sets))),
         applies=in_every_round,
     ),
     Stage(

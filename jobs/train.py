@@ -11,16 +11,13 @@ from jobs.rank_work import communicator
 from pipelines import manifest
 from training.build import build
 from training.comm.protocol import Comm
-from training.evaluate.settings import EvaluateSettings
-from training.evaluate.task import evaluate
 from training.feed.location import dataset_location
 from training.loop import train
 from training.model_file import ModelCard, write_model
 from training.parts import Hooks
+from training.tasks.validation import build_validation
 
 _MIN_CLASSES = 2
-_VALIDATION_PAIRS = 1000
-_VALIDATION_FOLDS = 2
 
 
 def train_model(context: JobContext) -> None:
@@ -57,22 +54,8 @@ def _train(context: JobContext, comm: Comm) -> None:
 def _validation(context: JobContext, backbone: nn.Module, comm: Comm) -> Callable[[], dict[str, float]]:
     """Verification on pairs of held-out identities, where there are any."""
     settings = context.settings
-    dataset = dataset_location(settings.feed, context.parents["shard"])
-    held_out = manifest.read_from(dataset, dataset.read).facts["splits"].get("val", {"classes": 0})
-    if held_out["classes"] < _MIN_CLASSES:
-        return dict
-    pairs = EvaluateSettings(
-        crop=settings.feed.decode.crop,
-        fit=settings.feed.decode.fit,
-        num_pairs=_VALIDATION_PAIRS,
-        folds=_VALIDATION_FOLDS,
-    )
-
-    def validate() -> dict[str, float]:
-        result = evaluate(backbone, pairs, comm, dataset=dataset, size_px=settings.model.input_size_px)
-        return {"val_accuracy": result.accuracy}
-
-    return validate
+    validate = build_validation(dataset_location(settings.feed, context.parents["shard"]), settings.feed.decode)
+    return lambda: validate(backbone, comm)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 import difflib
 from collections.abc import Iterable, Iterator
-from typing import Any, cast
+from typing import Any, cast, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
@@ -53,13 +53,14 @@ def unknown_key(key: str, known: Iterable[str]) -> UserError:
     return UserError(f"there is no setting {key}; {hint}")
 
 
-def wrong_settings(error: ValidationError, model: type[BaseModel], *, prefix: str) -> UserError:
+def wrong_settings(error: ValidationError, model: type[BaseModel] | Kinds[Any], *, prefix: str) -> UserError:
     """The first of pydantic's complaints about a model whose keys begin with ``prefix`` ("" or "model.")."""
     first = error.errors()[0]
     more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
     key = (prefix + ".".join(str(part) for part in first["loc"])).rstrip(".")
     if first["type"] == "extra_forbidden":
-        return UserError(f"{unknown_key(key, (prefix + name for name in known_keys(model)))}{more}")
+        known = (_with_names(prefix + name, key) for name in known_keys(model))
+        return UserError(f"{unknown_key(key, known)}{more}")
     if first["type"] == "missing":
         return UserError(f"{key} is not given; add {key}=VALUE{more}")
     # A rule over several settings belongs to the group; its message names them, and the group's content says nothing.
@@ -67,21 +68,43 @@ def wrong_settings(error: ValidationError, model: type[BaseModel], *, prefix: st
     return UserError(f"{subject}: {_rule(first)}{more}")
 
 
-def known_keys(model: type[BaseModel]) -> Iterator[str]:
-    """The dotted names of every field, those of nested models and of all kinds of a table included."""
-    for name, field in model.model_fields.items():
-        yield name
-        for inner_model in models_of(field):
-            yield from (f"{name}.{inner}" for inner in known_keys(inner_model))
+def known_keys(model: type[BaseModel] | Kinds[Any]) -> Iterator[str]:
+    """The dotted names of every field, those of nested models and of all kinds of a table included.
+
+    A name that the user chooses is `*`: `sets.*.path`.
+    """
+    for one in model.models() if isinstance(model, Kinds) else [model]:
+        for name, field in one.model_fields.items():
+            yield name
+            for inner_model in models_of(field):
+                yield from (f"{name}.{inner}" for inner in known_keys(inner_model))
+            for table in _tables_of_values(field):
+                yield from (f"{name}.*.{inner}" for inner in known_keys(table))
 
 
 def models_of(field: FieldInfo) -> list[type[BaseModel]]:
     """The models that the value of a field may be an instance of."""
     tables = [table for table in field.metadata if isinstance(table, Kinds)]
     if tables:
-        return [kind.settings for table in tables for kind in table.values()]
+        return [model for table in tables for model in table.models()]
     is_model = isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)
     return [cast(type[BaseModel], field.annotation)] if is_model else []
+
+
+def _tables_of_values(field: FieldInfo) -> list[Kinds[Any]]:
+    """The tables of kinds of the values of a `dict[str, Annotated[..., TABLE]]`."""
+    if get_origin(field.annotation) is not dict:
+        return []
+    return [one for one in get_args(get_args(field.annotation)[1])[1:] if isinstance(one, Kinds)]
+
+
+def _with_names(known: str, key: str) -> str:
+    """`sets.*.path` with the name that the key has in this place."""
+    before, star, after = known.partition(".*.")
+    if not star:
+        return known
+    name = key.removeprefix(f"{before}.").partition(".")[0] if key.startswith(f"{before}.") else "NAME"
+    return f"{before}.{name}.{after}"
 
 
 def _rule(details: ErrorDetails) -> str:

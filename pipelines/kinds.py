@@ -21,7 +21,7 @@ Chosen = TypeVar("Chosen", bound=Settings)
 class Kind(Generic[Chosen]):
     """One line of a table."""
 
-    settings: type[Chosen]
+    settings: "type[Chosen] | Kinds[Chosen]"  # a table where the kind has kinds of its own, told apart by another key
     builder: str  # "package.module:function", or "package.module" where the module itself is the implementation
 
 
@@ -60,13 +60,21 @@ class Kinds(dict[str, Kind[Chosen]], Generic[Chosen]):
         if name not in self:
             error = PydanticCustomError("kind", "choose {known}", {"known": _or_list([repr(one) for one in self])})
             raise self._error(error, (self.key,), name)
-        return self[name].settings.model_validate({**self._own_fields(name, value), self.key: name})
+        values = {**self._own_fields(name, value), self.key: name}
+        chosen = self[name].settings
+        return chosen.validate(values) if isinstance(chosen, Kinds) else chosen.model_validate(values)
+
+    def models(self) -> list[type[Chosen]]:
+        """The settings of every kind."""
+        return [model for kind in self.values() for model in _models(kind)]
 
     def _own_fields(self, name: str, value: dict[str, Any]) -> dict[str, Any]:
         """The value without the null fields of other kinds: null takes back what conf/ says of another kind."""
-        own = self[name].settings.model_fields
-        for field in value.keys() - own.keys():
-            owners = [other for other, kind in self.items() if field in kind.settings.model_fields]
+        fields = {
+            other: {field for model in _models(kind) for field in model.model_fields} for other, kind in self.items()
+        }
+        for field in value.keys() - fields[name]:
+            owners = [other for other in self if field in fields[other]]
             if owners and value[field] is not None:
                 message = "belongs to {owners}, and {key} is {name}; set it to null, or choose another {key}"
                 context = {"owners": _or_list(owners), "key": self.key, "name": name}
@@ -84,6 +92,10 @@ class Kinds(dict[str, Kind[Chosen]], Generic[Chosen]):
 
         serialization = core_schema.plain_serializer_function_ser_schema(dump, info_arg=True)
         return core_schema.no_info_plain_validator_function(self.validate, serialization=serialization)
+
+
+def _models(kind: Kind[Chosen]) -> list[type[Chosen]]:
+    return kind.settings.models() if isinstance(kind.settings, Kinds) else [kind.settings]
 
 
 def _or_list(names: list[str]) -> str:

@@ -2,6 +2,7 @@
 
 import os
 import sys
+import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -45,6 +46,33 @@ def write_onnx() -> Callable[..., Path]:
         return path
 
     return write
+
+
+@pytest.fixture
+def held_out(tmp_path: Path) -> Path:
+    """A dataset of nothing but a val split: 12 people, each 5 pictures of noise around a colour of its own."""
+    import cv2
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    from pipelines import manifest
+    from pipelines.columns import DATASET
+
+    rng = np.random.default_rng(0)
+    colours = rng.integers(60, 196, (12, 3))
+    labels = [person for person in range(12) for _ in range(5)]
+    pixels = [(colours[label] + rng.integers(-60, 60, (24, 24, 3))).astype(np.uint8) for label in labels]
+    images = [cv2.imencode(".png", one)[1].tobytes() for one in pixels]
+    columns = [[f"{row:04d}" for row in range(60)], labels, images, [zlib.crc32(image) for image in images]]
+    folder = tmp_path / "held_out"
+    (folder / "val").mkdir(parents=True)
+    pq.write_table(pa.table(columns, schema=DATASET), folder / "val" / "00000.parquet", row_group_size=20)
+    groups = tuple(manifest.RowGroup(rows=20, num_bytes=100) for _ in range(3))
+    file = manifest.describe(folder, folder / "val" / "00000.parquet", rows=60, row_groups=groups)
+    facts = {"splits": {"val": {"classes": 12, "rows": 60}}}
+    content = {"parents": {}, "settings": {}, "code_version": "", "counts": {}, "facts": facts}
+    manifest.write(folder, manifest.Manifest(kind="dataset", fingerprint="held_out", files=(file,), **content))
+    return folder
 
 
 @pytest.fixture(scope="session")

@@ -3,11 +3,13 @@
 import contextlib
 import io
 import os
+import pickle
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import numpy as np
 import pytest
 from pyspark.sql import SparkSession
 from rich.console import Console
@@ -80,6 +82,42 @@ def grind(river: tuple[Stage, ...]) -> Callable[[RunSettings], str]:
         return shown.getvalue()
 
     return run
+
+
+@pytest.fixture
+def tiny_model(tmp_path: Path) -> Path:
+    """The folder of a model with its first weights, in a store."""
+    import torch
+
+    from training.feed.settings import DecodeSettings
+    from training.model_file import ModelCard, write_model
+    from training.models.backbones import build_backbone
+    from training.models.settings import ModelSettings
+
+    torch.manual_seed(0)
+    model = ModelSettings(name="mobilefacenet", width=0.25, input_size_px=32)
+    decode = DecodeSettings(size_px=32)
+    folder = tmp_path / "store" / "model" / "m"
+    folder.mkdir(parents=True)
+    card = ModelCard(model=model, decode=decode, dataset="d", num_classes=3, num_steps=1)
+    write_model(folder, build_backbone(model).eval(), card)
+    return folder
+
+
+@pytest.fixture
+def write_pack() -> Callable[[Path, list[bool]], None]:
+    """Write a verification pack of noise; pairs of one person are the same picture twice."""
+    import cv2
+
+    def write(path: Path, is_same: list[bool]) -> None:
+        rng = np.random.default_rng(0)
+        images: list[bytes] = []
+        for same in is_same:
+            pictures = [cv2.imencode(".png", rng.integers(0, 256, (40, 40, 3), np.uint8))[1].tobytes() for _ in "ab"]
+            images += [pictures[0], pictures[0] if same else pictures[1]]
+        path.write_bytes(pickle.dumps((images, is_same)))
+
+    return write
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from jobs.entry import run_job
 from jobs.settings import RunSettings, freeze
 from pipelines.manifest import read
 from pipelines.sources.settings import FolderSettings, ReferenceSettings
-from training.evaluate.settings import EvaluateSettings
+from training.tasks.settings import EvaluateSettings, ListedPairs
 
 pytestmark = pytest.mark.spark
 
@@ -41,7 +41,7 @@ def run(tmp_path: Path) -> Run:
             runs=tmp_path / "runs",
             source=FolderSettings(path="/nowhere"),
             reference=ReferenceSettings.model_validate({"sources": sources}),
-            evaluate=EvaluateSettings() if evaluate is None else EvaluateSettings(pairs="pairs_txt", path=evaluate),
+            evaluate=EvaluateSettings(sets={"lfw": ListedPairs(path=evaluate)} if evaluate else {}),
             fingerprints={"reference": MARK},
         )
         freeze(settings, settings.folder / "run.yaml")

@@ -45,7 +45,7 @@ ALL = ["ingest", "pairs", "curate", "shard", "train", "evaluate", "report"]
         ("objective", {"name": "arcface", "margin": 0.3, "scale": 64.0}, "train"),
         ("strategy", {"bucket_mib": 1.0}, "train"),
         ("recipe", {"epochs": 5}, "train"),
-        ("evaluate", {"num_pairs": 60}, "evaluate"),
+        ("evaluate", {"batch_size": 60}, "evaluate"),
     ],
 )
 def test_a_section_redoes_its_stage_and_what_lies_downstream(
@@ -96,8 +96,10 @@ def test_the_pictures_of_an_evaluation_are_kept_out_unless_that_is_refused(
 ) -> None:
     (tmp_path / "lfw").mkdir()
     (tmp_path / "lfw" / "a.jpg").write_bytes(b"a")
-    judged = changed(real_settings, "evaluate", path=str(tmp_path / "lfw"), pairs="pairs_txt")
+    lfw = {"pairs": "pairs_txt", "path": str(tmp_path / "lfw")}
+    judged = changed(real_settings, "evaluate", sets={"lfw": lfw})
     assert "reference" in names(judged)
+    assert names(changed(real_settings, "evaluate", sets={"lfw": {**lfw, "is_reference": False}})) == ALL
     assert names(changed(judged, "reference", with_evaluation=False)) == ALL
     assert redone(
         judged, changed(judged, "reference", sources=[{"kind": "folder", "path": str(tmp_path / "lfw")}])
@@ -105,7 +107,7 @@ def test_the_pictures_of_an_evaluation_are_kept_out_unless_that_is_refused(
 
 
 def test_a_missing_reference_is_named_before_anything_is_planned(real_settings: RunSettings) -> None:
-    with pytest.raises(UserError, match=r"^reference .*nowhere"):
+    with pytest.raises(UserError, match=r"^reference\.sources.*nowhere"):
         plan(changed(real_settings, "reference", sources=[{"kind": "tar", "path": "nowhere.tar"}]))
 
 
@@ -178,7 +180,7 @@ def test_a_missing_model_is_named_before_anything_is_planned(real_settings: RunS
 def test_other_pairs_redo_the_evaluation(real_settings: RunSettings, tmp_path: Path) -> None:
     pairs = tmp_path / "lfw.bin"
     pairs.write_bytes(b"1")
-    settings = changed(real_settings, "evaluate", path=str(pairs), pairs="bin")
+    settings = changed(real_settings, "evaluate", sets={"lfw": {"pairs": "bin", "path": str(pairs)}})
     settings = changed(settings, "reference", with_evaluation=False)
     before = prints(settings)
     pairs.write_bytes(b"22")

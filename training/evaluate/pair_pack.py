@@ -18,7 +18,7 @@ def load_pack(path: Path, *, folds: int) -> PairSet:
     try:
         content = path.read_bytes()
     except OSError as error:
-        raise UserError(f"evaluate.path={path} cannot be read ({error.strerror}); name a verification pack") from None
+        raise UserError(f"path={path} cannot be read ({error.strerror}); name a verification pack") from None
     images, verdicts = read_pack(content, path=str(path))
     pairs = np.arange(len(verdicts), dtype=np.int64)
     return PairSet(

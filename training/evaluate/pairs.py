@@ -11,6 +11,8 @@ from pipelines.settings import UserError
 IndexArray = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]
 
+MIN_FOLDS = 2  # the threshold of a fold is chosen on the others
+
 
 @dataclass(frozen=True)
 class Pictures:
@@ -54,6 +56,6 @@ def contiguous_folds(num_pairs: int, folds: int, *, place: str) -> IndexArray:
         UserError: there are fewer pairs than folds.
     """
     if num_pairs < folds:
-        raise UserError(f"{place} has {num_pairs} pairs for {folds} folds; set evaluate.folds to at most {num_pairs}")
+        raise UserError(f"{place} has {num_pairs} pairs for {folds} folds; set folds to at most {num_pairs}")
     parts = np.array_split(np.arange(num_pairs), folds)
     return np.repeat(np.arange(folds), [len(part) for part in parts]).astype(np.int64)

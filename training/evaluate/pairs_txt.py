@@ -13,8 +13,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from pipelines.settings import PixelSettings, UserError
-from training.evaluate.pairs import PairSet, Pictures, held
-from training.evaluate.settings import MIN_FOLDS
+from training.evaluate.pairs import MIN_FOLDS, PairSet, Pictures, held
 
 FILE_NAME = "pairs.txt"
 SUFFIXES = (".jpg", ".png")
@@ -41,7 +40,7 @@ def load_pairs_txt(path: Path) -> PairSet:
     elif path.is_file() and tarfile.is_tarfile(path):
         listing, pictures = _from_tar(path)
     else:
-        raise UserError(f"evaluate.path={path} is neither a folder nor a tar; name the folder or tar of the pictures")
+        raise UserError(f"path={path} is neither a folder nor a tar; name the folder or tar of the pictures")
     left, right = np.array(listing.pairs, dtype=np.int64).T
     return PairSet(
         pictures=pictures,
@@ -108,7 +107,7 @@ def _stem(name: str, number: str, *, place: str) -> str:
 def _from_folder(folder: Path) -> tuple[Listing, Pictures]:
     listed = next((file for file in (folder / FILE_NAME, folder.parent / FILE_NAME) if file.is_file()), None)
     if listed is None:
-        raise UserError(f"no {FILE_NAME} in {folder} or beside it; put it there, or choose evaluate.pairs=val")
+        raise UserError(f"no {FILE_NAME} in {folder} or beside it; put it there, or choose pairs=val")
     listing = parse(listed.read_text(encoding="utf-8", errors="replace"), place=str(listed))
     candidates = ((stem, folder / (stem + suffix)) for stem in listing.stems for suffix in SUFFIXES)
     found = {stem: file for stem, file in candidates if file.is_file()}
@@ -121,7 +120,7 @@ def _from_tar(path: Path) -> tuple[Listing, Pictures]:
     # Twice through the tar, since the list may lie behind the pictures, and a set holds more pictures than it compares.
     listed = next(_members(path, lambda name: name.name == FILE_NAME), None)
     if listed is None:
-        raise UserError(f"no {FILE_NAME} in {path}; add it to the tar, or choose evaluate.pairs=val")
+        raise UserError(f"no {FILE_NAME} in {path}; add it to the tar, or choose pairs=val")
     member, text = listed
     listing = parse(text.decode("utf-8", errors="replace"), place=f"{path}!/{member}")
     wanted = {member.parent / (stem + suffix): stem for stem in listing.stems for suffix in SUFFIXES}

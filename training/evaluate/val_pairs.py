@@ -86,8 +86,7 @@ def draw_pairs(labels: Sequence[int], image_ids: Sequence[str], *, num_pairs: in
     if len({fold for *_, fold in drawn}) < folds:
         raise UserError(
             f"the {SPLIT} split ({len(labels)} pictures, {len(people)} people) has too few pairs for {folds} folds: "
-            "lower evaluate.folds, raise curate.split.val_fraction, or evaluate on another set with "
-            "evaluate.pairs=pairs_txt"
+            "lower folds, raise curate.split.val_fraction, or judge on pairs=pairs_txt or pairs=bin"
         )
     left, right, is_same, fold_of = (np.array(column) for column in zip(*drawn, strict=True))
     return Draw(left, right, is_same, fold_of, folds_share_people=not are_apart)

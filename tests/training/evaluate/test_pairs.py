@@ -16,5 +16,5 @@ def test_folds_are_those_of_scikit_learn_without_shuffling(num_pairs, folds):
 
 
 def test_fewer_pairs_than_folds_are_refused():
-    with pytest.raises(UserError, match=r"evaluate\.folds to at most 3"):
+    with pytest.raises(UserError, match=r"set folds to at most 3"):
         contiguous_folds(3, 4, place="small.bin")

@@ -1,0 +1,38 @@
+"""Each kind of pairs -> the pairs: what `settings.PAIRS` names."""
+
+from pipelines.settings import UserError
+from training.evaluate.pair_pack import load_pack
+from training.evaluate.pairs import PairSet
+from training.evaluate.pairs_txt import load_pairs_txt
+from training.evaluate.val_pairs import load_val_pairs
+from training.feed.location import Location
+from training.tasks.settings import ListedPairs, PackedPairs, ValPairs
+
+
+def drawn(settings: ValPairs, dataset: Location | None) -> PairSet:
+    """Pairs of the val split.
+
+    Raises:
+        UserError: there is no dataset, or too few pictures to draw from.
+    """
+    if dataset is None:
+        raise UserError("pairs=val is drawn from a dataset; add dataset=FOLDER, or choose pairs=pairs_txt or pairs=bin")
+    return load_val_pairs(dataset, num_pairs=settings.num_pairs, folds=settings.folds, seed=settings.seed)
+
+
+def listed(settings: ListedPairs, dataset: Location | None) -> PairSet:
+    """Pairs of a `pairs.txt`.
+
+    Raises:
+        UserError: it is missing or wrong, or a picture is missing.
+    """
+    return load_pairs_txt(settings.path)
+
+
+def packed(settings: PackedPairs, dataset: Location | None) -> PairSet:
+    """Pairs of a verification pack.
+
+    Raises:
+        UserError: it is missing or holds anything else.
+    """
+    return load_pack(settings.path, folds=settings.folds)
