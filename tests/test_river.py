@@ -253,7 +253,7 @@ def test_a_head_of_many_identities_goes_on_after_a_kill_as_if_there_had_been_non
     assert hit.manifests() == straight.manifests()
     assert hit.losses() == straight.losses()
     assert hit.losses()[-1][1] < hit.losses()[0][1]
-    assert json.loads((hit.made("evaluate") / "result.json").read_text())["auc"] > 0.6
+    assert json.loads((hit.made("evaluate") / "result.json").read_text())["figures"]["auc"]["value"] > 0.6
     page = (hit.home / "runs/r/report.html").read_text()
     assert "Adds up" in page
     if head == "partial_fc":

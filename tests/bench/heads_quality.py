@@ -29,6 +29,7 @@ import numpy as np
 RINGMILL = [sys.executable, "-c", "import sys; from jobs.cli import main; sys.exit(main())"]
 SHARE = 0.3  # of the identities, in Partial FC's sample and in the pool
 WRONG = 0.4  # of the names
+TAR = "tar_at_far_"  # how the names of such figures begin
 THRESHOLD = 0.4  # the filter of the second version of Partial FC (arXiv 2203.15565)
 FOLDS, PAIRS_OF_A_KIND = 10, 150  # of the held-out drawn people, each fold with so many pairs of one and of two people
 
@@ -79,8 +80,8 @@ def _cfp(options: argparse.Namespace) -> Set:
         "system=cfp",
         "source=tar",
         f"source.path={options.cfp.absolute()}",
-        "evaluate.pairs=pairs_txt",
-        f"evaluate.path={options.lfw.absolute()}",
+        "evaluate.sets.lfw.pairs=pairs_txt",
+        f"evaluate.sets.lfw.path={options.lfw.absolute()}",
         f"recipe.epochs={options.cfp_epochs}",
         f"model.input_size_px={options.cfp_px}",
     )
@@ -97,8 +98,8 @@ def _listed(path: Path, photos: list[Photo], pairs: Path, options: argparse.Name
         "system=demo",
         "source=list",
         f"source.path={path}",
-        "evaluate.pairs=pairs_txt",
-        f"evaluate.path={pairs}",
+        "evaluate.sets.drawn.pairs=pairs_txt",
+        f"evaluate.sets.drawn.path={pairs}",
         f"recipe.epochs={options.drawn_epochs}",
         f"model.input_size_px={options.drawn_px}",
     )
@@ -136,11 +137,13 @@ def _train(work: Path, one: Set, head: str, told: tuple[str, ...], seed: int) ->
     where = (f"name={name}", f"seed={seed}", f"store={work / 'store'}", f"runs={work / 'runs'}")
     subprocess.run([*RINGMILL, "run", *where, *one.settings, *told], check=True, stdout=sys.stderr)
     stages = json.loads((work / "runs" / name / "run.json").read_text())["stages"]
-    result = json.loads((Path(stages["evaluate"]["folder"]) / "result.json").read_text())
+    judged = json.loads((Path(stages["evaluate"]["folder"]) / "result.json").read_text())["figures"]
     trained = json.loads((Path(stages["train"]["folder"]) / "manifest.json").read_text())
     batch = trained["settings"]["recipe"]["batch_size"]
-    figures = {key: round(result[key], 4) for key in ("accuracy", "accuracy_std", "auc")}
-    figures |= {"tar_at_far": result["tar_at_far"], "train_seconds": round(stages["train"]["seconds"])}
+    figures = {"accuracy": judged["accuracy"]["value"], "accuracy_std": judged["accuracy"]["spread"]}
+    figures = {key: round(value, 4) for key, value in {**figures, "auc": judged["auc"]["value"]}.items()}
+    tars = {name.removeprefix(TAR): one["value"] for name, one in judged.items() if name.startswith(TAR)}
+    figures |= {"tar_at_far": tars, "train_seconds": round(stages["train"]["seconds"])}
     figures |= {"identities": trained["counts"]["classes"], "steps": trained["counts"]["steps"]}
     figures["pictures"] = trained["counts"]["steps"] * batch * (3 if head.startswith("f2c") else 1)
     return figures

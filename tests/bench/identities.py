@@ -39,6 +39,7 @@ from pipelines.settings import EmbedSettings, PixelSettings, ShardSettings
 from pipelines.vectors import to_lists
 from training.export import export_onnx
 from training.model_file import read_model
+from training.tasks.result import Result
 
 ALIGN_PX = 80  # of the stored squares: large enough for every crop of an input of 48 px, and quick to decode
 SEEDS = (3, 4, 5, 6)
@@ -218,13 +219,22 @@ def _rounds(work: Path, photos: list[tuple[str, str]], options: argparse.Namespa
     names = flipped(truth, WRONG, 1)
     noisy = [(path, str(name)) for (path, _), name in zip(photos, names, strict=True)]
     limit = f"curate.identities.min_margin={options.margin}"
-    judged = ["curate.split.val_fraction=0", "evaluate.pairs=pairs_txt", f"evaluate.path={options.pairs.absolute()}"]
+    judged = ["curate.split.val_fraction=0", "evaluate.sets.lfw.pairs=pairs_txt"]
+    judged.append(f"evaluate.sets.lfw.path={options.pairs.absolute()}")
     run = _train(work, "rounds", noisy, options, "curate.rounds=2", limit, *judged)
     stages = {"first": "evaluate", "second": "evaluate-2"}
-    found = {name: json.loads((_artefact(run, stage) / "result.json").read_text()) for name, stage in stages.items()}
+    found = {
+        name: Result.model_validate_json((_artefact(run, stage) / "result.json").read_bytes())
+        for name, stage in stages.items()
+    }
     for name, result in found.items():
-        print(f"{name} round: {result['accuracy']:.4f} +- {result['accuracy_std']:.4f}, AUC {result['auc']:.4f}")
-    return {name: {key: result[key] for key in ("accuracy", "accuracy_std", "auc")} for name, result in found.items()}
+        print(f"{name} round: {result.summary()}")
+    return {name: _headline(result) for name, result in found.items()}
+
+
+def _headline(result: Result) -> Figures:
+    accuracy = result.figures["accuracy"]
+    return {"accuracy": accuracy.value, "accuracy_std": accuracy.spread, "auc": result.value("auc")}
 
 
 def _embed(work: Path, run: Path, paths: Iterable[str]) -> NDArray[np.float32]:

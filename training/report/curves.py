@@ -1,4 +1,4 @@
-"""The charts of a run: training step by step, pictures per identity, and the ROC of the evaluation."""
+"""The charts of a run: training step by step, pictures per identity, and those of the evaluation."""
 
 import json
 import math
@@ -9,10 +9,10 @@ from typing import Any
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from training.evaluate.verification import VerificationResult
 from training.metrics import PART_PREFIX
 from training.report.artefact import Artefact
 from training.report.charts import Chart, Points, bar_chart, line_chart, stacked_chart
+from training.tasks.result import ChartData, Result
 
 MAX_POINTS = 300
 MAX_SINGLE_BARS = 24
@@ -67,12 +67,21 @@ def identity_chart(dataset: Artefact) -> Chart | None:
     return bar_chart("Identities by number of pictures", _bins(sizes), x_label="training pictures", what="identities")
 
 
-def roc_chart(result: VerificationResult) -> Chart | None:
-    """TAR over FAR on a logarithmic axis; None where it cannot be measured."""
-    points = [(far, tar) for far, tar in zip(result.roc.far, result.roc.tar, strict=True) if far > 0]
-    if not points:
+def result_charts(result: Result) -> list[Chart]:
+    """The charts of an evaluation; one without a point that its axis has a place for is left out."""
+    drawn = [_result_chart(data) for data in result.charts]
+    return [chart for chart in drawn if chart is not None]
+
+
+def _result_chart(data: ChartData) -> Chart | None:
+    every: dict[str, Points] = {
+        one.label: [(x, y) for x, y in zip(one.x, one.y, strict=True) if x > 0 or data.x_axis == "linear"]
+        for one in data.series
+    }
+    series = {label: points for label, points in every.items() if points}
+    if not series:
         return None
-    return line_chart("ROC", {"true accepts": points}, x_label="share of false accepts", x_axis="log", top=1.0)
+    return line_chart(data.title, series, x_label=data.x_label, x_axis=data.x_axis, top=data.y_top)
 
 
 def _points(rows: Sequence[Row], name: str) -> Points:

@@ -4,17 +4,16 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import jinja2
 
 from pipelines.manifest import write_atomically
 from pipelines.records import IDENTITY
-from training.evaluate.verification import VerificationResult
 from training.metrics import METRICS_NAME
 from training.report.artefact import Artefact, open_artefact
 from training.report.broken import broken_parts
-from training.report.curves import Row, identity_chart, read_metrics, roc_chart, training_charts
+from training.report.curves import Row, identity_chart, read_metrics, result_charts, training_charts
 from training.report.funnel import Funnel, measure_funnel
 from training.report.gallery import build_galleries
 from training.report.kept import kept_records
@@ -22,6 +21,7 @@ from training.report.lineage import Run, origins, read_run
 from training.report.merges import closest_merges
 from training.report.rounds import compare_rounds, read_result
 from training.report.variance import LARGE_SHARE, MEASURED, spreads
+from training.tasks.result import Format, Result, shown
 
 REPORT_NAME = "report.html"
 KINDS = ("records", "references", "pairs", "scores", "decisions", "dataset", "model", "evaluation")
@@ -92,7 +92,7 @@ def _content(run_folder: Path, artefacts: dict[str, Artefact]) -> dict[str, Any]
         "identities": identity_chart(dataset) if dataset else None,
         "training": training_charts(metrics),
         "result": result,
-        "roc": roc_chart(result) if result else None,
+        "result_charts": result_charts(result) if result else [],
         "origins": origins(artefacts),
     }
 
@@ -111,6 +111,7 @@ def _environment() -> jinja2.Environment:
         "duration": duration,
         "size": _size,
         "number": _number,
+        "cell": _cell,
     }
     return environment
 
@@ -140,14 +141,15 @@ def _training_figures(dataset: Artefact | None, metrics: list[Row]) -> list[Figu
     return figures
 
 
-def _result_figures(result: VerificationResult | None) -> list[Figure]:
+def _result_figures(result: Result | None) -> list[Figure]:
     if result is None:
         return []
-    accuracy = Figure(
-        "accuracy", _percent(result.accuracy), f"± {_percent(result.accuracy_std)}, {len(result.folds)} folds"
-    )
-    area = [] if result.auc is None else [Figure("area under ROC", f"{result.auc:.4f}", f"{result.num_pairs:,} pairs")]
-    return [accuracy, *area]
+    measured = [(one, one.value) for one in map(result.figures.__getitem__, result.headline) if one.value is not None]
+    spreads = ["" if one.spread is None else f"± {shown(one.spread, one.format)}" for one, _ in measured]
+    return [
+        Figure(one.label, shown(value, one.format), ", ".join(filter(None, (spread, one.note))))
+        for (one, value), spread in zip(measured, spreads, strict=True)
+    ]
 
 
 def _time(run: Run) -> list[Figure]:
@@ -168,6 +170,13 @@ def duration(seconds: float) -> str:
 
 def _percent(share: float) -> str:
     return f"{100 * share:.2f} %" if share > 0.9 else f"{100 * share:.1f} %"
+
+
+def _cell(value: float | str | None, style: Format | Literal["text"]) -> str:
+    """A value of a table of a result."""
+    if value is None:
+        return "not measurable"
+    return str(value) if isinstance(value, str) or style == "text" else shown(value, style)
 
 
 def _number(value: float) -> str:

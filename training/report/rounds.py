@@ -8,10 +8,8 @@ from pathlib import Path
 import pyarrow.dataset as ds
 
 from pipelines.records import IDENTITY, KEPT, MERGED_INTO, REASON, STATUS
-from training.evaluate.verification import VerificationResult
 from training.report.artefact import Artefact, open_artefact
-
-RESULT_NAME = "result.json"
+from training.tasks.result import RESULT_NAME, Result
 
 
 @dataclass(frozen=True)
@@ -22,7 +20,7 @@ class Round:
     kept: int
     changes: list[tuple[str, int]]  # reason -> rows more (or fewer) than in the round before; most first
     num_merged: int  # identities that are taken for another one
-    result: VerificationResult | None  # None where it has not been evaluated yet
+    result: Result | None  # None where it has not been evaluated yet
 
 
 def compare_rounds(folders: Sequence[dict[str, Path]]) -> list[Round]:
@@ -63,6 +61,6 @@ def merged_identities(decisions: Artefact) -> dict[str, str]:
     return merged
 
 
-def read_result(evaluation: Artefact) -> VerificationResult:
+def read_result(evaluation: Artefact) -> Result:
     """The figures of an evaluation."""
-    return VerificationResult.model_validate_json((evaluation.folder / RESULT_NAME).read_bytes())
+    return Result.model_validate_json((evaluation.folder / RESULT_NAME).read_bytes())

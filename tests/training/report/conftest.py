@@ -144,11 +144,17 @@ def rebuild(tmp_path):
 
 
 def write_evaluation(root, accuracy):
+    figures = {
+        "accuracy": {"label": "accuracy", "value": accuracy, "format": "share", "spread": 0.0125, "note": "2 folds"},
+        "auc": {"label": "area under ROC", "value": 0.9321, "format": "number", "note": "40 pairs"},
+        "tar": {"label": "true accepts at 0.001 false", "value": None, "format": "share", "note": "too few pairs"},
+    }
+    curve = {"label": "true accepts", "x": [0.0, 0.05, 1.0], "y": [0.0, 0.7, 1.0]}
+    columns = [{"label": "fold", "format": "count"}, {"label": "threshold", "format": "number"}]
     result = {
-        "accuracy": accuracy, "accuracy_std": 0.0125, "auc": 0.9321, "tar_at_far": {"0.1": 0.8, "0.001": None},
-        "threshold": 0.25, "num_pairs": 40, "num_same": 20, "pairs": "40 pairs of somewhere",
-        "folds": [{"accuracy": 0.875, "threshold": 0.25, "num_pairs": 20}] * 2,
-        "roc": {"far": [0.0, 0.05, 1.0], "tar": [0.0, 0.7, 1.0]},
+        "kind": "verification", "about": "40 pairs of somewhere", "figures": figures, "headline": ["accuracy", "auc"],
+        "charts": [{"title": "ROC", "x_label": "far", "y_label": "tar", "x_axis": "log", "series": [curve]}],
+        "details": [{"title": "folds", "columns": columns, "rows": [[1, 0.25], [2, None]]}],
     }  # fmt: skip
     return write_artefact(root, "evaluation", {}, texts={"result.json": json.dumps(result)})
 

@@ -7,9 +7,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipelines import manifest
-from training.evaluate.verification import VerificationResult
 from training.report.artefact import open_artefact
-from training.report.curves import MAX_POINTS, identity_chart, read_metrics, roc_chart, training_charts
+from training.report.curves import MAX_POINTS, identity_chart, read_metrics, result_charts, training_charts
+from training.tasks.result import ChartData, Result, Series
 
 
 def _step(step, **values):
@@ -70,10 +70,17 @@ def test_identities_are_counted_by_their_pictures(tmp_path, sizes, labels):
     ]
 
 
-def test_a_roc_that_cannot_be_measured_is_not_drawn():
-    values = {
-        "accuracy": 1, "accuracy_std": 0, "auc": None, "tar_at_far": {}, "threshold": 0, "num_pairs": 9, "num_same": 9,
-        "folds": [], "pairs": "",
-    }  # fmt: skip
-    assert roc_chart(VerificationResult(**values, roc={})) is None
-    assert roc_chart(VerificationResult(**values, roc={"far": [0, 0.01, 1], "tar": [0, 0.5, 1]})).title == "ROC"
+def _result(*charts):
+    return Result(kind="verification", about="", figures={}, headline=(), charts=charts)
+
+
+def _chart(x, **values):
+    return ChartData(title="ROC", x_label="x", y_label="y", series=(Series(label="a", x=x, y=x),), **values)
+
+
+def test_a_chart_shows_the_points_that_its_axis_has_a_place_for():
+    assert result_charts(_result()) == []
+    (log,) = result_charts(_result(_chart((0, 0), x_axis="log"), _chart((0, 0.01, 1), x_axis="log", y_top=1.0)))
+    assert (log.title, log.description) == ("ROC", "ROC by x: a from 0.01 to 1")
+    (linear,) = result_charts(_result(_chart((0, 0.01, 1))))
+    assert linear.description == "ROC by x: a from 0 to 1"

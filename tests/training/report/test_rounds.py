@@ -22,7 +22,7 @@ def test_a_round_tells_what_left_it_since_the_one_before(built, rebuild, evaluat
     assert [one.kept for one in rounds] == [12, 10]
     assert rounds[0].changes == []
     assert rounds[1].changes == [("outlier", 3), ("too_blurred", -1)]
-    assert [one.result.accuracy for one in rounds] == [0.8, 0.9]
+    assert [one.result.value("accuracy") for one in rounds] == [0.8, 0.9]
     assert [one.num_merged for one in rounds] == [0, 1]
 
 

@@ -58,7 +58,11 @@ def test_files_name_the_source_as_which_they_are_read(tmp_path: Path) -> None:
     [
         ({"sets": {"a": {"pairs": "bin"}}}, ("sets", "a", "path"), "Field required"),
         ({"sets": {"a": {"path": "x"}}}, ("sets", "a", "path"), "belongs to pairs_txt or bin, and pairs is val"),
-        ({"sets": {"a": {"pairs": "pairs_txt", "path": "x", "folds": 5}}}, ("sets", "a", "folds"), "belongs to val or bin"),
+        (
+            {"sets": {"a": {"pairs": "pairs_txt", "path": "x", "folds": 5}}},
+            ("sets", "a", "folds"),
+            "belongs to val or bin",
+        ),
         ({"sets": {"a": {"flods": 5}}}, ("sets", "a", "flods"), "Extra inputs"),
         ({"sets": {"a": {"folds": 1}}}, ("sets", "a", "folds"), "greater than or equal to 2"),
         ({"sets": {"a": {"fars": [0.0]}}}, ("sets", "a", "fars", 0), "greater than 0"),

@@ -9,13 +9,13 @@ from torch import nn
 
 from pipelines import manifest
 from training.comm.local import LocalComm
-from training.testing.threads import run_threads
 from training.evaluate.embed import embed
 from training.evaluate.val_pairs import load_val_pairs
 from training.evaluate.verification import verify
 from training.feed.location import Location
 from training.feed.settings import DecodeSettings
 from training.tasks.validation import build_validation
+from training.testing.threads import run_threads
 
 DECODE = DecodeSettings(size_px=8, crop=0.5, fit="stretch")
 

@@ -14,13 +14,13 @@ from torch import Tensor, nn
 
 from pipelines.settings import UserError
 from training.comm.local import LocalComm
-from training.testing.threads import run_threads
 from training.evaluate.pairs import PairSet, contiguous_folds, held
 from training.evaluate.verification import VerificationResult, verify
 from training.tasks.result import Result
 from training.tasks.settings import TASKS
 from training.tasks.task import TaskContext, build_task
 from training.tasks.verification import as_result
+from training.testing.threads import run_threads
 
 RED, BLUE = (220, 40, 40), (40, 40, 220)
 
