@@ -95,7 +95,7 @@ def _walk_annotation(annotation: Any, node: Node, within: frozenset[type[BaseMod
             _walk_annotation(one, node, within)
     elif origin is typing.Annotated:
         tables = [one for one in arguments[1:] if isinstance(one, Kinds)]
-        for one in [kind.settings for table in tables for kind in table.values()] or arguments[:1]:
+        for one in [model for table in tables for model in table.models()] or arguments[:1]:
             _walk_annotation(one, node, within)
     elif origin is dict and _has_model(arguments[1]):
         _walk_annotation(arguments[1], node.below.setdefault(ANY_NAME, Node(annotations=[arguments[1]])), within)
@@ -232,7 +232,7 @@ def test_every_value_that_is_advised_is_accepted(path: Path) -> None:
     ("text", "wrong"),
     [
         ("it diverged: lower recipe.lr and train again", ["recipe.lr"]),
-        ("lower evaluate.folds, enlarge split.val, or evaluate", ["split.val"]),
+        ("lower evaluate.sets.lfw.folds, enlarge split.val, or evaluate", ["split.val"]),
         ("set recipe.schedule.base_lr, or curate.split.val_fraction=0", []),
         ("set place.spark_conf.spark.archives, and read model.safetensors in embed.py", []),
         ("schedule.warmup_epochs=VALUE is not below epochs=VALUE", []),

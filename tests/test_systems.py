@@ -29,12 +29,12 @@ from pipelines.parquet import FILE, GROUP, write_runs, write_table
 from training.build import build
 from training.comm.local import LocalComm
 from training.comm.protocol import Comm
-from training.evaluate.task import evaluate
 from training.feed.location import dataset_location
 from training.feed.plans.identities import LABELS_NAME
 from training.loop import train
 from training.metrics import METRICS_NAME
 from training.parts import Hooks, Parts
+from training.tasks.task import TaskContext, build_task
 from training.testing.threads import run_threads
 
 GOLDEN = Path(__file__).parent / "golden" / "systems.json"
@@ -62,8 +62,8 @@ SMALL = [
     "recipe.schedule.warmup_epochs=0.5",
     "recipe.log_every_steps=1",
     f"recipe.checkpoint_every_steps={CHECKPOINT_AT}",
-    "evaluate.folds=2",
-    "evaluate.num_pairs=24",
+    "evaluate.sets.val.folds=2",
+    "evaluate.sets.val.num_pairs=24",
 ]
 # Whatever draws photos by identity asks for this layout, which any other feed can read as well.
 OF_OBJECTIVES = ["model=iresnet10", "shard.layout=identity"]
@@ -215,15 +215,14 @@ def run(settings: RunSettings, dataset: Path, folder: Path, *, num_ranks: int, k
 
         train(parts, folder, hooks=Hooks(progress=progress))
         weights = _weights(parts)
-        found = evaluate(
-            parts.backbone,
-            settings.evaluate,
-            comm,
-            dataset=dataset_location(settings.feed, dataset),
+        context = TaskContext(
             size_px=settings.model.input_size_px,
+            batch_size=settings.evaluate.batch_size,
+            dataset=dataset_location(settings.feed, dataset),
         )
-        assert found.num_pairs > 0
-        return weights, found.accuracy
+        found = build_task(settings.evaluate.sets["val"], context).run(parts.backbone, comm)
+        assert found.counts()["pairs"] > 0
+        return weights, found.value("accuracy")
 
     (weights, accuracy), *others = [work(LocalComm())] if num_ranks == 1 else run_threads(num_ranks, work, in_turn=True)
     assert all(other[1] == accuracy for other in others)
