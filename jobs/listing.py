@@ -32,7 +32,7 @@ def reference_sources(settings: RunSettings) -> list[SourceSettings]:
     """The pictures that must not be trained on: those of the settings, and those of the sets of the evaluation."""
     found = list(settings.reference.sources)
     if settings.reference.with_evaluation:
-        found += [_source_of(one) for one in settings.evaluate.sets.values() if one.is_reference and one.files]
+        found += [_source_of(one) for one in settings.evaluate.sets.values() if one.files]
     return found
 
 

@@ -109,7 +109,7 @@ class ReferenceSettings(Settings):
     """Pictures that must not be trained on, since a model is judged by them."""
 
     sources: tuple[Source, ...] = ()
-    with_evaluation: bool = True  # also those of evaluate.sets, unless a set has is_reference=false
+    with_evaluation: bool = True  # the pictures of the files of evaluate.sets are among them
 
 
 class IngestSettings(Settings):

@@ -74,7 +74,7 @@ def _judged(tmp_path: Path, **reference: Any) -> RunSettings:
         "lfw": {"pairs": "pairs_txt", "path": str(tmp_path / "lfw")},
         "cfp": {"pairs": "pairs_txt", "path": str(tmp_path / "cfp.tar")},
         "age": {"pairs": "bin", "path": str(tmp_path / "age.bin")},
-        "late": {"pairs": "bin", "path": str(tmp_path / "late.bin"), "is_reference": False},
+        "late": {"pairs": "bin", "path": str(tmp_path / "late.bin")},
     }
     source = {"kind": "folder", "path": "/faces"}
     return RunSettings.model_validate({"source": source, "evaluate": {"sets": sets}, "reference": reference})
@@ -82,7 +82,7 @@ def _judged(tmp_path: Path, **reference: Any) -> RunSettings:
 
 def test_the_pictures_of_every_set_with_files_must_not_be_trained_on(tmp_path: Path) -> None:
     found = [(source.kind, Path(source.path).name) for source in reference_sources(_judged(tmp_path))]
-    assert found == [("folder", "lfw"), ("tar", "cfp.tar"), ("pack", "age.bin")]
+    assert found == [("folder", "lfw"), ("tar", "cfp.tar"), ("pack", "age.bin"), ("pack", "late.bin")]
 
 
 def test_without_the_evaluation_only_the_named_references_count(tmp_path: Path) -> None:

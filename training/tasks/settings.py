@@ -20,9 +20,6 @@ class SetSettings(Settings):
     task: str
     crop: float = Field(default=1.0, gt=0, le=1)  # share of the pictures' sides that is shown, around the centre
     fit: Literal["crop", "stretch"] = "crop"  # how a picture that is not square becomes square
-    # Its pictures are kept out of the training data. A set that is added to a run then changes the run's decisions, and
-    # so its model; with false it is judged alone, and nothing is known of pictures that were trained on.
-    is_reference: bool = True
 
     @property
     def files(self) -> Path | None:
