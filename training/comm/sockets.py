@@ -219,7 +219,7 @@ def _receive(end: socket.socket, length: int) -> Tensor:
     received = torch.empty(length, dtype=torch.uint8)
     rest = received.numpy().data
     while rest:
-        count = end.recv_into(rest)
+        count = end.recv_into(rest, 0, socket.MSG_WAITALL)
         if not count:
             raise OSError("it closed the connection")
         rest = rest[count:]

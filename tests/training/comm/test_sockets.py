@@ -89,15 +89,25 @@ def test_closing_ends_the_waiting_of_other_threads(posts):
 
 def test_many_threads_send_over_one_link_without_mixing_their_frames(posts):
     def send(number: int) -> None:
-        for _ in range(20):
-            posts[1].send(torch.full((5000 + number,), number), to=0, box=(0, str(number)))
+        for _ in range(5):
+            # Far more than the system takes at once, so that the threads do interrupt each other.
+            posts[1].send(torch.full((1_000_000 + number,), number), to=0, box=(0, str(number)))
 
-    threads = [threading.Thread(target=send, args=(number,)) for number in range(6)]
+    threads = [threading.Thread(target=send, args=(number,)) for number in range(4)]
     for thread in threads:
         thread.start()
-    for number in range(6):
-        for _ in range(20):
-            assert posts[0].receive([1], (0, str(number)))[1].equal(torch.full((5000 + number,), number))
+    for number in range(4):
+        for _ in range(5):
+            assert posts[0].receive([1], (0, str(number)))[1].equal(torch.full((1_000_000 + number,), number))
+
+
+def test_messages_of_ranks_that_were_not_asked_for_wait(posts):
+    posts[1].send(torch.tensor(1), to=0, box=BOX)
+    posts[1].send(torch.tensor(1), to=0, box=(0, "sent after it"))
+    posts[0].receive([1], (0, "sent after it"))
+    threading.Timer(0.2, lambda: posts[2].send(torch.tensor(2), to=0, box=BOX)).start()
+    assert posts[0].receive([2], BOX) == (2, torch.tensor(2))
+    assert posts[0].receive([1, 2], BOX) == (1, torch.tensor(1))
 
 
 def test_strangers_and_noise_put_nothing_into_the_inbox_and_stop_nobody(posts):
