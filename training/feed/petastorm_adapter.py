@@ -75,10 +75,26 @@ class ParquetDatasetPiece:
         self.partition_keys = partition_keys
         self._open = open_file_func
 
-    def get_metadata(self) -> pq.FileMetaData:
+    def get_metadata(self) -> "_Footer":
         """The footer."""
         with self._open(self.path) as stream:
-            return pq.read_metadata(stream)
+            return _Footer(pq.read_metadata(stream))
+
+
+class _Footer:
+    """A footer in whose schema lists of a fixed size are plain lists, the only ones that petastorm knows."""
+
+    def __init__(self, metadata: pq.FileMetaData) -> None:
+        self.num_row_groups = metadata.num_row_groups
+        self.schema = self
+        self._schema = metadata.schema.to_arrow_schema()
+
+    def to_arrow_schema(self) -> pa.Schema:
+        fields = [
+            field.with_type(pa.list_(field.type.value_type)) if pa.types.is_fixed_size_list(field.type) else field
+            for field in self._schema
+        ]
+        return pa.schema(fields, self._schema.metadata)
 
 
 class _FileSystem:
