@@ -175,7 +175,9 @@ def test_several_processes_share_a_folder_that_is_too_small_for_all(
         "cached = CachedRowGroups(read_row_group, Path(sys.argv[2]), max_bytes=int(sys.argv[3]))\n"
         "for piece in random.Random(sys.argv[4]).choices(pieces, k=100):\n"
         "    assert cached(piece).equals(read_row_group(piece))\n"
-        "    assert sum(p.stat().st_size for p in Path(sys.argv[2]).glob('.staged')) <= int(sys.argv[3])\n"
+        "    with cached._lock():\n"  # else a file may go, or get its name, between being listed and being measured
+        "        files = list(Path(sys.argv[2]).glob('*.rowgroup')) + list(Path(sys.argv[2]).glob('.staged'))\n"
+        "        assert sum(path.stat().st_size for path in files) <= int(sys.argv[3])\n"
     )
     location = str(pieces[0].shard.location)
     ranks = [
