@@ -1,5 +1,6 @@
 """Fingerprints: what changes them, what does not, and what that redoes."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -238,3 +239,10 @@ def test_a_report_is_redone_when_its_file_is_missing(real_settings: RunSettings)
     finished = finish_all(real_settings)
     (real_settings.folder / "report.html").unlink()
     assert [one.name for one in plan(real_settings, finished=finished) if not one.is_done] == ["report"]
+
+
+def test_a_stage_that_was_given_a_new_version_is_redone_with_what_lies_downstream(real_settings: RunSettings) -> None:
+    newer = [replace(stage, version=stage.version + (stage.name == "shard")) for stage in STAGES]
+    before = prints(real_settings)
+    changed_names = [one.name for one in plan(real_settings, newer) if one.fingerprint != before[one.name]]
+    assert changed_names == ALL[ALL.index("shard") :]

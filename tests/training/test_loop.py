@@ -26,6 +26,7 @@ from training.parts import Hooks
 from training.schedule import learning_rate
 from training.settings import CosineSettings, RecipeSettings, SgdSettings, TrainingSettings
 from training.strategies.settings import AllReduceSettings
+from training.strategies.strategy import StepResult, Strategy
 from training.testing.threads import run_threads
 
 GLOBAL_BATCH_SIZE = 12
@@ -300,6 +301,71 @@ def test_rows_say_where_the_time_went_and_validation_has_rows_of_its_own(tmp_pat
     assert [(done, total, is_training) for done, total, _, is_training in seen] == [(i, 8, True) for i in range(1, 9)]
     assert f"loss {steps[0]['loss']:.4f}, size {steps[0]['loss_size']:.4f}, " in seen[0][2]
     assert "images/s" in seen[0][2]
+
+
+def test_every_update_of_every_rank_draws_from_a_seed_of_its_own(tmp_path, monkeypatch):
+    made, seeded = modules(), []
+    monkeypatch.setattr(torch, "manual_seed", seeded.append)
+
+    def work(comm):
+        return train(parts_for(comm, *copy.deepcopy(made)), tmp_path, hooks=Hooks())
+
+    assert run_threads(2, work) == [8, 8]
+    assert sorted(seeded) == sorted(step_seed(3, step=step, rank=rank) for step in range(8) for rank in range(2))
+
+
+class Normed(CrossEntropy):
+    """An objective with statistics of the features that this rank has seen."""
+
+    def __init__(self):
+        super().__init__()
+        self.norm = nn.BatchNorm1d(6)
+
+    def forward(self, features, labels):
+        return super().forward(self.norm(features), labels)
+
+
+def test_the_running_statistics_of_backbone_and_objective_are_the_same_on_all_ranks(tmp_path):
+    backbone, _ = modules(has_batch_norm=True)
+    made = backbone, Normed().double()
+
+    def work(comm):
+        own = copy.deepcopy(made)
+        train(parts_for(comm, *own), tmp_path, hooks=Hooks())
+        return [module.state_dict() for module in own]
+
+    first, second = run_threads(2, work)
+    for state, expected in zip(second, first, strict=True):
+        assert any("running_mean" in name for name in state)
+        assert_equal_states(state, expected, tolerance=0.0)
+
+
+class TwoBatches(Strategy):
+    """A strategy that takes two batches for an update, which loss scaling skips."""
+
+    is_lock_step = True
+
+    def __init__(self):
+        self.rates = []
+
+    def advance(self, next_batch, compute_loss, learning_rate):
+        self.rates.append(learning_rate)
+        losses = [compute_loss(next_batch()).total.item() for _ in range(2)]
+        return StepResult(loss=sum(losses) / 2, grad_norm=math.inf)
+
+    def state_dict(self):
+        return {}
+
+
+def test_the_rate_follows_the_batches_and_the_rows_of_metrics_the_updates(tmp_path):
+    recipe = RECIPE.model_copy(update={"log_every_steps": 3, "checkpoint_every_steps": None, "keep_checkpoints": 1})
+    parts = replace(parts_for(LocalComm(), *modules(), recipe=recipe), strategy=TwoBatches())
+    assert train(parts, tmp_path, hooks=Hooks()) == 4
+    assert parts.strategy.rates == [rate(0), rate(2), rate(4), rate(6)]
+    rows = [json.loads(line) for line in (tmp_path / METRICS_NAME).read_text().splitlines()]
+    # The third by log_every_steps, the second and the fourth as the ends of the epochs; the norm is not finite.
+    assert [(row["step"], row["epoch"], row["grad_norm"]) for row in rows] == [(2, 0, None), (3, 1, None), (4, 1, None)]
+    assert [path.name for path in tmp_path.glob("checkpoint-*")] == ["checkpoint-4"]
 
 
 def test_step_seeds_differ_in_everything_they_are_made_of():

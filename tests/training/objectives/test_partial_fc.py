@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from training.checkpoint import Contents, Position
 from training.comm.local import LocalComm
 from training.comm.topology import Topology
 from training.feed.batch import Batch
+from training.objectives.build import build_objective
 from training.objectives.loss import Loss
 from training.row_shards import load_rows
 from training.strategies.build import build_strategy
@@ -199,6 +201,23 @@ def test_what_four_ranks_saved_any_number_reads_to_the_bit_and_goes_on(tmp_path,
         assert torch.equal(found[1], expected[1])
         assert math.isclose(found[2], expected[2], rel_tol=1e-14)
         assert found[3]["_extra_state"].item() == expected[3]["_extra_state"].item() == 3
+
+
+def test_each_rank_and_each_step_draws_a_sample_of_its_own():
+    settings = check.settings_of("cosface", centres={"sample_rate": 0.5})
+
+    def work(comm):
+        head = build_objective(settings, replace(check.context_of(comm), num_classes=400))
+        drawn = []
+        for _ in range(3):
+            # The first class of each rank, so that nothing but the draw tells their samples apart.
+            head(torch.ones(1, check.DIM), torch.tensor([200 * comm.rank]))
+            drawn.append(tuple(head.centres._index_S.tolist()))
+        return drawn
+
+    samples = [sample for drawn in run_threads(2, work) for sample in drawn]
+    assert {len(sample) for sample in samples} == {100}
+    assert len(set(samples)) == 6
 
 
 def test_a_resumed_run_draws_the_samples_that_it_would_have_drawn():

@@ -153,6 +153,16 @@ def test_epochs_and_seeds_draw_other_photos() -> None:
         assert sum(one[who] == other[who] for who in shared) < len(shared) / 3
 
 
+def test_seeds_and_epochs_put_the_identities_in_another_order() -> None:
+    orders = {
+        tuple(row for batch in rows_of(order([[1] * 20], people=4, photos=1, seed=seed).epoch(epoch, rank=0, size=1))
+              for row in batch)
+        for seed in range(3)
+        for epoch in range(3)
+    }  # fmt: skip
+    assert len(orders) == 9
+
+
 def test_a_step_touches_few_row_groups() -> None:
     groups = [[4] * 50] * 200
     plan = order(groups, people=48, photos=4, mixed=8)
