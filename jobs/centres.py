@@ -7,8 +7,8 @@ from pathlib import Path
 
 from jobs.child import USER_EXIT_CODE
 from jobs.settings import load
-from jobs.stages import STAGES, artefact_folder
 from pipelines.settings import UserError
+from pipelines.store import Store
 from training.checkpoint import latest
 from training.row_shards import merge_rows
 
@@ -31,10 +31,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _checkpoint(run: Path) -> Path:
     """The newest checkpoint of the first round of training."""
     settings = load(run)
-    train = next(stage for stage in STAGES if stage.name == "train")
     if "train" not in settings.fingerprints:
         raise UserError(f"{run} names no artefact of train; freeze it by `ringmill run`")
-    folder = artefact_folder(settings, train, settings.fingerprints["train"])
+    folder = Store(settings.store).folder("model", settings.fingerprints["train"])
     found = latest(folder)
     if found is None:
         raise UserError(f"{folder} holds no checkpoint; run the stage train first")

@@ -12,6 +12,7 @@ from pathlib import Path
 from jobs import warden
 from jobs.launch import Command
 from pipelines.manifest import write_atomically
+from pipelines.run_folder import fault_file
 
 POLL_SECONDS = 0.2
 STOP_SECONDS = warden.GRACE_SECONDS + 10.0  # the warden asks, waits and kills within this time
@@ -66,10 +67,6 @@ def write_fault(log: Path, fault: Fault) -> None:
     path = fault_file(log)
     if fault.is_users or not path.exists():
         write_atomically(path, json.dumps({"is_users": fault.is_users, "line": fault.line}).encode())
-
-
-def fault_file(log: Path) -> Path:
-    return log.with_suffix(".fault")
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:

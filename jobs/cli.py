@@ -23,13 +23,14 @@ from jobs.heads import device_gib, head_size, head_table, identities_of
 from jobs.launch import command
 from jobs.pack import pack, usage
 from jobs.place import PlaceSettings
+from jobs.planning import PlannedStage, hypothetical
 from jobs.run import PYTHON, StageFailedError, drive, plan_run
 from jobs.screen import Screen
-from jobs.settings import PROJECT, RUN_YAML, RunSettings, compose, load
-from jobs.stages import REPORT_NAME, STAGES, PlannedStage, hypothetical, river
-from jobs.state import RunState, read_state
+from jobs.settings import PROJECT, RunSettings, compose, load
+from jobs.stages import STAGES, river
 from jobs.wording import size_of
 from pipelines.requirements import missing_library
+from pipelines.run_folder import SETTINGS_NAME, RunFolder, RunState
 from pipelines.settings import UserError
 from pipelines.sources.listing import SourceListing
 
@@ -99,7 +100,7 @@ def plan(
 @app.command()
 def status(name: Annotated[str, typer.Argument(help="of the run")] = "default", runs: Runs = Path("runs")) -> None:
     """Show what became of the stages of a run."""
-    state = read_state(runs / name)
+    state = RunFolder(runs / name).read_state()
     if state is None:
         raise UserError(f"there is no run {name} in {runs}; {_known_runs(runs)}")
     Console().print(_status_table(state))
@@ -108,11 +109,12 @@ def status(name: Annotated[str, typer.Argument(help="of the run")] = "default", 
 @app.command()
 def report(name: Annotated[str, typer.Argument(help="of the run")] = "default", runs: Runs = Path("runs")) -> None:
     """Write the report of a run again."""
-    if not (runs / name / RUN_YAML).is_file():
+    folder = RunFolder(runs / name)
+    if not folder.settings.is_file():
         raise UserError(f"there is no run {name} in {runs}; {_known_runs(runs)}")
-    settings = load(runs / name / RUN_YAML)
+    settings = load(folder.settings)
     _run_report(settings)
-    Console().print(f"report: {settings.folder / REPORT_NAME}", soft_wrap=True, highlight=False)
+    Console().print(f"report: {RunFolder(settings.folder).report}", soft_wrap=True, highlight=False)
 
 
 @app.command()
@@ -220,15 +222,16 @@ def _model_and_settings(arguments: list[str]) -> tuple[Path | None, list[str]]:
 
 
 def _known_runs(runs: Path) -> str:
-    names = sorted(path.parent.name for path in runs.glob(f"*/{RUN_YAML}"))
+    names = sorted(path.parent.name for path in runs.glob(f"*/{SETTINGS_NAME}"))
     return f"there are {', '.join(names)}" if names else "`ringmill run` makes one"
 
 
 def _run_report(settings: RunSettings) -> None:
     stage = STAGES[-1]
-    log = settings.log_file(stage.name)
+    folder = RunFolder(settings.folder)
+    log = folder.log(stage.name)
     log.parent.mkdir(parents=True, exist_ok=True)
-    what = command(stage, settings.place, settings.folder / RUN_YAML, python=PYTHON, project=PROJECT)
+    what = command(stage, settings.place, folder.settings, python=PYTHON, project=PROJECT)
     fault = run_command(what, log, python=PYTHON, timeout_seconds=None, on_tick=lambda seconds: None)
     if fault is not None:
         raise UserError(fault.line) if fault.is_users else StageFailedError(f"report failed: {fault.line}; see {log}")
@@ -246,7 +249,9 @@ def _plan_table(planned: list[PlannedStage], expected: dict[str, Forecast], plac
         state = "cached" if one.is_done else "due"
         size = "" if cost.num_bytes is None else size_of(cost.num_bytes)
         tasks = "" if cost.tasks is None else f"{cost.tasks:,}"
-        table.add_row(one.name, state, f"{cost.images:,}", size, tasks, _time(cost), str(one.folder))
+        table.add_row(
+            one.name, state, f"{cost.images:,}", size, tasks, _time(cost), "" if one.folder is None else str(one.folder)
+        )
     table.caption = (
         f"images and bytes are at most; on {place.num_cores:,} cores of Spark and {place.num_ranks:,} ranks, "
         "~ as earlier runs went, ? as one core of a server and one of its cores as a rank would"

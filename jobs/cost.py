@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from jobs.place import PlaceSettings
+from jobs.planning import PlannedStage
 from jobs.settings import RunSettings
-from jobs.stages import PlannedStage, Stage
-from jobs.state import RUN_JSON, RunState, read_state
-from pipelines.manifest import read
+from jobs.stages import Stage
+from pipelines.run_folder import RECORD_NAME, RunFolder, RunState
 from pipelines.settings import UserError
 from pipelines.sources.chunks import expected_chunks
 from pipelines.sources.listing import SourceListing
@@ -42,6 +42,7 @@ COSTS = {
     "evaluate": Cost(10e-3),
     "report": Cost(20e-6),
 }
+_UNKNOWN = Cost(1e-3)  # of a stage that nobody has measured
 
 
 @dataclass(frozen=True)
@@ -70,13 +71,13 @@ def forecast(
     expected: dict[str, Forecast] = {}
     for one in planned:
         if one.is_done:
-            num_bytes = sum(file.num_bytes for file in read(one.folder).files) if one.stage.kind else None
+            num_bytes = sum(file.num_bytes for file in one.manifest().files) if one.stage.makes else None
             expected[one.name] = Forecast(listing.num_files, num_bytes, None, 0.0, one.name in measured)
             continue
         images = _images_of(one, settings, listing)
-        cost = COSTS[one.stage.role]
+        cost = COSTS.get(one.stage.verb, _UNKNOWN)
         per_image = measured.get(one.name, cost.per_image + cost.per_megapixel * megapixels)
-        core_seconds = images * passes(settings, one.stage.role) * per_image
+        core_seconds = images * passes(settings, one.stage.verb) * per_image
         start = 0.0 if one.name in measured else START_SECONDS
         expected[one.name] = Forecast(
             images=images,
@@ -103,9 +104,9 @@ def workers(stage: Stage, place: PlaceSettings) -> int:
 def measured_costs(runs: Path, bytes_per_image: float) -> dict[str, float]:
     """Core-seconds per image by stage, from the newest run below a folder that did the stage on pictures alike."""
     costs: dict[str, float] = {}
-    for path in sorted(runs.glob(f"*/{RUN_JSON}"), key=lambda path: path.stat().st_mtime):
+    for path in sorted(runs.glob(f"*/{RECORD_NAME}"), key=lambda path: path.stat().st_mtime):
         try:
-            state = read_state(path.parent)
+            state = RunFolder(path.parent).read_state()
         except UserError:
             continue  # a run of another version tells nothing, and is no hindrance
         if state is not None and state.source is not None and _are_alike(state.source, bytes_per_image):
@@ -114,15 +115,14 @@ def measured_costs(runs: Path, bytes_per_image: float) -> dict[str, float]:
 
 
 def _images_of(planned: PlannedStage, settings: RunSettings, listing: SourceListing) -> int:
-    if planned.stage.role == "reference" and planned.listing is not None:
+    if planned.stage.verb == "reference" and planned.listing is not None:
         return planned.listing.num_files
-    if planned.stage.role != "evaluate":
+    if planned.stage.verb != "evaluate":
         return listing.num_files
     # It looks at pairs, of another set or drawn from the held-out pictures.
     if planned.listing:
         return planned.listing.num_files
-    most = max((one.num_images for one in settings.evaluate.sets.values() if one.num_images), default=0)
-    return min(listing.num_files, most)
+    return min(listing.num_files, settings.evaluate.sets[planned.stage.instance].num_images or 0)
 
 
 def _are_alike(source: SourceListing, bytes_per_image: float) -> bool:
@@ -139,14 +139,14 @@ def _costs_of(state: RunState, source: SourceListing) -> dict[str, float]:
 
 
 def _bytes_of(stage: Stage, listing: SourceListing) -> int | None:
-    if stage.kind == "records":
+    if stage.makes == "records":
         return listing.num_bytes + _ROW_BYTES * listing.num_files
-    return listing.num_bytes if stage.kind == "dataset" else None
+    return listing.num_bytes if stage.makes == "dataset" else None
 
 
 def _tasks_of(stage: Stage, settings: RunSettings, listing: SourceListing) -> int | None:
-    if stage.kind == "records":
+    if stage.makes == "records":
         return expected_chunks(listing.num_files, listing.num_bytes, settings.source)
-    if stage.kind == "dataset":
+    if stage.makes == "dataset":
         return -(-listing.num_files // settings.shard.rows_per_file)
     return None

@@ -45,7 +45,7 @@ _SCRATCH = ".scratch"
 
 def curate(context: JobContext) -> None:
     """Write one decision per record, for each that is not kept what it was refused by, and the list of leaks."""
-    folders = [context.parents["ingest"], *(delivery["ingest"] for delivery in context.earlier)]
+    folders = [context.parents["records"], *(delivery["records"] for delivery in context.earlier)]
     num_records = sum(manifest.read(folder).counts["rows"] for folder in folders)
     manifest.clear(context.folder)
     with spark_session(context, rows_per_batch=NUMBERS_PER_BATCH) as spark:
@@ -57,7 +57,7 @@ def curate(context: JobContext) -> None:
         num_left_out = num_records - counts[KEPT]
         rejected = _write(not_kept(decisions), context, REJECTIONS, num_rows=num_left_out, table=REJECTED_ROWS)
         excluded: list[File] = []
-        if "reference" in context.parents and rejected:
+        if "references" in context.parents and rejected:
             # Of what was just written: the decisions would be made once more.
             leaks = exclusions(read_files(spark, context.folder, rejected))
             excluded = _write(leaks, context, EXCLUSIONS, num_rows=num_left_out, table=EXCLUDED_ROWS)
@@ -81,12 +81,12 @@ def _decide(context: JobContext, spark: SparkSession) -> DataFrame:
     settings = without_embeddings(context.settings, context.parents)
 
     def said(table: str, schema: pa.Schema) -> DataFrame | None:
-        folder = context.parents.get("score")
+        folder = context.parents.get("scores")
         return None if folder is None else read_artefact(spark, folder, schema, table=table)
 
-    reference = context.parents.get("reference")
+    reference = context.parents.get("references")
     return decide(
-        read_everywhere(spark, context, "ingest", RECORDS),
+        read_everywhere(spark, context, "records", RECORDS),
         read_everywhere(spark, context, "pairs", PAIRS),
         settings.curate,
         settings.dedup,
@@ -107,9 +107,9 @@ def _write(rows: DataFrame, context: JobContext, schema: pa.Schema, *, num_rows:
 def _proposals(context: JobContext, spark: SparkSession) -> list[str]:
     """A line on identities that may be one person and are left two."""
     settings = context.settings.curate.identities
-    if settings.merge_prominence is None or settings.merge == "apply" or "score" not in context.parents:
+    if settings.merge_prominence is None or settings.merge == "apply" or "scores" not in context.parents:
         return []
-    merges = read_artefact(spark, context.parents["score"], MERGES, table=MERGE_ROWS)
+    merges = read_artefact(spark, context.parents["scores"], MERGES, table=MERGE_ROWS)
     count = merge_proposals(merges, settings).count()
     return [f"{count:,} pairs of identities may be one person; curate.identities.merge=apply joins them"]
 

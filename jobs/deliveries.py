@@ -1,14 +1,15 @@
 """What a run adds to: the raw images that earlier runs took in, found by the name of the run that it extends."""
 
-from jobs.settings import RUN_YAML, Delivery, RunSettings, load
-from jobs.stages import STAGES, artefact_folder
-from pipelines.manifest import is_done
+from jobs.settings import Delivery, RunSettings, load
+from jobs.stages import STAGES
+from pipelines.run_folder import RunFolder
 from pipelines.settings import UserError
+from pipelines.store import Store
 
 # Records and pairs of several deliveries are only put together where these agree.
 _SHARED = ("pixels", "faces", "dedup")
-# What is taken over of a delivery.
-_ROLES = ("ingest", "pairs")
+# What is taken over of a delivery: verb of the stage -> kind of its artefact.
+_TAKEN_OVER = {stage.verb: stage.makes for stage in STAGES if stage.makes in ("records", "pairs")}
 
 
 def with_deliveries(settings: RunSettings) -> RunSettings:
@@ -21,14 +22,14 @@ def with_deliveries(settings: RunSettings) -> RunSettings:
         return settings
     if settings.extends == settings.name:
         raise UserError(f"extends={settings.extends} is this run itself; give this one another name, as in name=more")
-    path = settings.runs / settings.extends / RUN_YAML
+    path = RunFolder(settings.runs / settings.extends).settings
     if not path.is_file():
         raise UserError(f"extends={settings.extends}: {path} does not exist; name a run that was made here")
     before = load(path)
     _check_agreement(settings, before)
     _check_finished(settings, before)
-    newest = Delivery(run=before.name, fingerprints={role: before.fingerprints[role] for role in _ROLES})
-    return settings.model_copy(update={"earlier": (*before.earlier, newest)})
+    prints = {kind: before.fingerprints[verb] for verb, kind in _TAKEN_OVER.items()}
+    return settings.model_copy(update={"earlier": (*before.earlier, Delivery(run=before.name, fingerprints=prints))})
 
 
 def _check_agreement(settings: RunSettings, before: RunSettings) -> None:
@@ -43,12 +44,11 @@ def _check_agreement(settings: RunSettings, before: RunSettings) -> None:
 
 
 def _check_finished(settings: RunSettings, before: RunSettings) -> None:
-    for stage in STAGES:
-        if stage.name not in _ROLES:
-            continue
-        mark = before.fingerprints.get(stage.name)
-        if mark is None or not is_done(artefact_folder(settings, stage, mark)):
+    store = Store(settings.store)
+    for verb, kind in _TAKEN_OVER.items():
+        mark = before.fingerprints.get(verb)
+        if mark is None or not store.is_done(kind, mark):
             raise UserError(
-                f"extends={before.name}: its stage {stage.name} has no finished artefact in store={settings.store}; "
+                f"extends={before.name}: its stage {verb} has no finished artefact in store={settings.store}; "
                 "finish that run first, or name its store"
             )

@@ -20,9 +20,9 @@ def embed_pictures(context: JobContext) -> None:
     embedder = _embedder(context)
     manifest.clear(context.folder)
     with spark_session(context) as spark:
-        records = read_everywhere(spark, context, "ingest", RECORDS)
-        if "reference" in context.parents:
-            records = records.unionByName(read_artefact(spark, context.parents["reference"], RECORDS))
+        records = read_everywhere(spark, context, "records", RECORDS)
+        if "references" in context.parents:
+            records = records.unionByName(read_artefact(spark, context.parents["references"], RECORDS))
         num_pictures = count_pictures(records)
         found = embed(records, embedder, settings.pixels, aligner_of(settings.shard, settings.pixels))
         rows = in_files(found, num_rows=num_pictures, key=(IMAGE_ID,))
@@ -39,8 +39,8 @@ def embed_pictures(context: JobContext) -> None:
 def _embedder(context: JobContext) -> Embedder:
     """The exported model where one was made for this, else that which the settings name."""
     settings = context.settings.embed
-    if "export" in context.parents:
-        settings = exported(context.parents["export"], batch_size=settings.batch_size)
+    if "onnx" in context.parents:
+        settings = exported(context.parents["onnx"], batch_size=settings.batch_size)
     return read_embedder(settings)
 
 

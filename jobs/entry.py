@@ -4,17 +4,20 @@ import argparse
 import logging
 import os
 import sys
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from jobs.child import USER_EXIT_CODE, Fault, write_fault
-from jobs.progress import Progress, progress_file, silent
+from jobs.planning import parents_of, settings_read
+from jobs.progress import Progress, silent
 from jobs.settings import PROJECT, RunSettings, load
-from jobs.stages import STAGES, Stage, artefact_folder, river, settings_read
+from jobs.stages import STAGES, Stage, river
 from pipelines.manifest import File, Manifest, code_version, exclusive, is_done, write
+from pipelines.run_folder import RunFolder, progress_file
 from pipelines.settings import UserError
+from pipelines.store import Store
 
 _CODE = {"spark": "pipelines", "ranks": "training", "local": "jobs"}
 
@@ -26,12 +29,18 @@ class JobContext:
     settings: RunSettings
     stage: Stage
     folder: Path  # of its artefact; what an interrupted attempt left may lie there
-    parents: dict[str, Path]  # role -> folder of its artefact; a role that is not part of the run is missing
-    earlier: list[dict[str, Path]]  # of each earlier delivery, oldest first: the same
+    parents: dict[str, Path]  # what the stage reads -> folder of its artefact; what is not part of the run is missing
+    earlier: list[dict[str, Path]]  # of each earlier delivery, oldest first: kind -> folder of its artefact
     run_folder: Path  # runs/<name>
     rank: int  # 0 unless a launcher of ranks says otherwise
     progress: Callable[[int, int, str], None]  # done, total, text; the last text is the stage's summary
     log: logging.Logger
+    stages: Mapping[str, Stage] = field(default_factory=dict)  # of the run, by name, in their order
+
+    @property
+    def instance(self) -> str:
+        """What the stage is done for, of several; "" = it is done once."""
+        return self.stage.instance
 
     def finish(self, *, counts: dict[str, int], files: Sequence[File], facts: dict[str, Any] | None = None) -> None:
         """Write the manifest, by rank 0 and after everything else: from here on the artefact exists.
@@ -40,11 +49,11 @@ class JobContext:
             counts: what the input came to; the driver shows them.
             files: from ``manifest.describe``.
         """
-        assert self.stage.kind is not None, "a stage without a kind makes no artefact"
+        assert self.stage.makes is not None, "a stage without a kind makes no artefact"
         manifest = Manifest(
-            kind=self.stage.kind,
+            kind=self.stage.makes,
             fingerprint=self.settings.fingerprints[self.stage.name],
-            parents={role: self.settings.fingerprints[name] for role, name in self.stage.lineage.items()},
+            parents=parents_of(self.settings, self.stages, self.stage),
             settings=settings_read(self.settings, self.stage),
             code_version=code_version(PROJECT / _CODE[self.stage.launcher]),
             counts=counts,
@@ -71,14 +80,14 @@ def run_job(
     """
     parser = argparse.ArgumentParser(prog=f"python -m jobs.{name}")
     parser.add_argument("--run", type=Path, required=True, metavar="RUN_YAML", help="written by `ringmill run`")
-    parser.add_argument("--stage", default=name, help=f"of a later round, such as {name}-2")
+    parser.add_argument("--stage", default=name, help=f"its name in the run, such as {name}-2 in the second round")
     arguments = parser.parse_args(argv)
     path: Path = arguments.run
-    launcher = next(stage.launcher for stage in stages if stage.name == name)
+    launcher = next(stage.launcher for stage in stages if stage.verb == name)
     rank = _rank(launcher)
     _set_up_logging(launcher, rank)
     log = logging.getLogger(f"jobs.{name}")
-    stage_log = path.parent / "logs" / f"{arguments.stage}.log"
+    stage_log = RunFolder(path.parent).log(arguments.stage)
     try:
         settings = load(path, model)
         stage_log = settings.log_file(arguments.stage)
@@ -96,7 +105,7 @@ def run_job(
 
 
 def _work_alone(context: JobContext, work: Callable[[JobContext], None]) -> None:
-    if context.stage.kind is None:
+    if context.stage.makes is None:
         work(context)
         return
     if is_done(context.folder):
@@ -121,9 +130,10 @@ def _context(settings: RunSettings, name: str, stages: Sequence[Stage], *, rank:
     if missing:
         raise UserError(f"the run.yaml names no artefact of {', '.join(sorted(missing))}; freeze it by `ringmill run`")
     prints = settings.fingerprints
-    parents = {role: _finished(settings, by_name[parent], prints[parent]) for role, parent in stage.lineage.items()}
+    parents = {key: _finished(settings, by_name[parent], prints[parent]) for key, parent in stage.lineage.items()}
+    makers = {one.makes: one for one in stages if one.round == 1}
     earlier = [
-        {role: _finished(settings, by_name[role], delivery.fingerprints[role]) for role in stage.earlier}
+        {kind: _finished(settings, makers[kind], delivery.fingerprints[kind]) for kind in stage.earlier}
         for delivery in settings.earlier
     ]
     log = settings.log_file(name)
@@ -131,21 +141,26 @@ def _context(settings: RunSettings, name: str, stages: Sequence[Stage], *, rank:
     return JobContext(
         settings=settings,
         stage=stage,
-        folder=artefact_folder(settings, stage, prints[name]),
+        folder=_folder(settings, stage, prints[name]),
         parents=parents,
         earlier=earlier,
         run_folder=settings.folder,
         rank=rank,
         progress=Progress(progress_file(log)) if rank == 0 else silent,
-        log=logging.getLogger(f"jobs.{stage.role}"),
+        log=logging.getLogger(f"jobs.{stage.verb}"),
+        stages=by_name,
     )
 
 
 def _finished(settings: RunSettings, stage: Stage, mark: str) -> Path:
-    folder = artefact_folder(settings, stage, mark)
-    if stage.kind is not None and not is_done(folder):
+    folder = _folder(settings, stage, mark)
+    if stage.makes is not None and not is_done(folder):
         raise UserError(f"{folder} is no finished artefact, and is to be read; run the stage {stage.name} first")
     return folder
+
+
+def _folder(settings: RunSettings, stage: Stage, mark: str) -> Path:
+    return settings.folder if stage.makes is None else Store(settings.store).folder(stage.makes, mark)
 
 
 def _rank(launcher: str) -> int:

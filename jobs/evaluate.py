@@ -7,30 +7,26 @@ from collections.abc import Iterator
 from jobs.entry import JobContext, run_job
 from jobs.rank_work import communicator
 from pipelines import manifest
+from pipelines.run_folder import RESULT_NAME
 from pipelines.settings import UserError
 from training.build import device_of
 from training.comm.protocol import Comm
 from training.feed.location import dataset_location
 from training.model_file import read_model
-from training.tasks.result import RESULT_NAME
 from training.tasks.task import TaskContext, build_task
 
 
 def evaluate_model(context: JobContext) -> None:
     """Judge the model over all ranks; rank 0 writes the result."""
     with communicator(context) as comm:
-        _evaluate(context, comm, _set_name(context))
-
-
-def _set_name(context: JobContext) -> str:
-    return next(iter(context.settings.evaluate.sets))
+        _evaluate(context, comm, context.instance)
 
 
 def _evaluate(context: JobContext, comm: Comm, name: str) -> None:
     settings = context.settings.evaluate
-    backbone, card = read_model(context.parents["train"])
+    backbone, card = read_model(context.parents["model"])
     backbone = backbone.to(device_of(comm))
-    dataset = dataset_location(context.settings.feed, context.parents["shard"])
+    dataset = dataset_location(context.settings.feed, context.parents["dataset"])
     task = build_task(
         settings.sets[name],
         TaskContext(size_px=card.model.input_size_px, batch_size=settings.batch_size, dataset=dataset),

@@ -12,7 +12,7 @@ from training.model_file import ModelCard, read_model
 
 def export_model(context: JobContext) -> None:
     """Write model.onnx and embedder.json."""
-    backbone, card = read_model(context.parents["train"])
+    backbone, card = read_model(context.parents["model"])
     exported = export_onnx(backbone, size_px=card.model.input_size_px)
     manifest.clear(context.folder)
     contents = {MODEL_NAME: exported.onnx, CARD_NAME: (_show(card).model_dump_json(indent=1) + "\n").encode()}

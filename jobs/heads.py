@@ -5,10 +5,9 @@ from typing import Any
 
 from rich.table import Table
 
+from jobs.planning import PlannedStage
 from jobs.settings import RunSettings
-from jobs.stages import PlannedStage
 from jobs.wording import size_of
-from pipelines.manifest import read
 from training.capacity import HeadCost, HeadSize, head_costs
 from training.objectives.settings import half_step_pictures
 
@@ -19,8 +18,8 @@ _SLOTS = 0.01  # of the identities where the run has no pool
 
 def identities_of(planned: Sequence[PlannedStage]) -> int | None:
     """Those that the run trains on in the end; None = not to be told before the dataset is there."""
-    [*_, last] = [one for one in planned if one.stage.role == "shard"]
-    return int(read(last.folder).facts["splits"]["train"]["classes"]) if last.is_done else None
+    [*_, last] = [one for one in planned if one.stage.makes == "dataset"]
+    return int(last.manifest().facts["splits"]["train"]["classes"]) if last.is_done else None
 
 
 def device_gib() -> float | None:

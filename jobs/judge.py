@@ -9,11 +9,13 @@ import yaml
 from pydantic import ValidationError
 from rich.table import Table
 
-from jobs.settings import RUN_YAML, RunSettings, check, load
-from jobs.stages import artefact_folder, river
+from jobs.settings import RunSettings, check, load
+from jobs.stages import river
 from jobs.wording import wrong_settings
 from pipelines.manifest import write_atomically
+from pipelines.run_folder import RunFolder
 from pipelines.settings import UserError
+from pipelines.store import Store
 from training.build import device_of
 from training.comm.local import LocalComm
 from training.feed.location import Location, dataset_location
@@ -56,15 +58,15 @@ def question_of_run(
     Raises:
         UserError: there is no such run or set, no trained model, or a setting is wrong.
     """
-    settings = load(run_folder / RUN_YAML)
+    settings = load(RunFolder(run_folder).settings)
     sets = settings.evaluate.sets
     if set_name is None and len(sets) == 1:
         (set_name,) = sets
     if set_name not in sets:
         raise UserError(f"--set={set_name or ''}: the run {settings.name} has the sets {', '.join(sets)}; name one")
     values = {**sets[set_name].model_dump(mode="json"), **_values(assignments)}
-    dataset = dataset_location(settings.feed, _newest(settings, "shard"))
-    return _question(model or _newest(settings, "train"), values, dataset, settings.evaluate.batch_size)
+    dataset = dataset_location(settings.feed, _newest(settings, "dataset"))
+    return _question(model or _newest(settings, "model"), values, dataset, settings.evaluate.batch_size)
 
 
 def judge(question: Question) -> Result:
@@ -127,8 +129,8 @@ def _values(assignments: Sequence[str]) -> dict[str, Any]:
     return values
 
 
-def _newest(settings: RunSettings, role: str) -> Path:
-    stages = [stage for stage in river(settings) if stage.role == role and stage.name in settings.fingerprints]
+def _newest(settings: RunSettings, kind: str) -> Path:
+    stages = [stage for stage in river(settings) if stage.makes == kind and stage.name in settings.fingerprints]
     if not stages:
-        raise UserError(f"the run {settings.name} has not come to its stage {role}; run it first")
-    return artefact_folder(settings, stages[-1], settings.fingerprints[stages[-1].name])
+        raise UserError(f"the run {settings.name} has no {kind} yet; run it first")
+    return Store(settings.store).folder(kind, settings.fingerprints[stages[-1].name])

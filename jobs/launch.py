@@ -27,8 +27,8 @@ def command(stage: Stage, place: PlaceSettings, run_yaml: Path, *, python: Path,
         python: the interpreter; spark-submit, horovodrun and torchrun lie beside it.
         project: the folder that holds jobs/.
     """
-    # A later round's stage is told by its name; the first is what the job does of itself.
-    which = () if stage.name == stage.role else ("--stage", stage.name)
+    # The name says which round and instance; without it the job does the first.
+    which = () if stage.name == stage.verb else ("--stage", stage.name)
     tail = ("--run", str(run_yaml), *which)
     if stage.launcher == "spark":
         script = project / f"{stage.job.replace('.', '/')}.py"

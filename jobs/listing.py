@@ -14,7 +14,7 @@ from pipelines.sources.settings import SOURCES, SourceSettings
 from training.tasks.settings import SetSettings
 
 
-def describe_source(settings: RunSettings) -> SourceListing:
+def describe_source(settings: RunSettings, instance: str = "") -> SourceListing:
     """The raw images, counted without opening one; the digest covers the model that finds faces in them too.
 
     Raises:
@@ -40,7 +40,7 @@ def _source_of(one: SetSettings) -> SourceSettings:
     return SOURCES.validate({"kind": one.source_kind, "path": str(one.files)})
 
 
-def describe_references(settings: RunSettings) -> SourceListing:
+def describe_references(settings: RunSettings, instance: str = "") -> SourceListing:
     """The pictures that must not be trained on, counted without opening one.
 
     Raises:
@@ -60,7 +60,7 @@ def describe_references(settings: RunSettings) -> SourceListing:
     )
 
 
-def describe_embedder(settings: RunSettings) -> SourceListing | None:
+def describe_embedder(settings: RunSettings, instance: str = "") -> SourceListing | None:
     """The model that embeds; None where it is trained on the way.
 
     Raises:

@@ -40,12 +40,12 @@ def find_pairs(context: JobContext) -> None:
 def _images(context: JobContext, spark: SparkSession) -> DataFrame:
     """What is compared: the new pictures and the references with everything, earlier deliveries with these alone."""
     settings = context.settings.dedup
-    new = [context.parents[role] for role in ("ingest", "reference") if role in context.parents]
+    new = [context.parents[kind] for kind in ("records", "references") if kind in context.parents]
     tables = [comparable(read_artefact(spark, folder, RECORDS), settings) for folder in new]
     images = functools.reduce(DataFrame.unionByName, tables)
     if not context.earlier:
         return images
-    folders = [delivery["ingest"] for delivery in context.earlier]
+    folders = [delivery["records"] for delivery in context.earlier]
     earlier = [comparable(read_artefact(spark, folder, RECORDS), settings, is_old=True) for folder in folders]
     old = functools.reduce(DataFrame.unionByName, earlier)
     # What came before, byte for byte, has its pairs already.

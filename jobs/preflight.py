@@ -10,8 +10,8 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from jobs.pack import check_archives
+from jobs.planning import PlannedStage
 from jobs.settings import RunSettings
-from jobs.stages import PlannedStage
 from pipelines.requirements import EXTRAS, INSTALL, missing_library
 from pipelines.settings import UserError
 from training.feed.plans.table import check_plan
@@ -37,7 +37,7 @@ def check_place(
     """
     check_writable(settings.store, setting="store")
     check_writable(settings.folder, setting="runs")
-    if "curate" in {planned.stage.role for planned in due}:
+    if "curate" in {planned.stage.verb for planned in due}:
         check_faces(settings)
     launchers = {planned.stage.launcher for planned in due}
     if "spark" in launchers:

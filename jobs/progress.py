@@ -42,11 +42,6 @@ def silent(done: int, total: int, text: str = "") -> None:
     """The progress of a rank other than 0."""
 
 
-def progress_file(log: Path) -> Path:
-    """The progress that belongs to a stage's log."""
-    return log.with_suffix(".progress")
-
-
 def read_progress(path: Path) -> Reached | None:
     """What the job last reported; None before its first report."""
     try:

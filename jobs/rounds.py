@@ -1,14 +1,26 @@
 """Which stages flow in which round, and which settings count there: a round trains a model that the next one asks."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 
 from jobs.listing import reference_sources
 from jobs.settings import RunSettings
 
 # Whether a stage is part of a round, which are counted from 1.
 Applies = Callable[[RunSettings, int], bool]
-# The settings as far as they count for a stage with parents of these roles.
+# The names of what a stage is done for, one after the other; none has a name where it is done once.
+Instances = Callable[[RunSettings], Sequence[str]]
+# The settings as far as they count for a stage that reads these kinds.
 RelevantSettings = Callable[[RunSettings, Collection[str]], RunSettings]
+
+
+def one_unnamed(settings: RunSettings) -> Sequence[str]:
+    """Once."""
+    return ("",)
+
+
+def evaluation_sets(settings: RunSettings) -> Sequence[str]:
+    """For each set that the model is judged on."""
+    return tuple(settings.evaluate.sets)
 
 
 def in_first_round(settings: RunSettings, round_number: int) -> bool:
@@ -36,11 +48,11 @@ def with_embeddings(settings: RunSettings, round_number: int) -> bool:
     return round_number > 1 or settings.embed.model is not None
 
 
-def without_embeddings(settings: RunSettings, parents: Collection[str]) -> RunSettings:
+def without_embeddings(settings: RunSettings, kinds: Collection[str]) -> RunSettings:
     """What counts before the first of several rounds has trained a model: nothing can be asked of one.
 
     So another threshold of the second round redoes nothing of the first, nor does asking for a second round at all.
     """
-    if "score" in parents or settings.curate.rounds == 1:
+    if "scores" in kinds or settings.curate.rounds == 1:
         return settings
     return settings.model_copy(update={"curate": settings.curate.without_embeddings()})

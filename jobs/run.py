@@ -5,8 +5,8 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
 
@@ -14,14 +14,18 @@ from jobs.child import Fault, run_command
 from jobs.cost import passes, workers
 from jobs.deliveries import with_deliveries
 from jobs.launch import command
+from jobs.planning import PlannedStage, plan
 from jobs.preflight import check_place, check_writable
-from jobs.progress import progress_file, read_progress
+from jobs.progress import read_progress
+from jobs.reuse import describe_reuse
 from jobs.screen import Screen
-from jobs.settings import PROJECT, RUN_YAML, RunSettings, freeze
-from jobs.stages import REPORT_NAME, STAGES, PlannedStage, Stage, plan
-from jobs.state import RUN_JSON, RunRecord, RunState, StageState, now, read_state
-from pipelines.manifest import exclusive, is_done, read
+from jobs.settings import PROJECT, RunSettings, freeze
+from jobs.stages import STAGES, Stage
+from jobs.state import RunRecord, now
+from pipelines.manifest import exclusive, is_done
+from pipelines.run_folder import RunFolder, RunState, StageState, progress_file
 from pipelines.settings import UserError
+from pipelines.sources.listing import SourceListing
 
 PYTHON = Path(sys.executable)
 
@@ -30,17 +34,40 @@ class StageFailedError(Exception):
     """A stage failed, and not by a mistake of the user; the log knows more."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Run:
-    """What every step of the driver needs."""
+    """A run under way: its plan, which grows as tables are made that fingerprints follow, and its record."""
 
     settings: RunSettings
-    record: RunRecord
+    stages: Sequence[Stage]
     screen: Screen
+    before: RunState | None = None  # the last record of a run of this name
+    planned: dict[str, PlannedStage] = field(default_factory=dict)
+    record: RunRecord = field(init=False)
+    _listings: dict[str, SourceListing | None] = field(default_factory=dict)
+
+    def plan(self) -> list[PlannedStage]:
+        """Plan, or plan again without looking at the sources again; return what has become known."""
+        found = plan(self.settings, self.stages, finished=_finished(self.before), listings=self._listings)
+        known = self.planned.values()
+        fresh = [one for one in found if one.name not in self.planned or one.fingerprint is not None]
+        fresh = [one for one in fresh if one.name not in {old.name for old in known if old.fingerprint is not None}]
+        self.planned |= {one.name: one for one in fresh}
+        return fresh
+
+    def freeze(self) -> None:
+        """Write run.yaml with the fingerprints that are known."""
+        prints = {one.name: one.fingerprint for one in self.planned.values() if one.fingerprint is not None}
+        freeze(self.settings.model_copy(update={"fingerprints": prints}), self.folder.settings)
+
+    def states(self, planned: Sequence[PlannedStage]) -> dict[str, StageState]:
+        """What is to be written down of stages that have just been planned."""
+        before = self.before.stages if self.before else {}
+        return {one.name: _first_stage(self.settings, one, before.get(one.name)) for one in planned}
 
     @property
-    def run_yaml(self) -> Path:
-        return self.settings.folder / RUN_YAML
+    def folder(self) -> RunFolder:
+        return RunFolder(self.settings.folder)
 
 
 def drive(settings: RunSettings, screen: Screen, stages: Sequence[Stage] = STAGES) -> Path:
@@ -53,37 +80,40 @@ def drive(settings: RunSettings, screen: Screen, stages: Sequence[Stage] = STAGE
     check_writable(settings.folder, setting="runs")
     with exclusive(settings.folder, on_wait=lambda: screen.say(f"waiting for another driver of {settings.folder}")):
         settings = with_deliveries(settings)
-        planned = plan_run(settings, stages)
-        due = [one for one in planned if not one.is_done]
+        run = _Run(settings, stages, screen, RunFolder(settings.folder).read_state())
+        due = [one for one in run.plan() if not one.is_done]
         for warning in check_place(settings, due, python=PYTHON, env=os.environ):
             screen.say(f"note: {warning}")
-        settings = settings.model_copy(update={"fingerprints": {one.name: one.fingerprint for one in planned}})
-        freeze(settings, settings.folder / RUN_YAML)
-        run = _Run(settings, RunRecord(settings.folder / RUN_JSON, _first_state(settings, planned)), screen)
+        run.freeze()
+        run.record = RunRecord(run.folder.record, _first_state(run))
         with _terminated_like_interrupted():
-            _run_all(run, planned)
-        for one in planned:
-            for note in read(one.folder).facts.get("notes", []) if one.stage.kind else []:
+            _run_all(run)
+        for one in run.planned.values():
+            for note in one.manifest().facts.get("notes", []) if one.stage.makes else []:
                 screen.say(f"note: {one.name}: {note}")
-    return settings.folder / REPORT_NAME
+    return run.folder.report
 
 
 def plan_run(settings: RunSettings, stages: Sequence[Stage] = STAGES) -> list[PlannedStage]:
     """The plan, in the light of the run's last record."""
-    state = read_state(settings.folder)
-    done = {name: one.fingerprint for name, one in state.stages.items() if _is_over(one)} if state else {}
-    return plan(settings, stages, finished=done)
+    return plan(settings, stages, finished=_finished(RunFolder(settings.folder).read_state()))
 
 
-def _run_all(run: _Run, planned: list[PlannedStage]) -> None:
+def _finished(state: RunState | None) -> Mapping[str, str]:
+    """Stage -> fingerprint of what a record says was done."""
+    stages = state.stages if state else {}
+    return {name: one.fingerprint for name, one in stages.items() if one.is_over and one.fingerprint is not None}
+
+
+def _run_all(run: _Run) -> None:
     name = ""
     try:
-        for one in planned:
-            name = one.name
-            if one.is_done:
+        for name in run.planned:
+            if run.planned[name].is_done:
                 run.screen.change(name, run.record.state.stages[name])
             else:
-                _run_stage(run, one)
+                _run_stage(run, run.planned[name])
+                _plan_on(run, name)
         run.record.end("done")
     except (UserError, StageFailedError):
         run.screen.change(name, run.record.update(name, status="failed"))
@@ -93,6 +123,18 @@ def _run_all(run: _Run, planned: list[PlannedStage]) -> None:
         run.screen.change(name, run.record.update(name, status="stopped"))
         run.record.end("stopped")
         raise
+
+
+def _plan_on(run: _Run, finished: str) -> None:
+    """Plan what had to wait for a stage that has just been finished, and say what it means."""
+    if all(one.fingerprint is not None for one in run.planned.values()):
+        return
+    fresh = run.plan()
+    if fresh:
+        run.freeze()
+        run.record.replace(run.states(fresh))
+        for note in describe_reuse(run.settings, run.before, run.planned, finished):
+            run.screen.say(f"note: {note}")
 
 
 def _run_stage(run: _Run, planned: PlannedStage) -> None:
@@ -128,19 +170,20 @@ def _attempt(run: _Run, planned: PlannedStage) -> Fault | None:
     def tick(seconds: float) -> None:
         run.screen.progress(planned.name, state.model_copy(update={"seconds": seconds}), read_progress(progress))
 
-    what = command(planned.stage, place, run.run_yaml, python=PYTHON, project=PROJECT)
+    what = command(planned.stage, place, run.folder.settings, python=PYTHON, project=PROJECT)
     start = time.monotonic()
     fault = run_command(what, log, python=PYTHON, timeout_seconds=place.stage_timeout_seconds, on_tick=tick)
     run.record.update(planned.name, seconds=round(time.monotonic() - start, 3))
-    if fault is None and planned.stage.kind is not None and not is_done(planned.folder):
+    if fault is None and planned.folder and planned.stage.makes is not None and not is_done(planned.folder):
         return Fault(False, f"it ended without an artefact in {planned.folder}")
     return fault
 
 
 def _finished_by_another(run: _Run, planned: PlannedStage) -> bool:
     """Wait for whoever builds this artefact now, such as the orphan of a driver that was killed."""
-    if planned.stage.kind is None:
+    if planned.stage.makes is None:
         return False
+    assert planned.folder is not None, f"{planned.name} is run before its fingerprint is known"
     with exclusive(
         planned.folder, on_wait=lambda: run.screen.say(f"{planned.name}: waiting for another process that builds it")
     ):
@@ -148,9 +191,9 @@ def _finished_by_another(run: _Run, planned: PlannedStage) -> bool:
 
 
 def _outcome(planned: PlannedStage) -> dict[str, object]:
-    if planned.stage.kind is None:
+    if planned.stage.makes is None:
         return {}
-    counts = read(planned.folder).counts
+    counts = planned.manifest().counts
     # "rejected:blurry" is a part of "rejected"; the report has room for both, a line of the screen has not.
     told = [f"{name} {count:,}" for name, count in counts.items() if ":" not in name]
     return {"counts": counts, "summary": ", ".join(told)}
@@ -161,34 +204,29 @@ def _summary(run: _Run, name: str) -> dict[str, str]:
     return {"summary": reached.text} if reached and reached.text else {}
 
 
-def _first_state(settings: RunSettings, planned: list[PlannedStage]) -> RunState:
-    before = read_state(settings.folder)
-    stages = {one.name: _first_stage(settings, one, before.stages.get(one.name) if before else None) for one in planned}
+def _first_state(run: _Run) -> RunState:
+    planned = list(run.planned.values())
     return RunState(
-        name=settings.name,
+        name=run.settings.name,
         pid=os.getpid(),
         started=now(),
         source=next((one.listing for one in planned if one.listing), None),
-        ranks=settings.place.num_ranks,
-        stages=stages,
+        ranks=run.settings.place.num_ranks,
+        stages=run.states(planned),
     )
 
 
 def _first_stage(settings: RunSettings, planned: PlannedStage, before: StageState | None) -> StageState:
-    if planned.is_done and before is not None and _is_over(before) and before.fingerprint == planned.fingerprint:
+    if planned.is_done and before is not None and before.is_over and before.fingerprint == planned.fingerprint:
         # How long it took and how it went stay known.
         return before.model_copy(update={"status": "cached"})
     fresh = StageState(
         fingerprint=planned.fingerprint,
-        folder=str(planned.folder),
+        folder=None if planned.folder is None else str(planned.folder),
         workers=workers(planned.stage, settings.place),
-        passes=passes(settings, planned.stage.role),
+        passes=passes(settings, planned.stage.verb),
     )
     return fresh.model_copy(update={"status": "cached", **_outcome(planned)}) if planned.is_done else fresh
-
-
-def _is_over(state: StageState) -> bool:
-    return state.status in ("done", "cached")
 
 
 @contextlib.contextmanager

@@ -31,11 +31,11 @@ _ROWS_PER_GROUP = 65536
 
 def score_pictures(context: JobContext) -> None:
     """Write how well pictures fit, which identities may be one person, and which pictures are alike."""
-    embeddings_folder = context.parents["embed"]
+    embeddings_folder = context.parents["embeddings"]
     num_pictures = manifest.read(embeddings_folder).counts["rows"]
     manifest.clear(context.folder)
     with spark_session(context, rows_per_batch=NUMBERS_PER_BATCH) as spark:
-        identities = read_everywhere(spark, context, "ingest", RECORDS).select(IMAGE_ID, IDENTITY)
+        identities = read_everywhere(spark, context, "records", RECORDS).select(IMAGE_ID, IDENTITY)
         embeddings = read_artefact(spark, embeddings_folder, EMBEDDINGS)
         scores = score(embeddings, identities, context.settings.score)
         fits = in_files(scores.fits, num_rows=num_pictures, key=(IMAGE_ID, IDENTITY), folder=FIT_ROWS)

@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from jobs.progress import Reached
-from jobs.state import StageState, StageStatus
+from pipelines.run_folder import StageState, StageStatus
 
 PLAIN_SECONDS = 30.0  # between two plain lines about the same stage
 BAR_WIDTH = 24

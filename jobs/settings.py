@@ -11,6 +11,7 @@ from jobs.place import PlaceSettings
 from jobs.wording import models_of, wrong_settings
 from pipelines.dedup.settings import DedupSettings
 from pipelines.manifest import write_atomically
+from pipelines.run_folder import RunFolder
 from pipelines.score.settings import ScoreSettings
 from pipelines.settings import (
     CurateSettings,
@@ -25,7 +26,6 @@ from pipelines.sources.settings import IngestSettings, ReferenceSettings, Source
 from training.settings import TrainingSettings
 from training.tasks.settings import EvaluateSettings
 
-RUN_YAML = "run.yaml"
 PROJECT = Path(__file__).parent.parent
 CONF = PROJECT / "conf"
 
@@ -37,7 +37,7 @@ class Delivery(Settings):
     """Raw images that an earlier run took in, and whose records this one takes over."""
 
     run: str
-    fingerprints: dict[str, str]  # role of a stage -> its artefact
+    fingerprints: dict[str, str]  # kind -> its artefact
 
 
 class RunSettings(TrainingSettings):
@@ -69,7 +69,7 @@ class RunSettings(TrainingSettings):
 
     def log_file(self, stage: str) -> Path:
         """The output of a stage; its progress and its fault lie beside it."""
-        return self.folder / "logs" / f"{stage}.log"
+        return RunFolder(self.folder).log(stage)
 
     def section(self, name: str) -> Any:
         """A section, or a field of the run, as plain values."""

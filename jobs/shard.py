@@ -22,11 +22,11 @@ def write_dataset(context: JobContext) -> None:
     """Write the shards of every split, labels.parquet, and the manifest."""
     settings = context.settings
     columns = dataset_columns(settings.shard.columns, are_aligned=settings.shard.align_px is not None)
-    num_kept = manifest.read(context.parents["curate"]).counts[KEPT]
+    num_kept = manifest.read(context.parents["decisions"]).counts[KEPT]
     manifest.clear(context.folder)
     with spark_session(context) as spark:
-        decisions = read_artefact(spark, context.parents["curate"], DECISIONS)
-        records = read_everywhere(spark, context, "ingest", RECORDS)
+        decisions = read_artefact(spark, context.parents["decisions"], DECISIONS)
+        records = read_everywhere(spark, context, "records", RECORDS)
         placed = place_rows(decisions, settings.shard, seed=settings.seed)
         align = aligner_of(settings.shard, settings.pixels)
         aligned = count_alignment(records, placed) if align else {}

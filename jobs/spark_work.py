@@ -44,11 +44,11 @@ def read_artefact(spark: SparkSession, folder: Path, schema: pa.Schema, *, table
 
 
 def read_everywhere(
-    spark: SparkSession, context: JobContext, role: str, schema: pa.Schema, *, table: str = ROWS
+    spark: SparkSession, context: JobContext, kind: str, schema: pa.Schema, *, table: str = ROWS
 ) -> DataFrame:
     """One table of a parent, and after it that of every earlier delivery that this run extends."""
-    folders = [delivery[role] for delivery in context.earlier if role in delivery]
-    tables = [read_artefact(spark, folder, schema, table=table) for folder in [context.parents[role], *folders]]
+    folders = [delivery[kind] for delivery in context.earlier if kind in delivery]
+    tables = [read_artefact(spark, folder, schema, table=table) for folder in [context.parents[kind], *folders]]
     return functools.reduce(DataFrame.unionByName, tables)
 
 

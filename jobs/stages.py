@@ -1,4 +1,4 @@
-"""The river: the stages of a run in order, what each depends on, and where its artefact lies.
+"""The stages of a run in the order in which the data flows: what each makes, and of what.
 
 Most stages flow once. Some are there only where the settings ask for them, and from the clean-up by embeddings on they
 may flow again: each further round trains on what the model of the round before thought of the pictures.
@@ -6,55 +6,60 @@ may flow again: each further round trains on what the model of the round before 
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from jobs.listing import describe_embedder, describe_pairs, describe_references, describe_source
 from jobs.rounds import (
     Applies,
+    Instances,
     RelevantSettings,
+    evaluation_sets,
     in_every_round,
     in_first_round,
     in_later_rounds,
+    one_unnamed,
     with_embeddings,
     with_references,
     without_embeddings,
 )
 from jobs.settings import RunSettings
-from pipelines.manifest import fingerprint, is_done
+from pipelines.records import ROWS
 from pipelines.sources.listing import SourceListing
 
-REPORT_NAME = "report.html"
+# The data outside the store that a stage reads, described for one of its instances.
+Outside = Callable[[RunSettings, str], SourceListing | None]
 
 
 @dataclass(frozen=True)
 class Stage:
-    """One verb of the mill."""
+    """One verb of the mill: a line of the table, and with a round and an instance a stage of a run."""
 
-    name: str  # of the stage in its run: its role, and from the second round on the number of the round
-    kind: str | None  # of its artefact in the store; None = it only writes into the run's folder
-    parents: tuple[str, ...]  # the roles whose artefacts it reads; those that are not part of the run are left out
-    reads: tuple[str, ...]  # settings whose change redoes it: sections, or fields of the run
+    verb: str
+    makes: str | None  # kind of its artefact in the store; None = it only writes into the run's folder
+    # Kinds, of each of which it gets the newest artefact above it, or verbs, for what that very stage made. What is not
+    # part of the run is left out.
+    reads: tuple[str, ...]
+    settings: tuple[str, ...]  # sections or fields whose change redoes it, such as "feed" or "evaluate.sets.{instance}"
     launcher: Literal["spark", "ranks", "local"]
     job: str  # module
     version: int = 1  # to be raised when the same settings give another artefact
     checks_only: tuple[str, ...] = ()  # sections that may stop it and never change what it makes
     not_in_fingerprint: tuple[str, ...] = ()  # "section.field" of those that change the time, never the result
-    outside: Callable[[RunSettings], SourceListing | None] | None = None  # data outside the store that it reads
+    outside: Outside | None = None
     applies: Applies = in_first_round
-    earlier: tuple[str, ...] = ()  # the roles whose artefacts of earlier deliveries it reads as well
-    lineage: Mapping[str, str] = field(default_factory=dict)  # role -> name of each parent, as `river` finds them
+    instances: Instances = one_unnamed  # it is done once for each
+    by_content: Mapping[str, str] = field(default_factory=dict)  # kind -> the table that alone it reads of it
+    earlier: tuple[str, ...] = ()  # kinds whose artefacts of earlier deliveries it reads as well
     relevant_settings: RelevantSettings | None = None  # to the settings that count for it
+    instance: str = ""
+    round: int = 1
+    lineage: Mapping[str, str] = field(default_factory=dict)  # what it reads -> name of the stage that makes it
 
     @property
-    def role(self) -> str:
-        """What it does, whichever round it does it in."""
-        return self.name.partition("-")[0]
-
-    @property
-    def round(self) -> int:
-        """Which round it does it in, counted from 1."""
-        return int(self.name.partition("-")[2] or 1)
+    def name(self) -> str:
+        """Its name in the run: `train`, in the second round `train-2`, for an evaluation set `evaluate.lfw-2`."""
+        named = f"{self.verb}.{self.instance}" if self.instance else self.verb
+        return named if self.round == 1 else f"{named}-{self.round}"
 
 
 STAGES: tuple[Stage, ...] = (
@@ -82,18 +87,18 @@ STAGES: tuple[Stage, ...] = (
     Stage(
         "pairs",
         "pairs",
-        ("ingest", "reference"),
+        ("records", "references"),
         ("dedup",),
         launcher="spark",
         job="jobs.pairs",
         version=2,
         not_in_fingerprint=("dedup.max_hashes_per_task",),
-        earlier=("ingest", "pairs"),
+        earlier=("records", "pairs"),
     ),
     Stage(
         "export",
         "onnx",
-        ("train",),
+        ("model",),
         (),
         launcher="local",
         job="jobs.export",
@@ -102,52 +107,53 @@ STAGES: tuple[Stage, ...] = (
     Stage(
         "embed",
         "embeddings",
-        ("ingest", "reference", "export"),
+        ("records", "references", "onnx"),
         ("embed", "pixels", "shard"),
         launcher="spark",
         job="jobs.embed",
         outside=describe_embedder,
         applies=with_embeddings,
-        earlier=("ingest",),
+        earlier=("records",),
     ),
     Stage(
         "score",
         "scores",
-        ("ingest", "reference", "embed"),
+        ("records", "references", "embeddings"),
         ("seed", "score"),
         launcher="spark",
         job="jobs.score",
         applies=with_embeddings,
-        earlier=("ingest",),
+        earlier=("records",),
     ),
     Stage(
         "curate",
         "decisions",
-        ("ingest", "reference", "pairs", "score"),
+        ("records", "references", "pairs", "scores"),
         ("seed", "dedup", "curate"),
         launcher="spark",
         job="jobs.curate",
         version=4,
         not_in_fingerprint=("curate.rounds", "dedup.max_hashes_per_task", "dedup.min_recall"),
         applies=in_every_round,
-        earlier=("ingest", "pairs"),
+        earlier=("records", "pairs"),
         relevant_settings=without_embeddings,
     ),
     Stage(
         "shard",
         "dataset",
-        ("ingest", "curate"),
+        ("records", "decisions"),
         ("seed", "pixels", "shard"),
         launcher="spark",
         job="jobs.shard",
         version=2,
         applies=in_every_round,
-        earlier=("ingest",),
+        by_content={"decisions": ROWS},
+        earlier=("records",),
     ),
     Stage(
         "train",
         "model",
-        ("shard",),
+        ("dataset",),
         ("seed", "feed", "model", "objective", "strategy", "recipe"),
         launcher="ranks",
         job="jobs.train",
@@ -164,118 +170,56 @@ STAGES: tuple[Stage, ...] = (
     Stage(
         "evaluate",
         "evaluation",
-        ("shard", "train"),
-        ("evaluate",),
+        ("dataset", "model"),
+        ("evaluate.batch_size", "evaluate.sets.{instance}"),
         launcher="ranks",
         job="jobs.evaluate",
-        outside=lambda settings: describe_pairs(settings, next(iter(settings.evaluate.sets))),
+        outside=describe_pairs,
         applies=in_every_round,
+        instances=evaluation_sets,
     ),
     Stage(
         "report",
         None,
-        ("ingest", "reference", "pairs", "score", "curate", "shard", "train", "evaluate"),
+        ("records", "references", "pairs", "scores", "decisions", "dataset", "model", "train", "evaluation"),
         (),
         launcher="local",
         job="jobs.report",
-        earlier=("ingest",),
+        earlier=("records",),
     ),
 )
 
 
 def river(settings: RunSettings, stages: Sequence[Stage] = STAGES) -> list[Stage]:
-    """The stages of one run, round after round, each with the names of its parents; what makes no artefact comes last.
+    """The stages of one run, round after round, each with what it reads; what makes no artefact comes last.
 
-    A stage of the second round is called `curate-2` and reads the nearest artefact of each parent's role above it.
+    A reader of a kind that has an artefact for each of several instances gets them all, as `evaluation.lfw` and so on.
     """
-    flowing = [
-        (stage, number)
-        for number in range(1, settings.curate.rounds + 1)
-        for stage in stages
-        if stage.kind is not None and stage.applies(settings, number)
-    ]
-    flowing += [(stage, 1) for stage in stages if stage.kind is None]
+    known = {name for stage in stages for name in (stage.verb, stage.makes)}
+    newest: dict[str, dict[str, str]] = {}  # kind or verb -> instance -> name of the stage
     found: list[Stage] = []
-    latest: dict[str, str] = {}
-    for stage, number in flowing:
-        name = stage.name if number == 1 else f"{stage.name}-{number}"
-        lineage = {role: latest[role] for role in stage.parents if role in latest}
-        found.append(replace(stage, name=name, lineage=lineage))
-        latest[stage.name] = name
+    for stage, number in _flowing(settings, stages):
+        assert known.issuperset(stage.reads), f"{stage.verb} reads {stage.reads}, and some of these no stage makes"
+        lineage = {
+            f"{read}.{instance}" if instance else read: name
+            for read in stage.reads
+            for instance, name in newest.get(read, {}).items()
+        }
+        own = [
+            replace(stage, round=number, instance=instance, lineage=lineage) for instance in stage.instances(settings)
+        ]
+        found += own
+        names = {one.instance: one.name for one in own}
+        newest |= {stage.verb: names} | ({stage.makes: names} if stage.makes else {})
     return found
 
 
-@dataclass(frozen=True)
-class PlannedStage:
-    """A stage of one run: its artefact is known before it exists."""
-
-    stage: Stage
-    fingerprint: str
-    folder: Path
-    is_done: bool
-    listing: SourceListing | None = None  # of the data outside the store, where it reads any
-
-    @property
-    def name(self) -> str:
-        return self.stage.name
-
-
-def plan(
-    settings: RunSettings, stages: Sequence[Stage] = STAGES, *, finished: Mapping[str, str] | None = None
-) -> list[PlannedStage]:
-    """Fingerprint every stage of the run, and look which artefacts exist.
-
-    Args:
-        finished: stage -> fingerprint as the run's last record has it; tells whether a report is of this work.
-
-    Raises:
-        UserError: the data outside the store is missing.
-    """
-    planned: list[PlannedStage] = []
-    prints: dict[str, str] = {}
-    for stage in river(settings, stages):
-        listing = stage.outside(settings) if stage.outside else None
-        read = settings_read(settings, stage)
-        if listing is not None:
-            read["outside"] = listing.digest
-        if stage.earlier and settings.earlier:
-            read["earlier"] = [{role: one.fingerprints[role] for role in stage.earlier} for one in settings.earlier]
-        # By role, so that equal work is the same in whichever round it is done.
-        parents = {role: prints[name] for role, name in stage.lineage.items()}
-        prints[stage.name] = fingerprint(stage.role, version=stage.version, settings=read, parents=parents)
-        folder = artefact_folder(settings, stage, prints[stage.name])
-        if stage.kind is None:
-            is_current = (finished or {}).get(stage.name) == prints[stage.name]
-            done = is_current and (folder / REPORT_NAME).is_file() and all(parent.is_done for parent in planned)
-        else:
-            done = is_done(folder)
-        planned.append(PlannedStage(stage, prints[stage.name], folder, done, listing))
-    return planned
-
-
-def hypothetical(listing: SourceListing, stages: Sequence[Stage] = STAGES) -> list[Stage]:
-    """The stages for raw images that are not here but are said to be so many; for a plan, not for a run."""
-
-    def said(settings: RunSettings) -> SourceListing:
-        return listing
-
-    return [replace(stage, outside=said) if stage.outside is describe_source else stage for stage in stages]
-
-
-def artefact_folder(settings: RunSettings, stage: Stage, mark: str) -> Path:
-    """Where a stage writes: <store>/<kind>/<fingerprint>, or the run's folder."""
-    return settings.folder if stage.kind is None else settings.store / stage.kind / mark
-
-
-def settings_read(settings: RunSettings, stage: Stage) -> dict[str, Any]:
-    """The part of the settings that decides what a stage makes."""
-    settings = stage.relevant_settings(settings, stage.lineage) if stage.relevant_settings else settings
-    read = settings.model_dump(mode="json", include=set(stage.reads))
-    return {name: _without(value, name, stage.not_in_fingerprint) for name, value in read.items()}
-
-
-def _without(value: Any, name: str, not_in_fingerprint: tuple[str, ...]) -> Any:
-    if not isinstance(value, dict):
-        return value
-    kept = {key: inner for key, inner in value.items() if f"{name}.{key}" not in not_in_fingerprint}
-    return {key: _without(inner, f"{name}.{key}", not_in_fingerprint) for key, inner in kept.items()}
+def _flowing(settings: RunSettings, stages: Sequence[Stage]) -> list[tuple[Stage, int]]:
+    """Every stage with each round that it is part of."""
+    making = [
+        (stage, number)
+        for number in range(1, settings.curate.rounds + 1)
+        for stage in stages
+        if stage.makes is not None and stage.applies(settings, number)
+    ]
+    return making + [(stage, 1) for stage in stages if stage.makes is None]

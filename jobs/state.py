@@ -1,52 +1,11 @@
-"""run.json: what became of each stage of a run, rewritten whole after every change."""
+"""The record of a run, run.json, rewritten whole after every change."""
 
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
-
-from pydantic import Field, ValidationError
+from typing import Any
 
 from pipelines.manifest import write_atomically
-from pipelines.settings import Settings, UserError
-from pipelines.sources.listing import SourceListing
-
-RUN_JSON = "run.json"
-
-StageStatus = Literal["waiting", "running", "done", "cached", "failed", "stopped"]
-RunStatus = Literal["running", "done", "failed", "stopped"]
-
-
-class StageState(Settings):
-    """What became of one stage."""
-
-    status: StageStatus = "waiting"
-    fingerprint: str
-    folder: str
-    attempts: int = Field(default=0, ge=0)  # retries + 1
-    started: str | None = None  # UTC, ISO 8601
-    seconds: float = Field(default=0.0, ge=0)  # of the last attempt
-    workers: int = Field(default=1, ge=1)  # cores or ranks that shared it
-    passes: int = Field(default=1, ge=1)  # over the images: epochs of training
-    summary: str = ""
-    counts: dict[str, int] = Field(default={})  # from the artefact's manifest
-
-
-class RunState(Settings):
-    """What became of a run."""
-
-    name: str
-    status: RunStatus = "running"
-    pid: int  # of the driver
-    started: str
-    ended: str | None = None
-    source: SourceListing | None  # the raw images, as they were listed
-    ranks: int = Field(ge=1)
-    stages: dict[str, StageState]
-
-    @property
-    def is_alive(self) -> bool:
-        """Whether the driver that wrote this still runs on this machine."""
-        return self.status == "running" and Path(f"/proc/{self.pid}").exists()
+from pipelines.run_folder import RunState, RunStatus, StageState
 
 
 class RunRecord:
@@ -59,10 +18,13 @@ class RunRecord:
 
     def update(self, stage: str, **changes: Any) -> StageState:
         """Change fields of one stage."""
-        changed = self.state.stages[stage].model_copy(update=changes)
-        self.state = self.state.model_copy(update={"stages": {**self.state.stages, stage: changed}})
+        return self.replace({stage: self.state.stages[stage].model_copy(update=changes)})[stage]
+
+    def replace(self, stages: dict[str, StageState]) -> dict[str, StageState]:
+        """Put other states in the place of those of some stages."""
+        self.state = self.state.model_copy(update={"stages": {**self.state.stages, **stages}})
         self._write()
-        return changed
+        return stages
 
     def end(self, status: RunStatus) -> None:
         """Close the record."""
@@ -73,22 +35,6 @@ class RunRecord:
         write_atomically(self._path, self.state.model_dump_json(indent=1).encode() + b"\n")
 
 
-def read_state(run_folder: Path) -> RunState | None:
-    """The run's record; None where it never ran.
-
-    Raises:
-        UserError: run.json is not one of ours.
-    """
-    path = run_folder / RUN_JSON
-    try:
-        return RunState.model_validate_json(path.read_bytes())
-    except FileNotFoundError:
-        return None
-    except ValidationError as error:
-        raise UserError(
-            f"{path} is no record of a run ({error.errors()[0]['msg']}); remove it, or choose another name"
-        ) from None
-
-
 def now() -> str:
+    """The time in UTC, ISO 8601."""
     return datetime.now(UTC).isoformat(timespec="seconds")

@@ -29,7 +29,7 @@ def train_model(context: JobContext) -> None:
 
 def _train(context: JobContext, comm: Comm) -> None:
     settings = context.settings
-    parts = build(settings, context.parents["shard"], comm)
+    parts = build(settings, context.parents["dataset"], comm)
     if comm.rank == 0 and (line := parts.feed.shuffle_line()) is not None:
         context.log.info("%s", line)
     hooks = Hooks(progress=context.progress, validate=_validation(context, parts.backbone, comm))
@@ -38,7 +38,7 @@ def _train(context: JobContext, comm: Comm) -> None:
         card = ModelCard(
             model=settings.model,
             decode=settings.feed.decode,
-            dataset=settings.fingerprints["shard"],
+            dataset=context.parents["dataset"].name,
             num_classes=parts.num_classes,
             num_steps=num_steps,
         )
@@ -54,7 +54,7 @@ def _train(context: JobContext, comm: Comm) -> None:
 def _validation(context: JobContext, backbone: nn.Module, comm: Comm) -> Callable[[], dict[str, float]]:
     """Verification on pairs of held-out identities, where there are any."""
     settings = context.settings
-    validate = build_validation(dataset_location(settings.feed, context.parents["shard"]), settings.feed.decode)
+    validate = build_validation(dataset_location(settings.feed, context.parents["dataset"]), settings.feed.decode)
     return lambda: validate(backbone, comm)
 
 

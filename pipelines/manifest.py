@@ -38,12 +38,20 @@ class File(Settings):
     row_groups: tuple[RowGroup, ...] = ()
 
 
+class Parent(Settings):
+    """An artefact that another one was made from."""
+
+    kind: str
+    fingerprint: str
+    content: str | None = None  # digest of the table that alone was read of it; None = it was read as a whole
+
+
 class Manifest(Settings):
     """What an artefact is: made by which settings, from which parents, out of which files."""
 
     kind: str
     fingerprint: str
-    parents: dict[str, str]
+    parents: dict[str, Parent]  # by what the stage asked for: a kind, or the verb of a stage
     settings: dict[str, Any]
     code_version: str
     counts: dict[str, int]
@@ -55,6 +63,12 @@ def fingerprint(kind: str, *, version: int, settings: Any, parents: dict[str, st
     """16 hex digits that change when and only when the artefact would."""
     work = {"kind": kind, "version": version, "settings": settings, "parents": parents}
     return hashlib.sha256(canonical_json(work).encode()).hexdigest()[:16]
+
+
+def content_digest(manifest: Manifest, table: str) -> str:
+    """16 hex digits over the files of one table: equal for artefacts whose tables are equal byte for byte."""
+    files = [[file.path, file.sha256] for file in manifest.files if file.path.startswith(f"{table}/")]
+    return hashlib.sha256(canonical_json(sorted(files)).encode()).hexdigest()[:16]
 
 
 def code_version(package_folder: Path) -> str:
@@ -183,3 +197,9 @@ def clear(folder: Path) -> None:
     """Make room for an artefact: what an interrupted run left is removed, the folder exists and is empty."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
+
+
+def remove(folder: Path) -> None:
+    """Remove an artefact: its manifest first, so that a part of it is never taken for the whole."""
+    (folder / MANIFEST_NAME).unlink(missing_ok=True)
+    shutil.rmtree(folder)

@@ -20,6 +20,7 @@ MEETING_PLACES = {
     "pipelines.records",
     "pipelines.columns",
     "pipelines.manifest",
+    "pipelines.run_folder",
     "pipelines.pixels",
     "pipelines.pack_file",
 }

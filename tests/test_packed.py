@@ -12,8 +12,9 @@ import pytest
 
 from jobs.launch import command
 from jobs.pack import spark_conf
-from jobs.settings import PROJECT, RUN_YAML, RunSettings, freeze, load
+from jobs.settings import PROJECT, RunSettings, freeze, load
 from jobs.stages import STAGES
+from pipelines.run_folder import SETTINGS_NAME
 
 BIN = Path(sys.executable).parent
 SIZES = (
@@ -41,7 +42,7 @@ def local(tmp_path_factory: pytest.TempPathFactory) -> RunSettings:
     paths = (f"source.path={home / 'sample' / 'images'}", f"store={home / 'store'}", f"runs={home / 'runs'}")
     for words in (drawn, ("run", "name=r", *SIZES, *paths)):
         _succeed([str(BIN / "ringmill"), *words], cwd=home)
-    return load(home / "runs/r" / RUN_YAML)
+    return load(home / "runs/r" / SETTINGS_NAME)
 
 
 @pytest.fixture
@@ -86,12 +87,12 @@ def test_executors_that_lack_the_project_make_the_same_shards(local: RunSettings
     conf |= {"spark.scheduler.maxRegisteredResourcesWaitingTime": "120s"}
     place = local.place.model_copy(update={"master": master, "executor_memory": "512m", "spark_conf": conf})
     settings = local.model_copy(update={"place": place, "store": tmp_path / "store", "runs": tmp_path / "runs"})
-    freeze(settings, settings.folder / RUN_YAML)
+    freeze(settings, settings.folder / SETTINGS_NAME)
     settings.store.mkdir()
     for kind in ("pairs", "decisions"):
         (settings.store / kind).symlink_to(local.store / kind)
-    for stage in (stage for stage in STAGES if stage.name in ("ingest", "shard")):
-        what = command(stage, place, settings.folder / RUN_YAML, python=Path(sys.executable), project=PROJECT)
+    for stage in (stage for stage in STAGES if stage.verb in ("ingest", "shard")):
+        what = command(stage, place, settings.folder / SETTINGS_NAME, python=Path(sys.executable), project=PROJECT)
         _succeed(what.argv, cwd=tmp_path, env={**HOST, **what.env})
     for kind in ("records", "dataset"):
         assert _manifest(settings, kind) == _manifest(local, kind)
@@ -110,9 +111,9 @@ def test_ranks_of_an_unpacked_environment_train_the_same_model(local: RunSetting
     settings = local.model_copy(update={"store": tmp_path / "store", "runs": tmp_path / "runs"})
     settings.store.mkdir()
     (settings.store / "dataset").symlink_to(local.store / "dataset")
-    freeze(settings, settings.folder / RUN_YAML)
-    (stage,) = (stage for stage in STAGES if stage.name == "train")
-    what = command(stage, settings.place, settings.folder / RUN_YAML, python=host / "bin/python", project=PROJECT)
+    freeze(settings, settings.folder / SETTINGS_NAME)
+    (stage,) = (stage for stage in STAGES if stage.verb == "train")
+    what = command(stage, settings.place, settings.folder / SETTINGS_NAME, python=host / "bin/python", project=PROJECT)
     _succeed(what.argv, cwd=tmp_path, env={**HOST, **what.env})
     assert _manifest(settings, "model") == _manifest(local, "model")
 

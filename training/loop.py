@@ -12,11 +12,12 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from pipelines.run_folder import METRICS_NAME
 from pipelines.settings import UserError
 from training.batch_norm import average_running_statistics
 from training.checkpoint import Position
 from training.feed.batch import Batch
-from training.metrics import METRICS_NAME, PART_PREFIX, Clock, MetricsLog
+from training.metrics import PART_PREFIX, Clock, MetricsLog
 from training.models.backbones import normalise
 from training.objectives.loss import Loss
 from training.parts import Hooks, Parts

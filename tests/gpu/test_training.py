@@ -18,10 +18,10 @@ from jobs.entry import JobContext
 from jobs.settings import RunSettings
 from jobs.stages import STAGES
 from jobs.train import train_model
+from pipelines.run_folder import METRICS_NAME
 from training.build import device_of
 from training.checkpoint import latest
 from training.comm.local import LocalComm
-from training.metrics import METRICS_NAME
 from training.model_file import read_model
 
 CONF = Path(__file__).parents[2] / "conf"
@@ -61,12 +61,12 @@ def context_of(
 
     def build(*overrides: str, name: str = "run") -> JobContext:
         settings = run_settings(*EASY, *sizes, *overrides)
-        prints = {"shard": dataset.name, "train": name}
+        prints = {"train": name}
         return JobContext(
             settings=settings.model_copy(update={"fingerprints": prints, "store": tmp_path, "runs": tmp_path}),
-            stage=next(stage for stage in STAGES if stage.name == "train"),
+            stage=next(stage for stage in STAGES if stage.verb == "train"),
             folder=tmp_path / name,
-            parents={"shard": dataset},
+            parents={"dataset": dataset},
             earlier=[],
             run_folder=tmp_path,
             rank=0,

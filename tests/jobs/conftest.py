@@ -16,10 +16,12 @@ from rich.console import Console
 
 from jobs.entry import JobContext
 from jobs.place import PlaceSettings
+from jobs.planning import PlannedStage, plan
 from jobs.run import drive
 from jobs.screen import Screen
 from jobs.settings import PROJECT, RunSettings
 from jobs.stages import Stage
+from pipelines.manifest import File, Manifest, write
 from pipelines.sources.settings import FolderSettings
 from training.settings import RecipeSettings
 
@@ -149,3 +151,50 @@ def change() -> Callable[..., RunSettings]:
         return type(settings).model_validate(whole)
 
     return changed
+
+
+def _plant(planned: PlannedStage, *, content: str, **counts: int) -> None:
+    """Let the artefact of a stage appear, with one table; artefacts of the same content have equal tables."""
+    assert planned.folder is not None
+    assert planned.fingerprint is not None
+    planned.folder.mkdir(parents=True, exist_ok=True)
+    if planned.stage.makes is None:
+        (planned.folder / "report.html").touch()
+        return
+    made = Manifest(
+        kind=planned.stage.makes,
+        fingerprint=planned.fingerprint,
+        parents={},
+        settings={},
+        code_version="",
+        counts={"rows": 1, **counts},
+        files=(File(path="rows/0.parquet", num_bytes=1, sha256=content, rows=1),),
+    )
+    write(planned.folder, made)
+
+
+@pytest.fixture
+def plant() -> Callable[..., None]:
+    """Lets the artefact of a planned stage appear; `content` says what is in its table."""
+    return _plant
+
+
+PlanThrough = Callable[..., list[PlannedStage]]
+
+
+@pytest.fixture
+def plan_through() -> PlanThrough:
+    """Plans a run to its end, making the artefacts that fingerprints follow; `content` says what is in each of them."""
+
+    def planned(
+        settings: RunSettings, *, content: Callable[[str], str] = lambda fingerprint: fingerprint, **options: Any
+    ) -> list[PlannedStage]:
+        found = plan(settings, **options)
+        while any(one.fingerprint is None for one in found):
+            for one in found:
+                if one.stage.makes == "decisions" and one.fingerprint is not None and not one.is_done:
+                    _plant(one, content=content(one.fingerprint))
+            found = plan(settings, **options)
+        return found
+
+    return planned

@@ -5,8 +5,8 @@ from safetensors.torch import load_file
 
 from jobs.centres import main
 from jobs.settings import RunSettings, freeze
-from jobs.stages import STAGES, artefact_folder
 from pipelines.sources.settings import FolderSettings
+from pipelines.store import Store
 from training import checkpoint
 from training.checkpoint import Contents, Position
 from training.row_shards import RowShard
@@ -39,7 +39,7 @@ def save(folder):
 
 def test_the_pieces_become_one_file(tmp_path, capsys):
     settings, run = run_of(tmp_path, {"train": "0" * 16})
-    save(artefact_folder(settings, next(stage for stage in STAGES if stage.name == "train"), "0" * 16))
+    save(Store(settings.store).folder("model", "0" * 16))
     assert main(["--run", str(run), "--out", str(tmp_path / "centres.safetensors")]) == 0
     assert torch.equal(load_file(tmp_path / "centres.safetensors")["weight"], CENTRES)
     assert "7 centres" in capsys.readouterr().out

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from jobs.child import Fault, fault_file, run_command, write_fault
+from jobs.child import Fault, run_command, write_fault
 from jobs.launch import Command
+from pipelines.run_folder import fault_file
 
 PYTHON = Path(sys.executable)
 

@@ -12,7 +12,8 @@ import pytest
 from jobs import cli
 from jobs.run import StageFailedError
 from jobs.settings import PROJECT, RunSettings
-from jobs.state import RunRecord, RunState, StageState
+from jobs.state import RunRecord
+from pipelines.run_folder import RunState, StageState
 from pipelines.settings import UserError
 from pipelines.sources.listing import SourceListing
 

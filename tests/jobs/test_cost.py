@@ -7,9 +7,11 @@ from pathlib import Path
 import pytest
 
 from jobs.cost import COSTS, START_SECONDS, forecast, measured_costs, passes
+from jobs.planning import hypothetical, plan
 from jobs.settings import RunSettings
-from jobs.stages import STAGES, hypothetical, plan
-from jobs.state import RunRecord, RunState, StageState
+from jobs.stages import STAGES
+from jobs.state import RunRecord
+from pipelines.run_folder import RunState, StageState
 from pipelines.sources.listing import SourceListing
 from pipelines.sources.settings import FolderSettings
 
@@ -84,4 +86,4 @@ def test_a_billion_pictures_that_are_not_here_are_planned_by_the_cores_of_the_pl
 
 
 def test_every_stage_has_a_stated_cost() -> None:
-    assert COSTS.keys() == {stage.name for stage in STAGES}
+    assert COSTS.keys() == {stage.verb for stage in STAGES}

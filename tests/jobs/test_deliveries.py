@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from jobs.deliveries import with_deliveries
+from jobs.planning import PlannedStage, plan
 from jobs.settings import RunSettings, freeze, load
-from jobs.stages import plan
 from pipelines.settings import UserError
 
 Change = Callable[..., RunSettings]
@@ -16,16 +16,14 @@ Finish = Callable[[RunSettings], RunSettings]
 
 
 @pytest.fixture
-def finish() -> Finish:
+def finish(plan_through: Callable[..., list[PlannedStage]], plant: Callable[..., None]) -> Finish:
     """Freezes a run as the driver does, and lets its artefacts appear."""
 
     def frozen(settings: RunSettings) -> RunSettings:
         settings = with_deliveries(settings)
-        planned = plan(settings)
+        planned = plan_through(settings)
         for one in planned:
-            if one.stage.kind is not None:
-                one.folder.mkdir(parents=True, exist_ok=True)
-                (one.folder / "manifest.json").touch()
+            plant(one, content=str(one.fingerprint))
         settings = settings.model_copy(update={"fingerprints": {one.name: one.fingerprint for one in planned}})
         freeze(settings, settings.folder / "run.yaml")
         return settings

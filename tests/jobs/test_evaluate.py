@@ -9,6 +9,7 @@ import pytest
 from jobs.entry import run_job
 from jobs.evaluate import evaluate_model
 from jobs.place import PlaceSettings
+from jobs.rounds import evaluation_sets
 from jobs.settings import RunSettings, freeze
 from jobs.stages import Stage
 from pipelines.manifest import Manifest, describe, read, write
@@ -19,7 +20,7 @@ from training.tasks.settings import EvaluateSettings
 STAGES = (
     Stage("shard", "dataset", (), (), launcher="spark", job="jobs.shard"),
     Stage("train", "model", (), (), launcher="ranks", job="jobs.train"),
-    Stage("evaluate", "evaluation", ("shard", "train"), (), launcher="ranks", job="jobs.evaluate"),
+    Stage("evaluate", "evaluation", ("dataset", "model"), (), "ranks", "jobs.evaluate", instances=evaluation_sets),
 )
 WritePack = Callable[[Path, list[bool]], None]
 Judge = Callable[[list[bool]], tuple[int, Path]]
@@ -49,7 +50,7 @@ def judge(tmp_path: Path, tiny_model: Path, write_pack: WritePack) -> Judge:
             place=PlaceSettings(comm="local", hosts="localhost:1"),
             source=FolderSettings(path="/faces"),
             evaluate=EvaluateSettings.model_validate({"sets": {"lfw": lfw}}),
-            fingerprints={"shard": "d", "train": "m", "evaluate": "e"},
+            fingerprints={"shard": "d", "train": "m", "evaluate.lfw": "e"},
         )
         freeze(settings, settings.folder / "run.yaml")
         argv = ["--run", str(settings.folder / "run.yaml")]
@@ -59,7 +60,7 @@ def judge(tmp_path: Path, tiny_model: Path, write_pack: WritePack) -> Judge:
 
 
 def _summary(tmp_path: Path) -> str:
-    return str(json.loads((tmp_path / "runs/r/logs/evaluate.progress").read_text())["text"])
+    return str(json.loads((tmp_path / "runs/r/logs/evaluate.lfw.progress").read_text())["text"])
 
 
 def test_the_result_is_written_and_told(judge: Judge, tmp_path: Path) -> None:
@@ -83,5 +84,5 @@ def test_a_set_of_pairs_of_one_kind_is_judged_without_an_area(judge: Judge, tmp_
 def test_a_mistake_in_a_set_is_told_with_its_name(judge: Judge, tmp_path: Path) -> None:
     code, _ = judge([True])
     assert code == 2
-    line = json.loads((tmp_path / "runs/r/logs/evaluate.fault").read_text())["line"]
+    line = json.loads((tmp_path / "runs/r/logs/evaluate.lfw.fault").read_text())["line"]
     assert line == f"evaluate.sets.lfw: {tmp_path}/pairs.bin has 1 pairs for 2 folds; set folds to at most 1"

@@ -19,7 +19,7 @@ from training.models.settings import ModelSettings
 
 STAGES = (
     Stage("train", "model", (), (), launcher="ranks", job="jobs.train"),
-    Stage("export", "onnx", ("train",), (), launcher="local", job="jobs.export"),
+    Stage("export", "onnx", ("model",), (), launcher="local", job="jobs.export"),
 )
 
 

@@ -7,8 +7,8 @@ import pytest
 from jobs import cli, heads
 from jobs.heads import head_size, identities_of
 from jobs.place import PlaceSettings
+from jobs.planning import PlannedStage, plan
 from jobs.settings import RunSettings
-from jobs.stages import plan
 from pipelines import manifest
 from training.capacity import head_costs
 
@@ -38,8 +38,11 @@ def test_what_the_run_says_is_taken(settings: RunSettings, change: Change) -> No
     assert head_size(change(settings, objective=sampled), 1_000_000).sample_rate == 0.3
 
 
-def test_identities_are_those_of_the_dataset_once_it_is_there(settings: RunSettings) -> None:
-    planned = plan(settings)
+def test_identities_are_those_of_the_dataset_once_it_is_there(
+    settings: RunSettings, plan_through: Callable[..., list[PlannedStage]]
+) -> None:
+    assert identities_of(plan(settings)) is None
+    planned = plan_through(settings)
     assert identities_of(planned) is None
     shard = next(one for one in planned if one.name == "shard")
     facts = {"splits": {"train": {"classes": 77}}}

@@ -27,7 +27,7 @@ PLACES = {
 def written_out() -> str:
     lines = []
     for name, place in PLACES.items():
-        for stage in (stage for stage in STAGES if stage.name in ("ingest", "train", "report")):
+        for stage in (stage for stage in STAGES if stage.verb in ("ingest", "train", "report")):
             what = command(
                 stage, place, Path("runs/x/run.yaml"), python=Path("/venv/bin/python"), project=Path("/mill")
             )

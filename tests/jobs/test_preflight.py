@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from jobs.place import PlaceSettings
+from jobs.planning import plan
 from jobs.preflight import (
     check_batch,
     check_faces,
@@ -20,7 +21,6 @@ from jobs.preflight import (
     check_writable,
 )
 from jobs.settings import RunSettings
-from jobs.stages import plan
 from pipelines.settings import UserError
 
 Change = Callable[..., RunSettings]

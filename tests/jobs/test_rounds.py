@@ -20,13 +20,13 @@ def asking(settings: RunSettings, **changes: object) -> RunSettings:
 
 
 def test_before_the_first_model_nothing_is_asked_of_one_and_the_rest_counts(real_settings: RunSettings) -> None:
-    found = without_embeddings(asking(real_settings), ("ingest", "pairs")).curate
+    found = without_embeddings(asking(real_settings), ("records", "pairs")).curate
     assert found == CurateSettings(rounds=2, min_images_per_identity=3)
 
 
-@pytest.mark.parametrize(("rounds", "parents"), [(2, ("ingest", "score")), (1, ("ingest",))])
+@pytest.mark.parametrize(("rounds", "kinds"), [(2, ("records", "scores")), (1, ("records",))])
 def test_with_embeddings_or_in_the_only_round_everything_counts(
-    real_settings: RunSettings, rounds: int, parents: tuple[str, ...]
+    real_settings: RunSettings, rounds: int, kinds: tuple[str, ...]
 ) -> None:
     settings = asking(real_settings, rounds=rounds)
-    assert without_embeddings(settings, parents) == settings
+    assert without_embeddings(settings, kinds) == settings

@@ -1,6 +1,10 @@
 """The driver over a river of tiny stages, each a real process; faults are caused, not imagined."""
 
+import io
 import json
+import os
+import pkgutil
+import runpy
 import signal
 import subprocess
 import sys
@@ -11,10 +15,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 
-from jobs.run import StageFailedError
+from jobs.planning import plan
+from jobs.run import StageFailedError, drive
+from jobs.screen import Screen
 from jobs.settings import RunSettings, freeze, load
-from jobs.stages import Stage, plan
+from jobs.stages import Stage
 from pipelines.manifest import Manifest, clear, describe, exclusive, write
 from pipelines.settings import UserError
 
@@ -68,6 +75,83 @@ def test_a_changed_setting_redoes_only_what_lies_downstream(settings_of: Build, 
         "tell": "done",
     }
     assert (changed.folder / "report.html").read_text() == "15"
+
+
+def test_a_table_that_came_out_the_same_redoes_nothing_of_what_reads_it(settings_of: Build, grind: Grind) -> None:
+    grind(settings_of(notes=["the first"]))
+    before = load_prints(settings_of())
+    shown = grind(settings_of(notes=["the second"]))
+    assert ends(shown)[:3] == ["grind: done", "press: cached", "tell: done"]
+    after = load_prints(settings_of())
+    assert [name for name in before if before[name] != after[name]] == ["grind", "tell"]
+    # How long it took and how often it was tried stay known.
+    assert stages_of(settings_of())["press"]["attempts"] == 1
+
+
+def test_a_table_that_came_out_otherwise_redoes_what_reads_it(settings_of: Build, grind: Grind) -> None:
+    grind(settings_of(rows=3))
+    shown = grind(settings_of(rows=4))
+    assert ends(shown) == ["grind: done", "press: done", "tell: done"]
+    assert (settings_of().folder / "report.html").read_text() == "8"
+
+
+def test_what_is_not_known_yet_is_waiting_and_in_no_run_yaml(settings_of: Build, grind: Grind) -> None:
+    settings = settings_of(fault="user")
+    with pytest.raises(UserError):
+        grind(settings)
+    assert load_prints(settings).keys() == {"grind"}
+    press = stages_of(settings)["press"]
+    assert (press["status"], press["fingerprint"], press["folder"]) == ("waiting", None, None)
+
+
+def test_a_new_stage_takes_a_line_of_the_table_and_its_job(
+    settings_of: Build, river: tuple[Stage, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another bread, made of the first: the report gets the newer one, and both stay."""
+    table = Path(str(pkgutil.resolve_name("mill_stages").__file__)).read_text()
+    line = '    Stage("toast", "bread", ("press",), (), launcher="local", job="mill_toast"),\n'
+    last = table.index('    Stage("tell"')
+    (tmp_path / "mill_stages.py").write_text(table[:last] + line + table[last:])
+    (tmp_path / "mill_toast.py").write_text(MILL_TOAST)
+    monkeypatch.setenv("PYTHONPATH", f"{tmp_path}:{os.environ['PYTHONPATH']}")
+    stages = runpy.run_path(str(tmp_path / "mill_stages.py"))["STAGES"]
+    settings = settings_of()
+    report = drive(settings, Screen([stage.name for stage in stages], Console(file=io.StringIO())), stages)
+    made = {one.name: one for one in plan(settings, stages)}
+    assert made["toast"].manifest().parents["press"].fingerprint == made["press"].fingerprint
+    assert [(Path(str(made[name].folder)) / "bread.txt").read_text() for name in ("press", "toast")] == [
+        "6",
+        "toasted 6",
+    ]
+    assert report.read_text() == "toasted 6"
+
+
+MILL_TOAST = """
+import sys
+from mill_settings import MillSettings
+from mill_stages import STAGES
+from jobs.entry import run_job
+from pipelines.manifest import clear, describe
+
+
+def work(context):
+    clear(context.folder)
+    path = context.folder / "bread.txt"
+    path.write_text("toasted " + (context.parents["press"] / "bread.txt").read_text())
+    context.finish(counts={"rows": 1}, files=[describe(context.folder, path)])
+
+
+sys.exit(run_job("toast", work, stages=STAGES, model=MillSettings))
+"""
+
+
+def ends(shown: str) -> list[str]:
+    lines = [line.split(",")[0] for line in shown.splitlines()]
+    return [line for line in lines if line.endswith((": done", ": cached"))]
+
+
+def load_prints(settings: RunSettings) -> dict[str, str]:
+    return load(settings.folder / "run.yaml", type(settings)).fingerprints
 
 
 def test_going_back_to_old_settings_redoes_the_report_alone(settings_of: Build, grind: Grind, change: Change) -> None:
@@ -136,6 +220,8 @@ def test_an_artefact_that_another_process_builds_is_waited_for(
 ) -> None:
     settings = settings_of()
     planned = plan(settings, river)[0]
+    assert planned.folder is not None
+    assert planned.fingerprint is not None
     begun = threading.Event()
 
     def build_slowly() -> None:
@@ -143,7 +229,8 @@ def test_an_artefact_that_another_process_builds_is_waited_for(
             begun.set()
             time.sleep(1.0)
             clear(planned.folder)
-            path = planned.folder / "flour.txt"
+            path = planned.folder / "rows" / "flour.txt"
+            path.parent.mkdir()
             path.write_text("flour\n" * 7)
             manifest = Manifest(
                 kind="flour",

@@ -129,7 +129,7 @@ def test_an_exported_model_goes_before_the_one_of_the_settings(run: Run, model: 
     store = run(("embed",), number=2, embed={"model": "/nowhere.onnx"})
     first, second = (pq.read_table(store / "embeddings" / name / "rows") for name in ("embed", "embed-2"))
     assert first.equals(second)
-    assert read(store / "embeddings" / "embed-2").parents["export"] == "export-2"
+    assert read(store / "embeddings" / "embed-2").parents["onnx"].fingerprint == "export-2"
 
 
 def test_a_wrong_model_is_the_users_mistake_before_any_session(

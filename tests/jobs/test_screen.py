@@ -6,7 +6,7 @@ from rich.console import Console
 
 from jobs.progress import Reached
 from jobs.screen import Screen
-from jobs.state import StageState, StageStatus
+from pipelines.run_folder import StageState, StageStatus
 
 
 def state(status: StageStatus, **values: object) -> StageState:

@@ -1,44 +1,33 @@
-"""run.json is whole after every change."""
+"""The record of a run is whole on disk after every change."""
 
-import os
-import subprocess
 from pathlib import Path
 
-import pytest
-
-from jobs.state import RunRecord, RunState, StageState, now, read_state
-from pipelines.settings import UserError
+from jobs.state import RunRecord, now
+from pipelines.run_folder import RunFolder, RunState, StageState
 
 
-def state(pid: int) -> RunState:
-    stages = {"ingest": StageState(fingerprint="ab", folder="store/records/ab")}
-    return RunState(name="x", pid=pid, started=now(), source=None, ranks=2, stages=stages)
+def record_in(folder: Path) -> RunRecord:
+    stages = {name: StageState(fingerprint=None, folder=None) for name in ("ingest", "shard")}
+    return RunRecord(folder / "run.json", RunState(name="x", pid=1, started=now(), source=None, ranks=2, stages=stages))
 
 
 def test_every_change_is_on_disk_at_once(tmp_path: Path) -> None:
-    record = RunRecord(tmp_path / "run.json", state(os.getpid()))
-    record.update("ingest", status="done", seconds=1.5, counts={"rows": 3})
-    assert read_state(tmp_path) == record.state
+    record = record_in(tmp_path)
+    changed = record.update("ingest", status="done", seconds=1.5, counts={"rows": 3})
+    assert RunFolder(tmp_path).read_state() == record.state
+    assert record.state.stages["ingest"] == changed
     record.end("done")
-    again = read_state(tmp_path)
+    again = RunFolder(tmp_path).read_state()
     assert again is not None
     assert again.ended is not None
     assert again.stages["ingest"].counts == {"rows": 3}
 
 
-def test_a_record_without_its_process_is_not_alive() -> None:
-    gone = subprocess.Popen(["true"])
-    gone.wait()
-    assert state(os.getpid()).is_alive
-    assert not state(gone.pid).is_alive
-
-
-def test_a_run_that_never_was_has_no_state(tmp_path: Path) -> None:
-    assert read_state(tmp_path) is None
-
-
-def test_a_broken_record_is_one_line(tmp_path: Path) -> None:
-    (tmp_path / "run.json").write_text("{")
-    with pytest.raises(UserError, match="is no record of a run") as raised:
-        read_state(tmp_path)
-    assert "\n" not in str(raised.value)
+def test_a_stage_that_became_known_takes_the_place_of_the_unknown_one(tmp_path: Path) -> None:
+    record = record_in(tmp_path)
+    known = StageState(fingerprint="ab", folder="store/dataset/ab")
+    record.replace({"shard": known})
+    again = RunFolder(tmp_path).read_state()
+    assert again is not None
+    assert list(again.stages) == ["ingest", "shard"]
+    assert again.stages["shard"] == known

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.manifest import Manifest, clear, describe, exclusive, fingerprint, is_done, read, verify, write
+from pipelines.manifest import Manifest, Parent, clear, describe, exclusive, fingerprint, is_done, read, verify, write
 from pipelines.settings import UserError
 
 
@@ -19,7 +19,7 @@ def _artefact(folder: Path) -> Manifest:
     manifest = Manifest(
         kind="records",
         fingerprint="f" * 16,
-        parents={"source": "p"},
+        parents={"source": Parent(kind="source", fingerprint="p")},
         settings={"x": 1},
         code_version="c",
         counts={"rows": 3},

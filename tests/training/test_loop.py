@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import nn
 
+from pipelines.run_folder import METRICS_NAME
 from pipelines.settings import UserError
 from training.build import Builder
 from training.checkpoint import MODEL_NAME, latest
@@ -16,7 +17,6 @@ from training.comm.local import LocalComm
 from training.comm.topology import Topology
 from training.feed.batch import Batch
 from training.loop import step_seed, train
-from training.metrics import METRICS_NAME
 from training.models.backbones import normalise
 from training.models.settings import ModelSettings
 from training.objectives.head_settings import SoftmaxSettings

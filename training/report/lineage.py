@@ -1,14 +1,11 @@
 """What was made of what, by which settings, in which time."""
 
-import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+from pipelines.run_folder import RunFolder, StageState
 from training.report.artefact import Artefact
-
-RUN_NAME = "run.json"
-SETTINGS_NAME = "run.yaml"
 
 
 @dataclass(frozen=True)
@@ -17,7 +14,7 @@ class Stage:
 
     name: str
     state: str  # waiting, running, done, cached, failed or stopped
-    fingerprint: str
+    fingerprint: str  # "" = not known yet
     seconds: float
     retries: int
     summary: str
@@ -40,45 +37,50 @@ class Run:
 class Origin:
     """Where an artefact comes from."""
 
+    stage: str
     kind: str
     fingerprint: str
-    parents: dict[str, str]  # kind -> fingerprint
+    parents: dict[str, str]  # what the stage read -> fingerprint
     code_version: str
     num_bytes: int
 
 
 def read_run(folder: Path) -> Run:
     """What the driver wrote into a run folder so far."""
-    run = folder / RUN_NAME
-    content: dict[str, Any] = json.loads(run.read_text()) if run.exists() else {}
-    settings = folder / SETTINGS_NAME
+    run = RunFolder(folder)
+    state = run.read_state()
     return Run(
-        name=content.get("name", folder.name),
-        settings=settings.read_text() if settings.exists() else "",
-        stages=[_stage(name, values) for name, values in content.get("stages", {}).items()],
+        name=state.name if state else folder.name,
+        settings=run.settings.read_text() if run.settings.exists() else "",
+        stages=[_stage(name, one) for name, one in state.stages.items()] if state else [],
     )
 
 
-def origins(artefacts: dict[str, Artefact]) -> list[Origin]:
-    """One line per artefact, in the order given."""
+def origins(artefacts: Mapping[str, Artefact]) -> list[Origin]:
+    """One line per artefact, in the order given.
+
+    Args:
+        artefacts: by the name of the stage that made each.
+    """
     return [
         Origin(
-            kind=kind,
+            stage=stage,
+            kind=artefact.manifest.kind,
             fingerprint=artefact.manifest.fingerprint,
-            parents=artefact.manifest.parents,
+            parents={read: parent.fingerprint for read, parent in artefact.manifest.parents.items()},
             code_version=artefact.manifest.code_version,
             num_bytes=sum(file.num_bytes for file in artefact.manifest.files),
         )
-        for kind, artefact in artefacts.items()
+        for stage, artefact in artefacts.items()
     ]
 
 
-def _stage(name: str, values: dict[str, Any]) -> Stage:
+def _stage(name: str, state: StageState) -> Stage:
     return Stage(
         name=name,
-        state=values["status"],
-        fingerprint=values["fingerprint"],
-        seconds=values.get("seconds", 0.0),
-        retries=max(0, values.get("attempts", 0) - 1),
-        summary=values.get("summary", ""),
+        state=state.status,
+        fingerprint=state.fingerprint or "",
+        seconds=state.seconds,
+        retries=max(0, state.attempts - 1),
+        summary=state.summary,
     )

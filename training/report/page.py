@@ -1,7 +1,7 @@
 """A run folder and its artefacts -> report.html: one file, no network, nothing in it that could run."""
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -10,7 +10,7 @@ import jinja2
 
 from pipelines.manifest import write_atomically
 from pipelines.records import IDENTITY
-from training.metrics import METRICS_NAME
+from pipelines.run_folder import METRICS_NAME, REPORT_NAME
 from training.report.artefact import Artefact, open_artefact
 from training.report.broken import broken_parts
 from training.report.curves import Row, identity_chart, read_metrics, result_charts, training_charts
@@ -23,7 +23,6 @@ from training.report.rounds import compare_rounds, read_result
 from training.report.variance import LARGE_SHARE, MEASURED, spreads
 from training.tasks.result import Format, Result, shown
 
-REPORT_NAME = "report.html"
 KINDS = ("records", "references", "pairs", "scores", "decisions", "dataset", "model", "evaluation")
 
 
@@ -42,6 +41,7 @@ def build_report(
     *,
     rounds: Sequence[dict[str, Path]] = (),
     earlier_records: Sequence[Path] = (),
+    made: Mapping[str, Path] | None = None,
 ) -> Path:
     """Write the report of a run, as far as the run has come, and return its path.
 
@@ -49,6 +49,7 @@ def build_report(
         artefacts: kind (one of KINDS) -> folder, of the last round; a kind that is missing is shown as not yet run.
         rounds: the same of every round, where there is more than one.
         earlier_records: the records of the deliveries that the run extends.
+        made: name of a stage -> folder of its artefact, of every stage of the run; None = `artefacts` are all.
 
     Raises:
         UserError: a folder holds no finished artefact.
@@ -56,7 +57,11 @@ def build_report(
     assert set(artefacts) <= set(KINDS), f"unknown kinds among {sorted(artefacts)}"
     earlier = {"records": earlier_records}
     opened = {kind: open_artefact(artefacts[kind], earlier.get(kind, ())) for kind in KINDS if kind in artefacts}
-    content = {**_content(run_folder, opened), "rounds": compare_rounds(rounds) if len(rounds) > 1 else []}
+    content = {
+        **_content(run_folder, opened),
+        "rounds": compare_rounds(rounds) if len(rounds) > 1 else [],
+        "origins": origins(opened if made is None else {name: open_artefact(folder) for name, folder in made.items()}),
+    }
     page = _environment().get_template("page.html").render(content)
     path = run_folder / REPORT_NAME
     write_atomically(path, page.encode())
@@ -93,7 +98,6 @@ def _content(run_folder: Path, artefacts: dict[str, Artefact]) -> dict[str, Any]
         "training": training_charts(metrics),
         "result": result,
         "result_charts": result_charts(result) if result else [],
-        "origins": origins(artefacts),
     }
 
 

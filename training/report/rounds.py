@@ -8,8 +8,9 @@ from pathlib import Path
 import pyarrow.dataset as ds
 
 from pipelines.records import IDENTITY, KEPT, MERGED_INTO, REASON, STATUS
+from pipelines.run_folder import RESULT_NAME
 from training.report.artefact import Artefact, open_artefact
-from training.tasks.result import RESULT_NAME, Result
+from training.tasks.result import Result
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,6 @@ from pydantic import Field, model_validator
 
 from pipelines.settings import Settings
 
-RESULT_NAME = "result.json"  # in the folder of an evaluation
-
 # share: 0 to 1, shown as per cent; number: with four digits after the point; count: whole.
 Format = Literal["share", "number", "count"]
 

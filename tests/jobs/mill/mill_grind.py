@@ -28,7 +28,8 @@ def work(context: JobContext) -> None:
     if fault.startswith("hang"):
         _hang(Path(section.pids), is_deaf=fault == "hang deaf")
     clear(context.folder)
-    path = context.folder / "flour.txt"
+    path = context.folder / "rows" / "flour.txt"
+    path.parent.mkdir()
     path.write_text("flour\n" * section.rows)
     context.progress(section.rows, section.rows, f"{section.rows} rows of flour")
     files = [describe(context.folder, path, rows=section.rows)]

@@ -10,7 +10,7 @@ from pipelines.manifest import clear, describe
 
 
 def work(context: JobContext) -> None:
-    rows = len((context.parents["grind"] / "flour.txt").read_text().splitlines())
+    rows = len((context.parents["flour"] / "rows/flour.txt").read_text().splitlines())
     clear(context.folder)
     path = context.folder / "bread.txt"
     path.write_text(f"{rows * context.settings.press.loaves}")

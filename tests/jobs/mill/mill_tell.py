@@ -9,7 +9,7 @@ from jobs.entry import JobContext, run_job
 
 
 def work(context: JobContext) -> None:
-    (context.run_folder / "report.html").write_text((context.parents["press"] / "bread.txt").read_text())
+    (context.run_folder / "report.html").write_text((context.parents["bread"] / "bread.txt").read_text())
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from pipelines import manifest, records
+from pipelines import manifest, records, run_folder
 from pipelines.columns import DATASET
 
 HOSTILE = '"><script>alert(1)</script><img src=http://evil.example/x.png onerror=alert(2)>'
@@ -124,7 +124,7 @@ def write_run(root, rows):
             root,
             "dataset",
             {**shards, "labels.parquet": as_table(records.LABELS, labels)},
-            parents={"decisions": "d3c1"},
+            parents={"decisions": manifest.Parent(kind="decisions", fingerprint="d3c1")},
             facts={"splits": splits},
         ),
     }
@@ -193,16 +193,10 @@ def trained(built):
     step = {"loss": 2.0, "lr": 0.1, "images_per_second": 321.0, "feed_wait_seconds": 0.1, "step_seconds": 0.5}
     rows = [{"step": at, "epoch": at // 6, **step} for at in range(1, 11)] + [{"step": 10, "val_accuracy": 0.7}]
     (root / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows) + '{"step": 11, "lo')
-    stages = {
-        "ingest": {
-            "status": "done",
-            "fingerprint": "f00d",
-            "folder": "x",
-            "seconds": 61.0,
-            "attempts": 2,
-            "summary": "22 in",
-        }
-    }
-    (root / "run.json").write_text(json.dumps({"name": "planted", "stages": stages}))
+    ingest = run_folder.StageState(
+        status="done", fingerprint="f00d", folder="x", seconds=61.0, attempts=2, summary="22 in"
+    )
+    state = run_folder.RunState(name="planted", pid=1, started="", source=None, ranks=1, stages={"ingest": ingest})
+    run_folder.RunFolder(root).record.write_text(state.model_dump_json())
     (root / "run.yaml").write_text("recipe:\n  lr: 0.1\n")
     return built
