@@ -80,18 +80,20 @@ def run_job(
     """
     parser = argparse.ArgumentParser(prog=f"python -m jobs.{name}")
     parser.add_argument("--run", type=Path, required=True, metavar="RUN_YAML", help="written by `ringmill run`")
-    parser.add_argument("--stage", default=name, help=f"its name in the run, such as {name}-2 in the second round")
+    parser.add_argument("--stage", help=f"its name in the run, such as {name}-2 in the second round; else the first")
     arguments = parser.parse_args(argv)
     path: Path = arguments.run
     launcher = next(stage.launcher for stage in stages if stage.verb == name)
     rank = _rank(launcher)
     _set_up_logging(launcher, rank)
     log = logging.getLogger(f"jobs.{name}")
-    stage_log = RunFolder(path.parent).log(arguments.stage)
+    stage_log = RunFolder(path.parent).log(arguments.stage or name)
     try:
         settings = load(path, model)
-        stage_log = settings.log_file(arguments.stage)
-        context = _context(settings, arguments.stage, river(settings, stages), rank=rank)
+        run = river(settings, stages)
+        stage = arguments.stage or next((one.name for one in run if one.verb == name), name)
+        stage_log = settings.log_file(stage)
+        context = _context(settings, stage, run, rank=rank)
         _work_alone(context, work)
     except UserError as error:
         print(f"ringmill: {error}", file=sys.stderr)

@@ -5,11 +5,12 @@ from collections.abc import Mapping
 from jobs.planning import PlannedStage
 from jobs.settings import RunSettings
 from pipelines.manifest import content_digest
-from pipelines.records import REJECTED, ROWS
 from pipelines.run_folder import RunState
 from pipelines.store import Store
 
-_LEAKS = f"{REJECTED}:leak"  # among the counts of decisions
+# As in `pipelines.records` and `pipelines.leak`, which import more than a driver with nothing to do needs.
+_ROWS = "rows"
+_LEAKS = "rejected:leak"  # among the counts of decisions
 
 
 def describe_reuse(
@@ -30,7 +31,7 @@ def describe_reuse(
     if all(_mark(before, name) == mark for name, mark in references.items()):
         return []
     decisions, decisions_before = now.manifest(), store.manifest("decisions", old)
-    if content_digest(decisions, ROWS) == content_digest(decisions_before, ROWS):
+    if content_digest(decisions, _ROWS) == content_digest(decisions_before, _ROWS):
         return ["the references changed and the decisions did not: what was made of these stays"]
     leaks, leaks_before = (one.counts.get(_LEAKS, 0) for one in (decisions, decisions_before))
     again = [one.name for one in planned.values() if not one.is_done and one.stage.makes and one.name != finished]

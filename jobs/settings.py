@@ -11,6 +11,7 @@ from jobs.place import PlaceSettings
 from jobs.wording import models_of, wrong_settings
 from pipelines.dedup.settings import DedupSettings
 from pipelines.manifest import write_atomically
+from pipelines.paths import with_absolute_paths
 from pipelines.run_folder import RunFolder
 from pipelines.score.settings import ScoreSettings
 from pipelines.settings import (
@@ -79,7 +80,7 @@ class RunSettings(TrainingSettings):
 def compose(
     overrides: Sequence[str] = (), conf_folder: Path = CONF, model: type[RunSettings] = RunSettings
 ) -> RunSettings:
-    """The settings that conf/ and the command line make together, every section checked.
+    """The settings that conf/ and the command line make together, every section checked; paths become absolute.
 
     Args:
         model: of a run that has further sections.
@@ -90,7 +91,8 @@ def compose(
     tree = _compose_tree(overrides, conf_folder)
     # A section set to null keeps its defaults.
     is_section = {name for name, field in model.model_fields.items() if models_of(field)}
-    return check(model, {key: {} if value is None and key in is_section else value for key, value in tree.items()})
+    checked = check(model, {key: {} if value is None and key in is_section else value for key, value in tree.items()})
+    return with_absolute_paths(checked, Path.cwd())
 
 
 def check(model: type[Model], values: Tree, *, prefix: str = "") -> Model:

@@ -23,7 +23,6 @@ from jobs.rounds import (
     without_embeddings,
 )
 from jobs.settings import RunSettings
-from pipelines.records import ROWS
 from pipelines.sources.listing import SourceListing
 
 # The data outside the store that a stage reads, described for one of its instances.
@@ -147,7 +146,7 @@ STAGES: tuple[Stage, ...] = (
         job="jobs.shard",
         version=2,
         applies=in_every_round,
-        by_content={"decisions": ROWS},
+        by_content={"decisions": "rows"},
         earlier=("records",),
     ),
     Stage(

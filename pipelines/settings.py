@@ -3,6 +3,7 @@
 Imports pydantic and nothing heavy, so that a run's settings are read in milliseconds.
 """
 
+from dataclasses import dataclass
 from math import inf
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -22,6 +23,11 @@ class Settings(BaseModel):
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, validate_default=True)
+
+
+@dataclass(frozen=True)
+class IsPath:
+    """Mark of a field whose texts are paths of this machine, or addresses: relative ones are made absolute."""
 
 
 # Above twice its own warning level Pillow refuses by itself, whatever we allow.
@@ -131,7 +137,7 @@ class ConflictSettings(Settings):
     # model more than the loss of the pictures. majority: that of more rows than any other. trusted: that which the
     # most trusted source gives.
     policy: Literal["drop", "majority", "trusted"] = "drop"
-    trusted: tuple[str, ...] = ()  # how the names of sources begin, the most trusted first
+    trusted: Annotated[tuple[str, ...], IsPath()] = ()  # how the names of sources begin, the most trusted first
 
     @model_validator(mode="after")
     def _says_whom_to_trust(self) -> Self:

@@ -21,6 +21,7 @@ from safetensors.torch import load_file
 
 ROOT = Path(__file__).resolve().parent.parent
 RINGMILL = [sys.executable, "-c", "import sys; from jobs.cli import main; sys.exit(main())"]
+_WIDE = {**os.environ, "COLUMNS": "300"}
 BIN = Path(sys.executable).parent
 KINDS = ("records", "pairs", "decisions", "dataset", "model", "evaluation")
 SIZES = (
@@ -58,9 +59,9 @@ class River:
         stages = json.loads((self.home / "runs" / name / "run.json").read_text())["stages"]
         return Path(stages[stage]["folder"])
 
-    def manifests(self) -> dict[str, str]:
+    def manifests(self, *kinds: str) -> dict[str, str]:
         """Kind -> the text of its only manifest."""
-        found = {kind: list((self.home / "store" / kind).glob("*/manifest.json")) for kind in KINDS}
+        found = {kind: list((self.home / "store" / kind).glob("*/manifest.json")) for kind in kinds or KINDS}
         assert all(len(paths) == 1 for paths in found.values()), found
         return {kind: paths[0].read_text() for kind, paths in found.items()}
 
@@ -134,7 +135,7 @@ def test_a_changed_threshold_decodes_nothing_again(river: River) -> None:
         text=True,
         check=False,
         cwd=ROOT,
-        env={**os.environ, "COLUMNS": "200"},
+        env=_WIDE,
     )
     assert ended.returncode == 0, ended.stderr
     states = {line.split()[0]: line.split()[1] for line in ended.stdout.splitlines() if len(line.split()) > 2}
@@ -171,7 +172,7 @@ def test_kills_at_every_stage_change_nothing(river: River, sample: Path, tmp_pat
     _run_and_kill(hit, "shard", _is_jvm)
     _run_and_kill(hit, "train", _is_rank, when=lambda: _has_checkpoint(hit))
     _run_and_kill(hit, "train", _is_driver, when=lambda: _num_losses(hit) >= 12)
-    _run_and_kill(hit, "evaluate", _is_rank)
+    _run_and_kill(hit, "evaluate.val", _is_rank)
     ended = hit.run()
     assert ended.returncode == 0, ended.stdout + ended.stderr
     assert hit.manifests() == river.manifests()
@@ -226,6 +227,47 @@ def test_deliveries_and_a_reference_decide_as_one_run_over_everything(sample: Pa
     assert _counts(river.made("shard", name="both")) == _counts(river.made("shard", name="at-once"))
 
 
+@pytest.mark.slow
+def test_a_further_evaluation_set_retrains_nothing_until_it_changes_the_decisions(
+    river: River, sample: Path, tmp_path: Path
+) -> None:
+    """Strangers are a reference that changes nothing; pictures of the training set are one that does."""
+    mine = River(sample, tmp_path)
+    shutil.copytree(river.home, tmp_path, dirs_exist_ok=True)
+    drawn = [*RINGMILL, "sample", str(tmp_path / "strangers"), "--identities", "3", "--photos", "2", "--seed", "9"]
+    subprocess.run(drawn, check=True, capture_output=True, cwd=ROOT)
+    strangers = f"{{kind: folder, path: '{tmp_path / 'strangers' / 'images'}'}}"
+    before = mine.manifests()
+    ended = mine.run(f"reference.sources=[{strangers}]")
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert "note: the references changed and the decisions did not" in ended.stdout
+    assert ended.stdout.count("cached") == 4, "the records, and what follows the decisions"
+    again = mine.run(f"reference.sources=[{strangers}]")
+    assert again.stdout.count("cached") == 8
+    kept = ("dataset", "model", "evaluation")
+    assert mine.manifests(*kept) == {kind: before[kind] for kind in kept}
+    truth = csv.DictReader((sample / "truth.csv").open())
+    known = next(sample / "images" / row["path"] for row in truth if row["expected"] == "kept")
+    (tmp_path / "known").mkdir()
+    shutil.copy(known, tmp_path / "known")
+    ended = mine.run(f"reference.sources=[{strangers},{{kind: folder, path: '{tmp_path / 'known'}'}}]")
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert "pictures are now excluded as leaks, 0 before; shard, train and evaluate.val run again" in ended.stdout, (
+        ended.stdout
+    )
+    assert ended.stdout.count("cached") == 1, "the records"
+
+
+def test_relative_paths_are_those_of_the_folder_in_which_the_run_was_started(sample: Path, tmp_path: Path) -> None:
+    settings = ("name=r", *SIZES, "source.path=sample/images", "store=store", "runs=runs")
+    (tmp_path / "sample").symlink_to(sample)
+    ended = subprocess.run(
+        [*RINGMILL, "plan", *settings], capture_output=True, text=True, check=False, cwd=tmp_path, env=_WIDE
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert f"{tmp_path}/store/records/" in ended.stdout
+
+
 HEADS = {
     "f2c": ("objective=f2c", "shard.layout=identity", "objective.pool.slots=24", "objective.pool.check_every_steps=3"),
     "partial_fc": (
@@ -253,7 +295,7 @@ def test_a_head_of_many_identities_goes_on_after_a_kill_as_if_there_had_been_non
     assert hit.manifests() == straight.manifests()
     assert hit.losses() == straight.losses()
     assert hit.losses()[-1][1] < hit.losses()[0][1]
-    assert json.loads((hit.made("evaluate") / "result.json").read_text())["figures"]["auc"]["value"] > 0.6
+    assert json.loads((hit.made("evaluate.val") / "result.json").read_text())["figures"]["auc"]["value"] > 0.6
     page = (hit.home / "runs/r/report.html").read_text()
     assert "Adds up" in page
     if head == "partial_fc":

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator
 
 from pipelines.kinds import Kind, Kinds
-from pipelines.settings import Settings
+from pipelines.settings import IsPath, Settings
 
 
 class SourceSettings(Settings):
@@ -15,7 +15,7 @@ class SourceSettings(Settings):
 
     kind: str
     # A folder, a file, a glob (/data/*.tar), a numbered set ({000..123}.tar), or a URI that fsspec knows.
-    path: str = Field(min_length=1)
+    path: Annotated[str, IsPath()] = Field(min_length=1)
     # One task reads at most this much and makes one file of records of it; small sources are cut finer.
     chunk_bytes: int = Field(default=512 << 20, ge=1 << 20, le=1 << 34)
     chunk_images: int = Field(default=8192, ge=1, le=1_000_000)

@@ -8,10 +8,10 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Any, BinaryIO, cast
 
+from pipelines.paths import ADDRESS
 from pipelines.settings import UserError
 from pipelines.sources.entry import Container
 
-_REMOTE = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]*:(//|:)")  # scheme:// or a chain such as zip::
 _BRACES = re.compile(r"\{([^{}]*)\}")
 # What file systems call the time or the mark of a change.
 _MARKS = ("ETag", "etag", "LastModified", "mtime", "created")
@@ -20,7 +20,7 @@ _MAX_NAMES = 1_000_000
 
 def is_remote(path: str) -> bool:
     """Whether a path is a URI that fsspec opens."""
-    return bool(_REMOTE.match(path))
+    return bool(ADDRESS.match(path))
 
 
 def find(path: str, suffixes: Sequence[str]) -> Iterator[Container]:

@@ -137,7 +137,8 @@ def _train(work: Path, one: Set, head: str, told: tuple[str, ...], seed: int) ->
     where = (f"name={name}", f"seed={seed}", f"store={work / 'store'}", f"runs={work / 'runs'}")
     subprocess.run([*RINGMILL, "run", *where, *one.settings, *told], check=True, stdout=sys.stderr)
     stages = json.loads((work / "runs" / name / "run.json").read_text())["stages"]
-    judged = json.loads((Path(stages["evaluate"]["folder"]) / "result.json").read_text())["figures"]
+    (evaluation,) = (stage for stage in stages if stage.startswith("evaluate."))
+    judged = json.loads((Path(stages[evaluation]["folder"]) / "result.json").read_text())["figures"]
     trained = json.loads((Path(stages["train"]["folder"]) / "manifest.json").read_text())
     batch = trained["settings"]["recipe"]["batch_size"]
     figures = {"accuracy": judged["accuracy"]["value"], "accuracy_std": judged["accuracy"]["spread"]}

@@ -222,7 +222,7 @@ def _rounds(work: Path, photos: list[tuple[str, str]], options: argparse.Namespa
     judged = ["curate.split.val_fraction=0", "evaluate.sets.lfw.pairs=pairs_txt"]
     judged.append(f"evaluate.sets.lfw.path={options.pairs.absolute()}")
     run = _train(work, "rounds", noisy, options, "curate.rounds=2", limit, *judged)
-    stages = {"first": "evaluate", "second": "evaluate-2"}
+    stages = {"first": "evaluate.lfw", "second": "evaluate.lfw-2"}
     found = {
         name: Result.model_validate_json((_artefact(run, stage) / "result.json").read_bytes())
         for name, stage in stages.items()

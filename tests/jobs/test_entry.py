@@ -133,3 +133,17 @@ def test_only_stages_of_ranks_have_one(
         model=mill_model(),
     )
     assert seen == [rank]
+
+
+@pytest.mark.parametrize(("asked", "done"), [((), "rye"), (("--stage", "grind.wheat"), "wheat")])
+def test_a_job_does_the_first_of_its_instances_unless_another_is_named(
+    asked: tuple[str, ...], done: str, frozen: RunSettings, river: tuple[Stage, ...]
+) -> None:
+    stages = (dataclasses.replace(river[0], instances=lambda settings: ("rye", "wheat")),)
+    prints = {f"grind.{name}": name for name in ("rye", "wheat")}
+    freeze(frozen.model_copy(update={"fingerprints": prints}), frozen.folder / "run.yaml")
+    seen = []
+    argv = ["--run", str(frozen.folder / "run.yaml"), *asked]
+    code = run_job("grind", lambda context: seen.append(context.instance), argv=argv, stages=stages, model=mill_model())
+    assert code == 0
+    assert seen == [done]

@@ -9,11 +9,13 @@ import pytest
 from jobs.planning import PlannedStage, plan
 from jobs.reuse import describe_reuse
 from jobs.settings import RunSettings
+from pipelines.leak import LEAK
+from pipelines.records import REJECTED
 from pipelines.run_folder import RunState, StageState
 from pipelines.sources.settings import FolderSettings, ReferenceSettings
 
 Plant = Callable[..., None]
-LEAKS = "rejected:leak"
+LEAKS = f"{REJECTED}:{LEAK}"
 
 
 def judged_by(settings: RunSettings, *folders: Path) -> RunSettings:

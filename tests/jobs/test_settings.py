@@ -50,6 +50,30 @@ def compose_mill(river: object, tmp_path: Path) -> Compose:
     return run
 
 
+def test_relative_paths_are_those_of_the_folder_where_the_settings_are_composed(
+    compose_mill: Compose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "work").mkdir()
+    monkeypatch.chdir(tmp_path / "work")
+    settings = compose_mill(
+        "bake.path=oven.txt",
+        "source.path=faces/*.tar",
+        "source.kind=tar",
+        "source.identity_list=names.csv",
+        "evaluate.pairs=bin",
+        "evaluate.path=lfw.bin",
+        "reference.sources=[{kind: pack, path: cfp.bin}]",
+        "feed.location=s3://bucket/set",
+        "feed.cache_dir=cache",
+    )
+    here = tmp_path / "work"
+    paths = (settings.store, settings.bake.path, settings.source.identity_list, settings.evaluate.path)
+    assert paths == (here / "store", here / "oven.txt", here / "names.csv", here / "lfw.bin")
+    assert settings.source.path == f"{here}/faces/*.tar"
+    assert settings.reference.sources[0].path == f"{here}/cfp.bin"
+    assert (settings.feed.location, settings.feed.cache_dir) == ("s3://bucket/set", here / "cache")
+
+
 def test_groups_and_values_come_together(compose_mill: Compose) -> None:
     settings = compose_mill("bake=wheat", "bake.oven.degrees=180", "seed=7")
     assert settings.seed == 7

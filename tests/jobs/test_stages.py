@@ -9,6 +9,7 @@ from jobs.rounds import in_every_round
 from jobs.settings import RunSettings
 from jobs.stages import STAGES, Stage, river
 from jobs.wording import known_keys, models_of
+from pipelines.records import ROWS
 
 Change = Callable[..., RunSettings]
 
@@ -100,6 +101,12 @@ def test_a_verb_that_is_also_a_kind_makes_that_kind() -> None:
     kinds = {stage.makes for stage in STAGES}
     assert [stage.verb for stage in STAGES if stage.verb in kinds and stage.verb != stage.makes] == []
     assert len({stage.verb for stage in STAGES}) == len(STAGES)
+
+
+def test_what_is_read_of_the_decisions_is_their_main_table() -> None:
+    assert {stage.verb: dict(stage.by_content) for stage in STAGES if stage.by_content} == {
+        "shard": {"decisions": ROWS}
+    }
 
 
 def test_every_section_is_read_by_a_stage() -> None:

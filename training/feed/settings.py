@@ -5,7 +5,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from pipelines.settings import PixelSettings, Settings
+from pipelines.settings import IsPath, PixelSettings, Settings
 
 
 class DecodeSettings(Settings):
@@ -99,7 +99,7 @@ class FeedSettings(Settings):
     shuffle_row_groups: int = Field(default=64, ge=1, le=65536)
     prefetch_batches: int = Field(default=2, ge=1, le=64)
     # Where the dataset lies, if not in the store: a path or an address, such as s3://bucket/prefix.
-    location: str | None = Field(default=None, min_length=1)
+    location: Annotated[str | None, IsPath()] = Field(default=None, min_length=1)
     remote: RemoteSettings = RemoteSettings()
     # A row group that takes longer, with all its tries, ends the run.
     max_stall_seconds: float = Field(default=300.0, gt=0, le=86_400)
