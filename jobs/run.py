@@ -49,9 +49,8 @@ class _Run:
     def plan(self) -> list[PlannedStage]:
         """Plan, or plan again without looking at the sources again; return what has become known."""
         found = plan(self.settings, self.stages, finished=_finished(self.before), listings=self._listings)
-        known = self.planned.values()
-        fresh = [one for one in found if one.name not in self.planned or one.fingerprint is not None]
-        fresh = [one for one in fresh if one.name not in {old.name for old in known if old.fingerprint is not None}]
+        known = {name for name, one in self.planned.items() if one.fingerprint is not None}
+        fresh = [one for one in found if one.name not in known and (one.fingerprint is not None or not self.planned)]
         self.planned |= {one.name: one for one in fresh}
         return fresh
 
