@@ -26,13 +26,13 @@ from jobs.settings import CONF, RunSettings, compose
 from pipelines import manifest, records
 from pipelines.columns import DATASET as DATASET_SCHEMA
 from pipelines.parquet import FILE, GROUP, write_runs, write_table
+from pipelines.run_folder import METRICS_NAME
 from training.build import build
 from training.comm.local import LocalComm
 from training.comm.protocol import Comm
 from training.feed.location import dataset_location
 from training.feed.plans.identities import LABELS_NAME
 from training.loop import train
-from training.metrics import METRICS_NAME
 from training.parts import Hooks, Parts
 from training.tasks.task import TaskContext, build_task
 from training.testing.threads import run_threads

@@ -8,11 +8,11 @@ import torch
 from torch import Tensor, nn
 
 from pipelines.kinds import Kind
+from pipelines.run_folder import METRICS_NAME
 from training.build import Builder
 from training.comm.topology import Topology
 from training.feed.batch import Batch
 from training.loop import train
-from training.metrics import METRICS_NAME
 from training.needs import Needs
 from training.objectives.base_settings import ObjectiveSettings
 from training.objectives.objective import Objective
