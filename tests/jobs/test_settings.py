@@ -60,14 +60,14 @@ def test_relative_paths_are_those_of_the_folder_where_the_settings_are_composed(
         "source.path=faces/*.tar",
         "source.kind=tar",
         "source.identity_list=names.csv",
-        "evaluate.pairs=bin",
-        "evaluate.path=lfw.bin",
+        "evaluate.sets.lfw.pairs=bin",
+        "evaluate.sets.lfw.path=lfw.bin",
         "reference.sources=[{kind: pack, path: cfp.bin}]",
         "feed.location=s3://bucket/set",
         "feed.cache_dir=cache",
     )
     here = tmp_path / "work"
-    paths = (settings.store, settings.bake.path, settings.source.identity_list, settings.evaluate.path)
+    paths = (settings.store, settings.bake.path, settings.source.identity_list, settings.evaluate.sets["lfw"].path)
     assert paths == (here / "store", here / "oven.txt", here / "names.csv", here / "lfw.bin")
     assert settings.source.path == f"{here}/faces/*.tar"
     assert settings.reference.sources[0].path == f"{here}/cfp.bin"
