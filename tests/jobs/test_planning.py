@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 from jobs.place import PlaceSettings
 from jobs.planning import PlannedStage, parents_of, plan
 from jobs.settings import Delivery, RunSettings
-from jobs.stages import Stage
+from jobs.stages import STAGES, Stage
 from pipelines.manifest import Parent, content_digest
 from pipelines.settings import UserError
 from pipelines.sources.listing import SourceListing
@@ -323,3 +324,12 @@ def test_a_manifest_names_what_was_read_and_the_content_where_that_alone_counts(
         "decisions": Parent(kind="decisions", fingerprint=prints["curate"], content=content),
         "records of delivery 1": Parent(kind="records", fingerprint="a" * 16),
     }
+
+
+def test_a_stage_of_a_new_version_is_redone_with_what_lies_downstream(
+    real_settings: RunSettings, finish: Finish
+) -> None:
+    finish(real_settings)
+    newer = [replace(stage, version=stage.version + (stage.verb == "shard")) for stage in STAGES]
+    due = [one.name for one in plan(real_settings, newer) if not one.is_done]
+    assert due == ALL[ALL.index("shard") :]
