@@ -68,18 +68,20 @@ def wrong_settings(error: ValidationError, model: type[BaseModel] | Kinds[Any], 
     return UserError(f"{subject}: {_rule(first)}{more}")
 
 
-def known_keys(model: type[BaseModel] | Kinds[Any]) -> Iterator[str]:
+def known_keys(model: type[BaseModel] | Kinds[Any], within: frozenset[type] = frozenset()) -> Iterator[str]:
     """The dotted names of every field, those of nested models and of all kinds of a table included.
 
     A name that the user chooses is `*`: `sets.*.path`.
+
+    Args:
+        within: the models around this one, which are not entered again.
     """
     for one in model.models() if isinstance(model, Kinds) else [model]:
-        for name, field in one.model_fields.items():
+        for name, field in one.model_fields.items() if one not in within else ():
             yield name
-            for inner_model in models_of(field):
-                yield from (f"{name}.{inner}" for inner in known_keys(inner_model))
-            for table in _tables_of_values(field):
-                yield from (f"{name}.*.{inner}" for inner in known_keys(table))
+            for prefix, inner_models in ((name, models_of(field)), (f"{name}.*", _models_of_values(field))):
+                for inner_model in inner_models:
+                    yield from (f"{prefix}.{inner}" for inner in known_keys(inner_model, within | {one}))
 
 
 def models_of(field: FieldInfo) -> list[type[BaseModel]]:
@@ -91,20 +93,21 @@ def models_of(field: FieldInfo) -> list[type[BaseModel]]:
     return [cast(type[BaseModel], field.annotation)] if is_model else []
 
 
-def _tables_of_values(field: FieldInfo) -> list[Kinds[Any]]:
-    """The tables of kinds of the values of a `dict[str, Annotated[..., TABLE]]`."""
+def _models_of_values(field: FieldInfo) -> list[type[BaseModel]]:
+    """The models of the values of a field that is a dict."""
     if get_origin(field.annotation) is not dict:
         return []
-    return [one for one in get_args(get_args(field.annotation)[1])[1:] if isinstance(one, Kinds)]
+    return models_of(FieldInfo.from_annotation(get_args(field.annotation)[1]))
 
 
 def _with_names(known: str, key: str) -> str:
-    """`sets.*.path` with the name that the key has in this place."""
-    before, star, after = known.partition(".*.")
-    if not star:
-        return known
-    name = key.removeprefix(f"{before}.").partition(".")[0] if key.startswith(f"{before}.") else "NAME"
-    return f"{before}.{name}.{after}"
+    """`sets.*.path` with the name that a key has in this place."""
+    parts: list[str] = []
+    given = key.split(".")
+    for part in known.split("."):
+        is_given = given[: len(parts)] == parts and len(parts) < len(given)
+        parts.append(part if part != "*" else given[len(parts)] if is_given else "NAME")
+    return ".".join(parts)
 
 
 def _rule(details: ErrorDetails) -> str:

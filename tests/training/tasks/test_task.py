@@ -1,17 +1,19 @@
 """A task of another kind needs its own file and one line of the table."""
 
 import sys
+from pathlib import Path
 from types import ModuleType
 from typing import Literal
 
 import pytest
+from pydantic import ValidationError
 from torch import nn
 
 from pipelines.kinds import Kind
 from training.comm.local import LocalComm
 from training.comm.protocol import Comm
 from training.tasks.result import Figure, Result
-from training.tasks.settings import TASKS, EvaluateSettings, SetSettings
+from training.tasks.settings import TASKS, EvaluateSettings, PackedPairs, SetSettings
 from training.tasks.task import TaskContext, build_task
 
 
@@ -20,6 +22,7 @@ class WeightSettings(SetSettings):
 
     task: Literal["weight"] = "weight"
     most: int
+    path: Path | None = None
 
 
 class Weight:
@@ -49,3 +52,11 @@ def test_a_task_that_is_registered_is_chosen_by_its_name() -> None:
     assert EvaluateSettings.model_validate(settings.model_dump(mode="json")) == settings
     task = build_task(settings.sets["light"], TaskContext(size_px=8, batch_size=1, dataset=None))
     assert task.run(nn.Linear(4, 2), LocalComm()).summary() == "share of the limit 25.00 %"
+
+
+@pytest.mark.usefixtures("toy")
+def test_two_tasks_may_have_a_setting_of_the_same_name() -> None:
+    settings = EvaluateSettings.model_validate({"sets": {"age": {"pairs": "bin", "path": "age.bin"}}})
+    assert settings.sets["age"] == PackedPairs(path=Path("age.bin"))
+    with pytest.raises(ValidationError, match="belongs to weight, and task is verification"):
+        EvaluateSettings.model_validate({"sets": {"age": {"pairs": "bin", "path": "age.bin", "most": 3}}})
