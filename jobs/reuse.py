@@ -34,7 +34,8 @@ def describe_reuse(
     if content_digest(decisions, _ROWS) == content_digest(decisions_before, _ROWS):
         return ["the references changed and the decisions did not: what was made of these stays"]
     leaks, leaks_before = (one.counts.get(_LEAKS, 0) for one in (decisions, decisions_before))
-    again = [one.name for one in planned.values() if not one.is_done and one.stage.makes and one.name != finished]
+    later = list(planned.values())[list(planned).index(finished) + 1 :]
+    again = [one.name for one in later if not one.is_done and one.stage.makes]
     pictures = "picture is" if leaks == 1 else "pictures are"
     return [
         f"the references changed and so did the decisions: {leaks:,} {pictures} now excluded as leaks, "

@@ -55,7 +55,7 @@ def test_other_decisions_are_counted_and_what_runs_again_is_named(
     now = decided(settings, plant, content="b", **{LEAKS: 1200})
     assert describe_reuse(settings, before, now, "curate") == [
         "the references changed and so did the decisions: 1,200 pictures are now excluded as leaks, 3 before; "
-        "ingest, reference, pairs, shard, train and evaluate.val run again; "
+        "shard, train and evaluate.val run again; "
         "name sets that are known beforehand under reference.sources"
     ]
 
