@@ -14,9 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import psutil
 import pyarrow.parquet as pq
 import pytest
+from PIL import Image
 from safetensors.torch import load_file
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -234,9 +236,11 @@ def test_a_further_evaluation_set_retrains_nothing_until_it_changes_the_decision
     """Strangers are a reference that changes nothing; pictures of the training set are one that does."""
     mine = River(sample, tmp_path)
     shutil.copytree(river.home, tmp_path, dirs_exist_ok=True)
-    drawn = [*RINGMILL, "sample", str(tmp_path / "strangers"), "--identities", "3", "--photos", "2", "--seed", "9"]
-    subprocess.run(drawn, check=True, capture_output=True, cwd=ROOT)
-    strangers = f"{{kind: folder, path: '{tmp_path / 'strangers' / 'images'}'}}"
+    (tmp_path / "strangers").mkdir()
+    for seed in range(4):
+        noise = np.random.default_rng(seed).integers(0, 256, (64, 64, 3), np.uint8)
+        Image.fromarray(noise).save(tmp_path / "strangers" / f"{seed}.png")
+    strangers = f"{{kind: folder, path: '{tmp_path / 'strangers'}'}}"
     before = mine.manifests()
     ended = mine.run(f"reference.sources=[{strangers}]")
     assert ended.returncode == 0, ended.stdout + ended.stderr
