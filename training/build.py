@@ -29,7 +29,7 @@ _MIN_CLASSES = 2
 
 
 def build(settings: TrainingSettings, dataset: Path, comm: Comm, *, device: torch.device | None = None) -> Parts:
-    """The parts of one rank; a collective. The first weights depend on the seed alone.
+    """The parts of one rank; a collective. The initial weights depend on the seed alone.
 
     Args:
         dataset: a folder of shards whose name is its fingerprint; ``feed.location`` may name a copy of it.

@@ -1,4 +1,4 @@
-"""What the ways to hold features against many identities take of a rank: memory, and traffic in a step; arithmetic.
+"""Memory and traffic of one rank for each way to classify among many identities; arithmetic.
 
 Tables are float32, features travel in the run's precision. What is held between steps follows from the algorithms
 (Partial FC: arXiv 2010.05222, section 3, and 2203.15565; F2C: arXiv 2105.10375, section 3). What a step needs at its
@@ -36,7 +36,7 @@ class HeadCost:
 
 @dataclass(frozen=True)
 class HeadSize:
-    """What the figures depend on."""
+    """The sizes on which the figures depend."""
 
     identities: int
     embedding_dim: int

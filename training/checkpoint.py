@@ -34,7 +34,7 @@ _LOG = logging.getLogger(__name__)
 
 
 class Position(Settings):
-    """Where a run stands, and what must not change when it goes on."""
+    """The progress of a run, and the settings that must not change when it resumes."""
 
     step: int = Field(ge=0)  # updates done
     epoch: int = Field(ge=0)  # of the next batch

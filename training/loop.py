@@ -62,8 +62,8 @@ def step_seed(seed: int, *, step: int, rank: int) -> int:
 
 
 class _Run:
-    """Where a run stands: the updates it has done and the batches it has seen (two counts, since a strategy may take
-    several batches for an update)."""
+    """The progress of a run: updates done and batches seen, which differ where a strategy uses several batches for an
+    update."""
 
     def __init__(self, parts: Parts, folder: Path) -> None:
         self._parts, self._folder = parts, folder

@@ -19,7 +19,7 @@ CARD_NAME = "model.json"
 
 
 class ModelCard(Settings):
-    """What belongs to the weights."""
+    """The description that lies beside the weights."""
 
     model: ModelSettings
     decode: DecodeSettings  # how pictures were shown in training

@@ -16,7 +16,7 @@ from training.strategies.strategy import Strategy
 
 
 class FeedLike(Protocol):
-    """What the loop asks of a feed: batches, and equally many of them on every rank."""
+    """The part of a feed that the loop uses: batches, and equally many of them on every rank."""
 
     steps_per_epoch: int
 

@@ -14,5 +14,5 @@ def autocast(precision: Precision, device: torch.device) -> torch.autocast:
 
 
 def needs_loss_scaling(precision: Precision, device: torch.device) -> bool:
-    """Whether small gradients would vanish: in float16, whose exponent has five bits only."""
+    """True where small gradients would vanish: in float16, whose exponent has five bits only."""
     return precision == "fp16" and device.type == "cuda"

@@ -38,7 +38,7 @@ class RowShard:
 
 
 def is_row_file(name: str) -> bool:
-    """Whether a file of this name holds rows."""
+    """True for the name of a file of rows."""
     return fnmatch.fnmatch(name, PATTERN)
 
 

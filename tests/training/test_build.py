@@ -2,6 +2,7 @@
 
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -64,6 +65,21 @@ def test_the_objective_draws_its_centres_where_the_backbone_left_the_generator()
     torch.manual_seed(3)
     build_backbone(builder.settings.model)
     assert torch.equal(objective.get_parameter("centres.weight_CD"), ClassCentres(5, 512).weight_CD)
+
+
+def test_the_strategy_clips_as_the_optimiser_says() -> None:
+    recipe = {"optimiser": {"momentum": 0.0, "weight_decay": 0.0, "clip_norm": 0.25}, "precision": "fp32"}
+    settings = TrainingSettings.model_validate({"objective": {"name": "softmax"}, "recipe": recipe})
+    builder = Builder(settings, Topology.of(LocalComm()), torch.device("cpu"), 5)
+    backbone = torch.nn.Linear(3, 512)
+    objective = builder.build_objective(backbone)
+    parts = builder.assemble(backbone, objective, SimpleNamespace(steps_per_epoch=1))
+    before = torch.cat([p.detach().flatten() for p in [*backbone.parameters(), *objective.parameters()]])
+    features, labels = 100 * torch.randn(4, 3), torch.arange(4)
+    result = parts.strategy.advance(lambda: None, lambda _: objective.loss(backbone(features), labels), 2.0)
+    after = torch.cat([p.detach().flatten() for p in [*backbone.parameters(), *objective.parameters()]])
+    assert result.grad_norm > 0.25
+    assert (after - before).norm().item() == pytest.approx(2.0 * 0.25, rel=1e-4)
 
 
 def test_settings_that_do_not_go_together_are_refused_before_anything_is_drawn() -> None:

@@ -1,4 +1,4 @@
-"""AdaFace (Kim et al. 2022, arXiv 2204.00964): the margin of a picture depends on its quality, told by its norm.
+"""AdaFace (Kim et al. 2022, arXiv 2204.00964): a margin that grows with the quality of the picture, shown by its norm.
 
 ``z = clip(h (norm - mean) / std, -1, 1)`` with running mean and standard deviation of the norms (section 3.3). Not as
 there: the statistics are those of the batch of all ranks, so that they are the same on every rank.

@@ -16,7 +16,7 @@ from training.objectives.lru import Assignment, IntArray, LruSlots
 
 @dataclass(frozen=True)
 class Written:
-    """What one batch wrote, and what ``ClassPool.undo`` puts back."""
+    """The changes that one batch made to the pool; ``ClassPool.undo`` reverts them."""
 
     again: Tensor  # (R,) slots whose identity was there before, or comes twice in the batch: row 1 of these is theirs
     assignment: Assignment
@@ -69,7 +69,7 @@ class ClassPool(nn.Module):
 
     @torch.no_grad()
     def undo(self, written: Written) -> None:
-        """Make the last ``write`` undone, to the bit."""
+        """Revert the last ``write``, to the bit."""
         self.features_2QD[written.rows, written.slots] = written.features_before
         self._turn_Q[written.assignment.slots] = written.turns_before
         self._lru.rollback(written.assignment)
@@ -79,7 +79,7 @@ class ClassPool(nn.Module):
         return self._lru.view(ids_B)
 
     def digest(self) -> str:
-        """A hash of all that the pool holds, by which ranks can tell whether theirs are the same."""
+        """A hash of all that the pool holds, so that ranks can compare their pools."""
         bits = {2: torch.int16, 4: torch.int32, 8: torch.int64}[self.features_2QD.element_size()]
         sums_2Q = self.features_2QD.view(bits).sum(dim=2, dtype=torch.int64).cpu().numpy()
         return hashlib.sha256(sums_2Q.tobytes() + self._lru.state().tobytes() + self._turn_Q.tobytes()).hexdigest()
@@ -96,7 +96,7 @@ class ClassPool(nn.Module):
 
 
 def _nth_occurrence(values_N: IntArray) -> IntArray:
-    """How many equal values come before each."""
+    """The number of equal values before each value."""
     order_N = np.argsort(values_N, kind="stable")
     sorted_N = values_N[order_N]
     nth_N = np.empty_like(values_N)
@@ -105,6 +105,6 @@ def _nth_occurrence(values_N: IntArray) -> IntArray:
 
 
 def _last_of_each(keys_N: IntArray) -> IntArray:
-    """Where each distinct key occurs for the last time."""
+    """The index of the last occurrence of each distinct key."""
     _, from_end = np.unique(keys_N[::-1], return_index=True)
     return np.asarray(len(keys_N) - 1 - from_end, np.int64)

@@ -1,4 +1,4 @@
-"""Softmax cross-entropy over classes that the ranks share out (arXiv 2010.05222, section 3.2): what it takes of Comm.
+"""Softmax cross-entropy over classes that the ranks share out (arXiv 2010.05222, section 3.2), by collectives.
 
 Every rank sees the features of all ranks against its own classes, so three numbers per feature travel (the largest
 logit, the sum of exponentials, the true logit) and never a row of logits. Each rank gets the mean loss over the batch

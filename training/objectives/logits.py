@@ -45,7 +45,7 @@ class Logits(nn.Module):
 
 @torch.no_grad()
 def _suspects(cosine_BC: Tensor, labels_B: Tensor, threshold: float) -> Tensor:
-    """Where a class other than the true one is too near (B, C)."""
+    """A mask (B, C) of classes that are not the true one and too near to the feature."""
     index_B1 = labels_B.clamp_min(0).unsqueeze(1)
     near_BC = cosine_BC > threshold
     return near_BC.scatter(1, index_B1, near_BC.gather(1, index_B1) & (labels_B.unsqueeze(1) < 0))

@@ -1,4 +1,4 @@
-"""Which identity has which slot of a pool: those used last keep theirs. One call for a whole batch.
+"""A cache of slots for identities: the least recently used lose theirs. One call for a whole batch.
 
 The LRU of F2C (arXiv 2105.10375), as arrays of times instead of a linked list. It knows the identities that have a slot
 and no others, so it is as large as the pool, whatever number of identities there is. Not as there: the identities of a
@@ -19,7 +19,7 @@ NOWHERE = -1
 
 @dataclass(frozen=True)
 class Assignment:
-    """What one batch did."""
+    """The slots given to one batch."""
 
     slots: IntArray  # of each identity of the batch
     is_known: BoolArray  # it had this slot before the batch

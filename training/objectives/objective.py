@@ -1,4 +1,4 @@
-"""What every objective offers to the loop."""
+"""The interface of objectives: from a batch to a loss."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
@@ -15,7 +15,7 @@ Embed = Callable[[nn.Module, Tensor], Tensor]
 
 
 class Objective(nn.Module, ABC):
-    """Turns features and labels into the loss to minimise, and owns the parameters that doing so takes.
+    """Computes the loss to minimise from features and labels, and owns the parameters of that computation.
 
     Parameters and buffers are the same on all ranks and belong to the strategy; ``local_updates`` and ``local_rows``
     are what this rank alone holds.

@@ -56,7 +56,7 @@ class PartialFC(Objective):
         return self.centres.rows
 
     def get_extra_state(self) -> Tensor:
-        """How many samples were drawn, so that a resumed run draws the next."""
+        """The number of samples drawn so far, so that a resumed run draws the next."""
         return torch.tensor(self._num_draws)
 
     def set_extra_state(self, state: Tensor) -> None:

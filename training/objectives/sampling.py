@@ -1,4 +1,4 @@
-"""Which of a shard's classes take part in a step: all that the batch shows, filled up by chance."""
+"""The classes of a shard that take part in a step: those of the batch, and others at random."""
 
 import numpy as np
 import numpy.typing as npt

@@ -150,7 +150,7 @@ class SumSettings(ObjectiveSettings):
 
     @property
     def needs(self) -> Needs:
-        """What serves all terms: identities side by side where one asks for them."""
+        """Needs that serve all terms: photos by identity where one term asks for them."""
         needs = [term.objective.needs for term in self.terms.values()]
         return Needs(
             plan="identities" if any(one.plan == "identities" for one in needs) else "rows",

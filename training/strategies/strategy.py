@@ -1,4 +1,4 @@
-"""What every strategy offers to the loop: one update at a time, from as many batches as it likes."""
+"""The interface of strategies: one update at a time, from as many batches as the strategy uses."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -19,7 +19,7 @@ class NotFiniteError(Exception):
 
 @dataclass(frozen=True)
 class StepResult:
-    """What one update saw."""
+    """The figures of one update."""
 
     loss: float  # mean over the batch of all ranks, before the update
     grad_norm: float  # L2 norm of the averaged gradient before clipping; infinite where loss scaling skipped the update
@@ -57,7 +57,7 @@ class Strategy(Protocol):
         return {}
 
     def state_dict(self) -> dict[str, Any]:
-        """What a resumed run needs, independent of the number of ranks; tensors, numbers, strings, lists, dicts."""
+        """The state to resume from, on any number of ranks; tensors, numbers, strings, lists and dicts of them."""
         ...
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
