@@ -6,7 +6,7 @@ from jobs.entry import JobContext, run_job
 from jobs.spark_work import read_artefact, read_everywhere, spark_session
 from pipelines import manifest
 from pipelines.align import aligner_of
-from pipelines.embed import count_pictures, embed
+from pipelines.embed_records import count_pictures, embed_records
 from pipelines.embedder import Embedder, exported, read_embedder
 from pipelines.parquet import in_files, remove_unlisted, write_files
 from pipelines.records import EMBEDDINGS, IMAGE_ID, RECORDS
@@ -24,7 +24,7 @@ def embed_pictures(context: JobContext) -> None:
         if "references" in context.parents:
             records = records.unionByName(read_artefact(spark, context.parents["references"], RECORDS))
         num_pictures = count_pictures(records)
-        found = embed(records, embedder, settings.pixels, aligner_of(settings.shard, settings.pixels))
+        found = embed_records(records, embedder, settings.pixels, aligner_of(settings.shard, settings.pixels))
         rows = in_files(found, num_rows=num_pictures, key=(IMAGE_ID,))
         files = write_files(rows, context.folder, schema=EMBEDDINGS, rows_per_group=_ROWS_PER_GROUP)
     remove_unlisted(context.folder, files)

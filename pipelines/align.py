@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
+from pipelines.arrays import Picture, Points
 from pipelines.pixels import decode
 from pipelines.settings import AlignedFormat, PixelSettings, ShardSettings
 
@@ -25,9 +25,6 @@ _JPEG_QUALITY = 95
 # Bilinear sampling looks at 2 x 2 pixels: below this scale it would leave some out.
 _MIN_SAMPLED_SCALE = 0.5
 _CUT_MARGIN_PX = 2  # around what the aligned square shows, for the sampling at its edge
-
-UInt8Array = NDArray[np.uint8]
-Points = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -58,7 +55,7 @@ class Aligner:
         return encode(crop(rgb, (0, 0, width, height), size_px=self.size_px, margin=0.0), self.encoding)
 
 
-def align(rgb: UInt8Array, landmarks: Points, size_px: int = TEMPLATE_SIDE_PX) -> UInt8Array:
+def align(rgb: Picture, landmarks: Points, size_px: int = TEMPLATE_SIDE_PX) -> Picture:
     """Move the five landmarks (5, 2) of a picture (H, W, 3) to the template's places in a square of `size_px`.
 
     What lies beyond the picture is black.
@@ -95,7 +92,7 @@ def similarity(source: Points, target: Points) -> Points:
     return np.column_stack([rotation, target_mean - rotation @ source_mean])
 
 
-def crop(rgb: UInt8Array, box: Sequence[float], *, size_px: int, margin: float) -> UInt8Array:
+def crop(rgb: Picture, box: Sequence[float], *, size_px: int, margin: float) -> Picture:
     """The square around a box of a picture (H, W, 3), resized to `size_px`.
 
     The square is moved inside the picture, and made no larger than that allows: nothing is invented.
@@ -113,7 +110,7 @@ def crop(rgb: UInt8Array, box: Sequence[float], *, size_px: int, margin: float) 
     return cv2.resize(rgb[y : y + side, x : x + side], (size_px, size_px), interpolation=method)  # type: ignore[return-value]
 
 
-def encode(rgb: UInt8Array, encoding: AlignedFormat) -> bytes:
+def encode(rgb: Picture, encoding: AlignedFormat) -> bytes:
     """The bytes of a picture (H, W, 3): PNG, or JPEG of quality 95 with all of the colour (4:4:4)."""
     options: list[int] = []
     if encoding == "jpeg":
@@ -123,7 +120,7 @@ def encode(rgb: UInt8Array, encoding: AlignedFormat) -> bytes:
     return data.tobytes()
 
 
-def _cut(rgb: UInt8Array, landmarks: Points, matrix: Points, size_px: int) -> tuple[UInt8Array, Points]:
+def _cut(rgb: Picture, landmarks: Points, matrix: Points, size_px: int) -> tuple[Picture, Points]:
     """The part of a picture that the aligned square shows: OpenCV warps no picture of more than 32,766 px a side."""
     low, high = -_CUT_MARGIN_PX, size_px + _CUT_MARGIN_PX
     corners = np.array([[low, low], [low, high], [high, low], [high, high]])
@@ -134,7 +131,7 @@ def _cut(rgb: UInt8Array, landmarks: Points, matrix: Points, size_px: int) -> tu
     return rgb[top:bottom, left:right], landmarks - start
 
 
-def _shrink(rgb: UInt8Array, landmarks: Points, scale: float) -> tuple[UInt8Array, Points]:
+def _shrink(rgb: Picture, landmarks: Points, scale: float) -> tuple[Picture, Points]:
     height, width = (max(1, round(side * scale)) for side in rgb.shape[:2])
     small = cv2.resize(rgb, (width, height), interpolation=cv2.INTER_AREA)
     ratio = np.array([width / rgb.shape[1], height / rgb.shape[0]])

@@ -10,7 +10,6 @@ from pathlib import Path
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
-from pipelines.cached_broadcast import cached_broadcast
 from pipelines.clean import clean
 from pipelines.dedup.groups import resolve_groups
 from pipelines.dedup.members import find_members, semantic_links
@@ -42,6 +41,7 @@ from pipelines.settings import (
     CurateSettings,
 )
 from pipelines.split import label_identities
+from pipelines.tables.frames import cached_broadcast
 
 _WHY = (MEASUREMENT, VALUE, LIMIT)
 _ROW = (IMAGE_ID, SOURCE, IDENTITY, MERGED_INTO, NAME, REASON, *_WHY)

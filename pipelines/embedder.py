@@ -16,15 +16,13 @@ import onnxruntime
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
+from pipelines.arrays import Picture, Vectors
 from pipelines.settings import EmbedSettings, ShowSettings, UserError
 
 MODEL_NAME = "model.onnx"
 CARD_NAME = "embedder.json"
 
 _CHANNELS = 3
-
-Rgb = NDArray[np.uint8]
-Vectors = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -36,17 +34,17 @@ class Embedder:
     size_px: int
     batch_size: int  # of the settings, unless the model takes but one
 
-    def show(self, rgb: Rgb) -> Rgb:
+    def show(self, rgb: Picture) -> Picture:
         """Cut and resize an upright picture (H, W, 3) to what the model sees, (S, S, 3)."""
         return show(rgb, self.settings, self.size_px)
 
-    def embed(self, shown: Sequence[Rgb]) -> Vectors:
+    def embed(self, shown: Sequence[Picture]) -> Vectors:
         """Vectors of unit length, (N, D), of pictures (S, S, 3); zeros where a model gives zeros or no numbers."""
         size = self.batch_size
         parts = [self._embed_batch(np.stack(shown[start : start + size])) for start in range(0, len(shown), size)]
         return np.concatenate(parts)
 
-    def _embed_batch(self, pictures: Rgb) -> Vectors:
+    def _embed_batch(self, pictures: Picture) -> Vectors:
         settings, count = self.settings, len(pictures)
         ordered = pictures if settings.channels == "rgb" else pictures[..., ::-1]
         batch = np.zeros((self.batch_size, _CHANNELS, self.size_px, self.size_px), np.float32)
@@ -97,7 +95,7 @@ def exported(folder: Path, *, batch_size: int) -> EmbedSettings:
     return EmbedSettings(**card.model_dump(), model=folder / MODEL_NAME, batch_size=batch_size)
 
 
-def show(rgb: Rgb, settings: ShowSettings, size_px: int) -> Rgb:
+def show(rgb: Picture, settings: ShowSettings, size_px: int) -> Picture:
     """The middle of an upright picture (H, W, 3) as a square of `size_px`."""
     height, width = rgb.shape[:2]
     if settings.fit == "crop":
@@ -118,7 +116,7 @@ def unit(vectors: NDArray[Any]) -> Vectors:
     return scaled
 
 
-def _middle(rgb: Rgb, height: int, width: int) -> Rgb:
+def _middle(rgb: Picture, height: int, width: int) -> Picture:
     top, left = (rgb.shape[0] - height) // 2, (rgb.shape[1] - width) // 2
     return rgb[top : top + height, left : left + width]
 

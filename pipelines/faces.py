@@ -11,6 +11,7 @@ import numpy as np
 from cv2.data import haarcascades
 from numpy.typing import NDArray
 
+from pipelines.arrays import Picture
 from pipelines.settings import FaceSettings, UserError
 
 _CASCADE = "haarcascade_frontalface_default.xml"
@@ -22,8 +23,6 @@ _CASCADE_BORDER = 0.15
 
 _YUNET_OVERLAP = 0.3  # boxes that share more are one face
 _YUNET_CANDIDATES = 5000  # before overlapping boxes are merged
-
-UInt8Array = NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
@@ -75,7 +74,7 @@ class FaceDetector:
                 f"faces.model={model} does not work as YuNet ({reason}); give its ONNX file, or set faces.detector=haar"
             ) from None
 
-    def detect(self, rgb: UInt8Array) -> Faces:
+    def detect(self, rgb: Picture) -> Faces:
         """The faces of an upright picture (H, W, 3); the same for the same pixels, whatever came before."""
         settings = self._settings
         shown = _shrink(rgb, settings.detect_side_px)
@@ -115,7 +114,7 @@ def faces_of_rows(rows: NDArray[Any]) -> list[Face]:
 class _Search(Protocol):
     """Finds the faces of a picture (H, W, 3) as it is."""
 
-    def find(self, rgb: UInt8Array, *, min_side_px: float) -> list[Face]: ...
+    def find(self, rgb: Picture, *, min_side_px: float) -> list[Face]: ...
 
 
 class _Cascade:
@@ -124,7 +123,7 @@ class _Cascade:
     def __init__(self) -> None:
         self._cascade = cv2.CascadeClassifier(str(Path(haarcascades, _CASCADE)))
 
-    def find(self, rgb: UInt8Array, *, min_side_px: float) -> list[Face]:
+    def find(self, rgb: Picture, *, min_side_px: float) -> list[Face]:
         grey = cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY)
         border = round(_CASCADE_BORDER * max(grey.shape))
         framed = cv2.copyMakeBorder(grey, border, border, border, border, cv2.BORDER_REPLICATE)
@@ -144,7 +143,7 @@ class _YuNet:
     def __init__(self, model: Path, min_score: float) -> None:
         self._net = cv2.FaceDetectorYN.create(str(model), "", (64, 64), min_score, _YUNET_OVERLAP, _YUNET_CANDIDATES)
 
-    def find(self, rgb: UInt8Array, *, min_side_px: float) -> list[Face]:
+    def find(self, rgb: Picture, *, min_side_px: float) -> list[Face]:
         height, width = rgb.shape[:2]
         self._net.setInputSize((width, height))
         _, rows = self._net.detect(cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR))
@@ -159,7 +158,7 @@ def _search_of(settings: FaceSettings) -> _Search:
     return _YuNet(settings.model, settings.min_score)
 
 
-def _shrink(rgb: UInt8Array, longest_px: int) -> UInt8Array:
+def _shrink(rgb: Picture, longest_px: int) -> Picture:
     longest = max(rgb.shape[:2])
     if longest <= longest_px:
         return rgb

@@ -11,7 +11,7 @@ import os
 import threading
 
 from pipelines import jpeg
-from pipelines.faults import DECODER_CRASHED, TOO_MUCH_MEMORY, DecodeError
+from pipelines.decode_faults import DECODER_CRASHED, TOO_MUCH_MEMORY, DecodeError
 from pipelines.helper import Helper
 from pipelines.pixels import Decoded, decode, sniff
 from pipelines.settings import PixelSettings

@@ -12,12 +12,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from pipelines.arrays import Float32Array, Int32Array, UInt8Array
+
 GREY_SIDE_PX = 64
 FREQUENCIES = 16
 HASH_BYTES = FREQUENCIES * FREQUENCIES // 8
-
-UInt8Array = NDArray[np.uint8]
-FloatArray = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -26,62 +25,62 @@ class Hashes:
 
     plain: UInt8Array  # (N, 32)
     flipped: UInt8Array  # (N, 32)
-    quality: FloatArray  # (N,), 0..100; below about 50 the picture is too flat to be told from others
+    quality: Float32Array  # (N,), 0..100; below about 50 the picture is too flat to be told from others
 
 
-def perceptual_hashes(greys: FloatArray) -> Hashes:
+def perceptual_hashes(greys: Float32Array) -> Hashes:
     """Hash a stack of grey pictures.
 
     Args:
         greys: (N, 64, 64), grey levels 0..255, as `to_hash_input` makes them.
     """
     basis = _dct_basis()
-    spectra: FloatArray = np.matmul(np.matmul(basis, greys), basis.T)
-    mirrored: FloatArray = spectra * _MIRROR_SIGNS
+    spectra: Float32Array = np.matmul(np.matmul(basis, greys), basis.T)
+    mirrored: Float32Array = spectra * _MIRROR_SIGNS
     return Hashes(plain=_bits(spectra), flipped=_bits(mirrored), quality=_quality(greys))
 
 
-def to_hash_input(grey: UInt8Array) -> FloatArray:
+def to_hash_input(grey: UInt8Array) -> Float32Array:
     """Shrink one grey picture (height, width) to the 64x64 grid that is hashed."""
     small: NDArray[Any] = cv2.resize(grey, (GREY_SIDE_PX, GREY_SIDE_PX), interpolation=cv2.INTER_AREA)
     return small.astype(np.float32)
 
 
-def hamming(left: UInt8Array, right: UInt8Array) -> NDArray[np.int32]:
+def hamming(left: UInt8Array, right: UInt8Array) -> Int32Array:
     """Number of differing bits between hashes: (..., 32) against (..., 32), broadcast."""
-    counts: NDArray[np.int32] = _POPCOUNT[np.bitwise_xor(left, right)].sum(axis=-1, dtype=np.int32)
+    counts: Int32Array = _POPCOUNT[np.bitwise_xor(left, right)].sum(axis=-1, dtype=np.int32)
     return counts
 
 
-def _dct_basis() -> FloatArray:
+def _dct_basis() -> Float32Array:
     # Rows 1..16 of the orthonormal DCT-II; row 0, the mean, says nothing of the picture's structure.
     frequency = np.arange(1, FREQUENCIES + 1)[:, None]
     position = np.arange(GREY_SIDE_PX)[None, :] + 0.5
     basis = np.sqrt(2.0 / GREY_SIDE_PX) * np.cos(np.pi * frequency * position / GREY_SIDE_PX)
-    rows: FloatArray = basis.astype(np.float32)
+    rows: Float32Array = basis.astype(np.float32)
     return rows
 
 
-def _bits(spectra: FloatArray) -> UInt8Array:
+def _bits(spectra: Float32Array) -> UInt8Array:
     flat = spectra.reshape(len(spectra), FREQUENCIES * FREQUENCIES)
     return np.packbits(flat > np.median(flat, axis=1, keepdims=True), axis=1)
 
 
-def _quality(greys: FloatArray) -> FloatArray:
+def _quality(greys: Float32Array) -> Float32Array:
     across = _steps(greys[:, :, 1:], greys[:, :, :-1])
     down = _steps(greys[:, 1:], greys[:, :-1])
-    quality: FloatArray = np.minimum(100.0, (across + down) / 90.0).astype(np.float32)
+    quality: Float32Array = np.minimum(100.0, (across + down) / 90.0).astype(np.float32)
     return quality
 
 
-def _steps(ahead: FloatArray, behind: FloatArray) -> FloatArray:
+def _steps(ahead: Float32Array, behind: Float32Array) -> Float32Array:
     # A step between neighbours counts from 1 % of the range on: the grain of a flat wall does not.
     steps = np.subtract(ahead, behind)
     # In place, since a new array for each operation takes as long as the operation.
     np.abs(steps, out=steps)
     np.divide(steps, 2.55, out=steps)
     np.floor(steps, out=steps)
-    sums: FloatArray = steps.sum(axis=(1, 2))
+    sums: Float32Array = steps.sum(axis=(1, 2))
     return sums
 
 

@@ -19,7 +19,7 @@ from typing import IO
 
 import numpy as np
 
-from pipelines.faults import DECODER_CRASHED, TOO_SLOW, DecodeError
+from pipelines.decode_faults import DECODER_CRASHED, TOO_SLOW, DecodeError
 from pipelines.pixels import Decoded
 from pipelines.settings import PixelSettings
 

@@ -18,7 +18,7 @@ from typing import Any, BinaryIO
 
 from PIL import AvifImagePlugin, Image
 
-from pipelines.faults import TOO_MUCH_MEMORY, DecodeError
+from pipelines.decode_faults import TOO_MUCH_MEMORY, DecodeError
 from pipelines.helper import LENGTH, READY
 from pipelines.pixels import Decoded, decode
 from pipelines.raster import reads_heif

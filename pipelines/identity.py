@@ -5,7 +5,6 @@ from pathlib import Path
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from pipelines.dedup.components import COMPONENT, components
 from pipelines.records import (
     IDENTITY,
     IMAGE_ID,
@@ -20,6 +19,7 @@ from pipelines.records import (
     VALUE,
 )
 from pipelines.settings import IdentitySettings, UserError
+from pipelines.tables.components import COMPONENT, components
 
 NAME = "name"  # the identity that a row is taken for
 MARGIN = "margin"

@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 import simplejpeg
-from numpy.typing import NDArray
 from PIL import Image
 
-from pipelines.faults import CORRUPT, TOO_MANY_SCANS, TRUNCATED, UNSUPPORTED_CODING, DecodeError, check_size
+from pipelines.arrays import Picture
+from pipelines.decode_faults import CORRUPT, TOO_MANY_SCANS, TRUNCATED, UNSUPPORTED_CODING, DecodeError, check_size
 from pipelines.settings import PixelSettings
 
 SIGNATURE = b"\xff\xd8"
@@ -42,7 +42,7 @@ class JpegHeader:
     orientation: int  # EXIF 1..8
 
 
-def decode_jpeg(data: bytes, settings: PixelSettings) -> tuple[NDArray[np.uint8], JpegHeader]:
+def decode_jpeg(data: bytes, settings: PixelSettings) -> tuple[Picture, JpegHeader]:
     """Decode to RGB (H, W, 3) as stored, the orientation not yet applied.
 
     Bytes after the end of the picture are no fault: phones append whole films there.
@@ -139,7 +139,7 @@ def _exif_orientation(exif: bytes) -> int:
     return UPRIGHT
 
 
-def _decode_cmyk(data: bytes) -> NDArray[np.uint8]:
+def _decode_cmyk(data: bytes) -> Picture:
     try:
         simplejpeg.decode_jpeg(data, colorspace="CMYK", strict=True)
     except ValueError as error:
@@ -149,7 +149,7 @@ def _decode_cmyk(data: bytes) -> NDArray[np.uint8]:
     return _decode_leniently(data)
 
 
-def _decode_leniently(data: bytes) -> NDArray[np.uint8]:
+def _decode_leniently(data: bytes) -> Picture:
     try:
         with Image.open(io.BytesIO(data), formats=("JPEG",)) as picture:
             return np.asarray(picture.convert("RGB"))

@@ -11,9 +11,10 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from pipelines import records
+from pipelines.arrays import Float32Array, UInt8Array
 from pipelines.faces import FaceDetector
 from pipelines.guard import guarded_decode
-from pipelines.hashing import FloatArray, UInt8Array, perceptual_hashes, to_hash_input
+from pipelines.hashing import perceptual_hashes, to_hash_input
 from pipelines.pixels import Decoded, DecodeError
 from pipelines.settings import PixelSettings
 
@@ -45,7 +46,7 @@ def examine(images: Sequence[bytes], settings: PixelSettings, faces: FaceDetecto
     Args:
         faces: looks for faces; without it their columns are null.
     """
-    hash_inputs: list[FloatArray] = []
+    hash_inputs: list[Float32Array] = []
     rows = [_examine_one(image, settings, faces, hash_inputs) for image in images]
     good = [row for row in rows if row["decode"] == records.DECODE_OK]
     for start in range(0, len(good), _HASHED_AT_ONCE):
@@ -98,7 +99,7 @@ def to_grey(rgb: UInt8Array) -> UInt8Array:
 
 
 def _examine_one(
-    image: bytes, settings: PixelSettings, faces: FaceDetector | None, hash_inputs: list[FloatArray]
+    image: bytes, settings: PixelSettings, faces: FaceDetector | None, hash_inputs: list[Float32Array]
 ) -> dict[str, Any]:
     try:
         decoded = guarded_decode(image, settings)
@@ -111,7 +112,7 @@ def _examine_one(
     return row if faces is None else row | _faces(decoded.rgb, faces)
 
 
-def _add_hashes(rows: list[dict[str, Any]], hash_inputs: list[FloatArray]) -> None:
+def _add_hashes(rows: list[dict[str, Any]], hash_inputs: list[Float32Array]) -> None:
     hashes = perceptual_hashes(np.stack(hash_inputs))
     for row, plain, flipped, quality in zip(rows, hashes.plain, hashes.flipped, hashes.quality, strict=True):
         row |= {records.HASH: plain.tobytes(), records.HASH_FLIPPED: flipped.tobytes(), "hash_quality": float(quality)}

@@ -14,9 +14,9 @@ import pyarrow.parquet as pq
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from pipelines.batches import runs
 from pipelines.manifest import File, RowGroup, describe
 from pipelines.records import IMAGE, ROWS
+from pipelines.tables.arrow import runs
 
 FILE = "file"  # the column that says which file a row goes to
 GROUP = "group"  # the column that says where row groups end, where the number of rows alone does not

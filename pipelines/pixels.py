@@ -6,10 +6,10 @@ The format is what the content says, never the file name; sizes are checked befo
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pipelines import jpeg
-from pipelines.faults import EMPTY, FAULTS, NOT_AN_IMAGE, TOO_MANY_BYTES, UNSUPPORTED_FORMAT, DecodeError
+from pipelines.arrays import Picture
+from pipelines.decode_faults import EMPTY, FAULTS, NOT_AN_IMAGE, TOO_MANY_BYTES, UNSUPPORTED_FORMAT, DecodeError
 from pipelines.raster import decode_raster, reads_heif
 from pipelines.settings import PixelSettings
 
@@ -37,7 +37,7 @@ _AVIF_BRANDS = frozenset({b"avif", b"avis"})
 class Decoded:
     """A picture as it is to be seen."""
 
-    rgb: NDArray[np.uint8]  # (H, W, 3), upright
+    rgb: Picture  # (H, W, 3), upright
     format: str  # Pillow's name: JPEG, PNG, WEBP, ...
     mode: str  # of the stored pixels, Pillow's word: RGB, L, CMYK, P, I;16, ...
     orientation: int  # EXIF 1..8 as stored; applied to `rgb`
@@ -95,7 +95,7 @@ def sniff(data: bytes) -> str:
     raise DecodeError(NOT_AN_IMAGE, f"opens with {data[:12]!r}")
 
 
-def upright(rgb: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
+def upright(rgb: Picture, orientation: int) -> Picture:
     """Apply an EXIF orientation 1..8 (EXIF 2.32, tag 0x0112) to (H, W, 3); 5 to 8 swap the sides."""
     if orientation >= 5:
         rgb = rgb.swapaxes(0, 1)

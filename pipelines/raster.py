@@ -17,7 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
-from pipelines.faults import CORRUPT, TOO_MANY_PIXELS, TRUNCATED, UNSUPPORTED_CODING, DecodeError, check_size
+from pipelines.arrays import Picture
+from pipelines.decode_faults import CORRUPT, TOO_MANY_PIXELS, TRUNCATED, UNSUPPORTED_CODING, DecodeError, check_size
 from pipelines.jpeg import ORIENTATION_TAG, UPRIGHT
 from pipelines.settings import PixelSettings
 
@@ -36,7 +37,7 @@ class RasterHeader:
     is_turned: bool  # whether the decoder has applied the orientation already
 
 
-def decode_raster(data: bytes, picture_format: str, settings: PixelSettings) -> tuple[NDArray[np.uint8], RasterHeader]:
+def decode_raster(data: bytes, picture_format: str, settings: PixelSettings) -> tuple[Picture, RasterHeader]:
     """Decode to RGB (H, W, 3), the first frame.
 
     Args:
@@ -91,9 +92,7 @@ def check_png(data: bytes) -> None:
         position = end + 4
 
 
-def _decode_with_pillow(
-    data: bytes, picture_format: str, settings: PixelSettings
-) -> tuple[NDArray[np.uint8], RasterHeader]:
+def _decode_with_pillow(data: bytes, picture_format: str, settings: PixelSettings) -> tuple[Picture, RasterHeader]:
     with Image.open(io.BytesIO(data), formats=(picture_format,)) as picture:
         check_size(*picture.size, settings)
         mode = picture.mode
@@ -113,7 +112,7 @@ def _orientation(picture: Image.Image) -> int:
     return value if isinstance(value, int) and 1 <= value <= 8 else UPRIGHT
 
 
-def _to_rgb(picture: Image.Image) -> NDArray[np.uint8]:
+def _to_rgb(picture: Image.Image) -> Picture:
     if picture.mode in _SIXTEEN_BITS or (picture.mode == "I" and picture.format == "PPM"):
         return _from_sixteen_bits(np.asarray(picture))
     if picture.mode in _TRANSPARENT or "transparency" in picture.info:
@@ -123,12 +122,12 @@ def _to_rgb(picture: Image.Image) -> NDArray[np.uint8]:
     raise DecodeError(UNSUPPORTED_CODING, f"pixels of mode {picture.mode} have no fixed range")
 
 
-def _from_sixteen_bits(levels: NDArray[Any]) -> NDArray[np.uint8]:
+def _from_sixteen_bits(levels: NDArray[Any]) -> Picture:
     grey = ((levels.astype(np.uint32) * 255 + 32_767) // 65_535).astype(np.uint8)
     return np.repeat(grey[:, :, None], 3, axis=2)
 
 
-def _on_white(picture: Image.Image) -> NDArray[np.uint8]:
+def _on_white(picture: Image.Image) -> Picture:
     white = Image.new("RGB", picture.size, (255, 255, 255))
     white.paste(picture, mask=picture.getchannel("A"))
     return np.asarray(white)

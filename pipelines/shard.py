@@ -16,9 +16,9 @@ from pyspark.sql.pandas.types import from_arrow_schema
 
 from pipelines.columns import DatasetColumn, dataset_columns
 from pipelines.parquet import FILE, GROUP
-from pipelines.rank import order_of, with_rank
 from pipelines.records import FACE_BOX, FACE_LANDMARKS, IMAGE, IMAGE_ID, KEPT, LABEL, SOURCE, SPLIT
 from pipelines.settings import ShardSettings
+from pipelines.tables.frames import order_digest, with_row_number
 
 _PLACES = {FILE: pa.string(), GROUP: pa.int64(), "place": pa.int64()}
 
@@ -44,7 +44,7 @@ def place_rows(decisions: DataFrame, settings: ShardSettings, *, seed: int) -> D
 
 def _place_instances(rows: DataFrame, split: str, size: int, settings: ShardSettings, seed: int) -> DataFrame:
     num_files = -(-size // settings.rows_per_file)
-    ranked = with_rank(rows, IMAGE_ID, seed=seed, name="place")
+    ranked = with_row_number(rows, IMAGE_ID, seed=seed, name="place")
     # Equal files to within one row: a short last file would make uneven work for whoever reads it.
     index = F.floor(F.col("place") * num_files / size)
     return ranked.withColumn(FILE, _file_name(split, index)).withColumn(GROUP, F.lit(None).cast("long"))
@@ -62,7 +62,7 @@ def _place_identities(rows: DataFrame, split: str, size: int, settings: ShardSet
         {LABEL: counts[LABEL], "_start": starts, GROUP: groups, "_file": first_of_group * num_files // size}
     )
     placed = rows.join(rows.sparkSession.createDataFrame(table), on=LABEL, how="inner")
-    within = Window.partitionBy(LABEL).orderBy(order_of(F.col(IMAGE_ID), seed), IMAGE_ID)
+    within = Window.partitionBy(LABEL).orderBy(order_digest(F.col(IMAGE_ID), seed), IMAGE_ID)
     return (
         placed.withColumn("place", F.col("_start") + F.row_number().over(within) - 1)
         .withColumn(FILE, _file_name(split, F.col("_file")))

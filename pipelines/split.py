@@ -3,9 +3,9 @@
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from pipelines.rank import with_rank
 from pipelines.records import IDENTITY, LABEL, SPLIT
 from pipelines.settings import SplitSettings, UserError
+from pipelines.tables.frames import with_row_number
 
 
 def label_identities(identities: DataFrame, settings: SplitSettings, *, seed: int) -> DataFrame:
@@ -26,7 +26,7 @@ def label_identities(identities: DataFrame, settings: SplitSettings, *, seed: in
     side = F.when(rank < num_val, "val").when(rank < num_val + num_test, "test").otherwise("train")
     first = F.when(rank < num_val, 0).when(rank < num_val + num_test, num_val).otherwise(num_val + num_test)
     return (
-        with_rank(identities, IDENTITY, seed=seed, name="_rank")
+        with_row_number(identities, IDENTITY, seed=seed, name="_rank")
         .withColumn(SPLIT, side)
         .withColumn(LABEL, (rank - first).cast("long"))
         .drop("_rank")

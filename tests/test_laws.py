@@ -3,7 +3,8 @@
 import ast
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ MEETING_PLACES = {
     "pipelines",
     "pipelines.settings",
     "pipelines.kinds",
+    "pipelines.arrays",
     "pipelines.requirements",
     "pipelines.records",
     "pipelines.columns",
@@ -24,6 +26,8 @@ MEETING_PLACES = {
     "pipelines.pixels",
     "pipelines.pack_file",
 }
+# Packages whose rooms (modules at the top and folders) import one another in one direction only.
+LAYERED = ("pipelines",)
 OWNERS = {
     "horovod": {"training/comm/horovod.py"},
     "petastorm": {"training/feed/petastorm_adapter.py"},
@@ -63,6 +67,62 @@ def test_pipelines_know_no_torch_and_training_no_spark(path: Path) -> None:
 def test_training_meets_pipelines_only_where_they_agreed(path: Path) -> None:
     taken = {name for name in _imports(path) if name.split(".")[0] == "pipelines"}
     assert taken <= MEETING_PLACES
+
+
+def _cycle(graph: Mapping[str, set[str]]) -> list[str]:
+    """The names along a cycle, the first again at the end; empty where there is none."""
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        return list(error.args[1])
+    return []
+
+
+def _module_graph(package: str) -> dict[str, set[str]]:
+    """Module -> the modules of the same package that it imports."""
+    modules = {_module(path): path for path in SOURCES if _name(path).startswith(f"{package}/")}
+    return {module: (_imported_modules(path) & modules.keys()) - {module} for module, path in modules.items()}
+
+
+def _room_graph(package: str) -> dict[str, set[str]]:
+    """The same between rooms, which are named by the first two parts of a module's name."""
+    rooms: dict[str, set[str]] = {}
+    for module, imported in _module_graph(package).items():
+        rooms.setdefault(_room(module), set()).update(_room(name) for name in imported)
+    return {room: imported - {room} for room, imported in rooms.items()}
+
+
+def _module(path: Path) -> str:
+    return _name(path).removesuffix(".py").replace("/", ".").removesuffix(".__init__")
+
+
+def _room(module: str) -> str:
+    return ".".join(module.split(".")[:2])
+
+
+def _imported_modules(path: Path) -> set[str]:
+    """The names that an import may mean a module by: `from a import b` takes the module a, and perhaps a.b."""
+    found = set(_imports(path))
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom):
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+@pytest.mark.parametrize("package", ORDER)
+def test_modules_import_one_another_without_a_cycle(package: str) -> None:
+    assert _cycle(_module_graph(package)) == []
+
+
+@pytest.mark.parametrize("package", LAYERED)
+def test_rooms_import_one_another_without_a_cycle(package: str) -> None:
+    assert _cycle(_room_graph(package)) == []
+
+
+def test_a_cycle_of_imports_is_found() -> None:
+    assert _cycle({"a": {"b"}, "b": {"c"}, "c": set()}) == []
+    assert set(_cycle({"a": {"b"}, "b": {"c"}, "c": {"a"}})) == {"a", "b", "c"}
+    assert _room("pipelines.dedup.near") == _room("pipelines.dedup") == "pipelines.dedup"
 
 
 @pytest.mark.parametrize("library", OWNERS)

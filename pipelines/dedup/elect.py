@@ -1,13 +1,11 @@
 """One picture under two names: which of them stays."""
 
 import numpy as np
-from numpy.typing import NDArray
 from pyspark.sql import Column
 from pyspark.sql import functions as F
 
+from pipelines.arrays import IntArray
 from pipelines.settings import ConflictSettings
-
-IntArray = NDArray[np.int64]
 
 # The rank of every source that is not listed.
 NOT_TRUSTED = 1 << 30

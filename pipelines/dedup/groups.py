@@ -7,8 +7,8 @@ import pyarrow.compute as pc
 from pyspark.sql import DataFrame
 from pyspark.sql.pandas.types import from_arrow_schema
 
-from pipelines.dedup.components import COMPONENT
 from pipelines.dedup.verdicts import MEMBERS, VERDICTS, Rules, verdicts
+from pipelines.tables.components import COMPONENT
 
 _ROWS_AT_A_TIME = 32_768
 

@@ -6,8 +6,6 @@ from pathlib import Path
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from pipelines.cached_broadcast import cached_broadcast
-from pipelines.dedup.components import COMPONENT, components
 from pipelines.dedup.elect import source_rank
 from pipelines.dedup.settings import DedupSettings
 from pipelines.dedup.verdicts import MEMBERS
@@ -25,6 +23,8 @@ from pipelines.records import (
     SOURCE,
 )
 from pipelines.settings import ConflictSettings, SemanticSettings
+from pipelines.tables.components import COMPONENT, components
+from pipelines.tables.frames import cached_broadcast
 
 _COMPARED_BY = ("num_pixels", "num_bytes", "blur", HASH, HASH_FLIPPED, "hash_is_reliable", PIXEL_DIGEST)
 

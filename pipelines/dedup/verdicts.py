@@ -9,11 +9,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from pipelines.dedup.components import COMPONENT
+from pipelines.arrays import BoolArray, IntArray, UInt8Array
 from pipelines.dedup.elect import elect
-from pipelines.dedup.keep import (
+from pipelines.dedup.keepers import (
     NOBODY,
-    IntArray,
     Links,
     Prints,
     Resolution,
@@ -44,6 +43,7 @@ from pipelines.records import (
     VALUE,
 )
 from pipelines.settings import ConflictSettings
+from pipelines.tables.components import COMPONENT
 
 # Of two pictures that with the most is kept: resolution, bytes, sharpness; of equal ones the smaller image_id.
 CRITERIA = ("num_pixels", "num_bytes", "blur")
@@ -183,7 +183,7 @@ def _links(pictures: pa.Table) -> Links:
     return Links(left[is_here], right[is_here], cosine[is_here])
 
 
-def _leaks(case: _Case, leaked: IntArray, is_free: NDArray[np.bool_], rules: Rules) -> pa.Table:
+def _leaks(case: _Case, leaked: IntArray, is_free: BoolArray, rules: Rules) -> pa.Table:
     """Verdicts over what follows a reference, by its bytes, its hash or else its embedding."""
     votes = np.flatnonzero(~is_free[case.votes.picture])
     picture = case.votes.picture[votes]
@@ -210,7 +210,7 @@ def _leaks(case: _Case, leaked: IntArray, is_free: NDArray[np.bool_], rules: Rul
     )
 
 
-def _groups(case: _Case, resolution: Resolution, is_free: NDArray[np.bool_], rules: Rules) -> pa.Table:
+def _groups(case: _Case, resolution: Resolution, is_free: BoolArray, rules: Rules) -> pa.Table:
     """Verdicts over groups: who is kept in one, who stands behind whom, whose name is lost."""
     picture = case.votes.picture
     is_lost = resolution.lost_to != NOBODY
@@ -251,8 +251,8 @@ def _why(
     resolution: Resolution,
     picture: IntArray,
     head: IntArray,
-    alike: NDArray[np.bool_],
-    linked: NDArray[np.bool_],
+    alike: BoolArray,
+    linked: BoolArray,
     rules: Rules,
 ) -> dict[str, pa.Array]:
     """What a duplicate goes by: the first criterion in which its keeper is better, or the cosine between them."""
@@ -286,7 +286,7 @@ def _codes(column: pa.ChunkedArray) -> IntArray:
     return _array(encoded.indices.fill_null(NOBODY)).astype(np.int64)
 
 
-def _hashes(column: pa.ChunkedArray) -> NDArray[np.uint8]:
+def _hashes(column: pa.ChunkedArray) -> UInt8Array:
     """(N, 32); zeros where there is none, which `hash_is_reliable` must say."""
     unknown = bytes(HASH_BITS // 8)
     joined = b"".join(unknown if value is None else value for value in column.to_pylist())

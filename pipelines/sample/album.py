@@ -2,10 +2,9 @@
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
+from pipelines.arrays import BoolArray, Picture, UInt8Array
 from pipelines.hashing import hamming, perceptual_hashes, to_hash_input
-from pipelines.sample.canvas import Picture
 from pipelines.sample.drawing import draw_photo
 from pipelines.sample.person import Person, draw_person
 from pipelines.sample.shot import take_shot
@@ -35,7 +34,7 @@ def draw_album(seed: int, identity: int, num_photos: int, *, size_px: tuple[int,
     raise AssertionError(f"identity {identity} of seed {seed} has alike photos after {_MAX_ATTEMPTS} attempts")
 
 
-def sharpness(grey: Picture) -> float:
+def sharpness(grey: UInt8Array) -> float:
     """Variance of the Laplacian of a grey picture shrunk to at most 256 px: large = sharp."""
     factor = _SHARPNESS_SIDE_PX / max(grey.shape)
     small = cv2.resize(grey, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA) if factor < 1 else grey
@@ -48,12 +47,12 @@ def _draw(person: Person, entropy: list[int], size_px: tuple[int, int]) -> tuple
     return draw_photo(person, shot, rng), shot.camera.jpeg_quality
 
 
-def _is_unfit(pictures: list[Picture]) -> NDArray[np.bool_]:
+def _is_unfit(pictures: list[Picture]) -> BoolArray:
     """(N,): too near an earlier picture, plain or mirrored, or too blurred or too plain."""
-    greys: list[Picture] = [np.asarray(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), np.uint8) for picture in pictures]
+    greys: list[UInt8Array] = [np.asarray(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), np.uint8) for picture in pictures]
     hashes = perceptual_hashes(np.stack([to_hash_input(grey) for grey in greys]))
     distance = np.minimum(hamming(hashes.plain[:, None], hashes.plain), hamming(hashes.plain[:, None], hashes.flipped))
     is_alike = np.tril(distance < MIN_DISTANCE_BITS, -1).any(axis=1)
     is_blurred = np.array([sharpness(grey) < MIN_SHARPNESS for grey in greys])
-    is_unfit: NDArray[np.bool_] = is_alike | is_blurred | (hashes.quality < MIN_HASH_QUALITY)
+    is_unfit: BoolArray = is_alike | is_blurred | (hashes.quality < MIN_HASH_QUALITY)
     return is_unfit

@@ -4,16 +4,14 @@ import math
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
+from pipelines.arrays import Int32Array, Picture, Points, UInt8Array
 from pipelines.sample.person import Colour
 from pipelines.sample.shot import Pose
 
 SIDE_PX = 256
 SHADE_SIDE_PX = 64
 
-Points = NDArray[np.float64]
-Picture = NDArray[np.uint8]
 
 _SHIFT = 4  # fractional bits of OpenCV's coordinates
 _FIXED = 2**_SHIFT
@@ -24,7 +22,7 @@ class Canvas:
 
     def __init__(self, picture: Picture, pose: Pose) -> None:
         self.picture = picture
-        self.shade: Picture = np.full((SHADE_SIDE_PX, SHADE_SIDE_PX), 255, dtype=np.uint8)
+        self.shade: UInt8Array = np.full((SHADE_SIDE_PX, SHADE_SIDE_PX), 255, dtype=np.uint8)
         self.scale = pose.head_size * SIDE_PX
         self._matrix = _projection(pose) * (self.scale * _FIXED)
         self._origin = np.array([pose.centre_x, pose.centre_y]) * (SIDE_PX * _FIXED)
@@ -49,9 +47,9 @@ class Canvas:
         shape = self._project(points) // (SIDE_PX // SHADE_SIDE_PX)
         cv2.fillPoly(self.shade, [shape], (level,), cv2.LINE_AA, _SHIFT)
 
-    def _project(self, points: Points) -> NDArray[np.int32]:
+    def _project(self, points: Points) -> Int32Array:
         # Orthographic, so that far and near parts keep their size; (N, 3) to (N, 2) in OpenCV's fixed point.
-        fixed: NDArray[np.int32] = np.rint(points @ self._matrix + self._origin).astype(np.int32)
+        fixed: Int32Array = np.rint(points @ self._matrix + self._origin).astype(np.int32)
         return fixed
 
 

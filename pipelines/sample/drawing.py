@@ -4,8 +4,9 @@ import math
 
 import numpy as np
 
+from pipelines.arrays import Picture
 from pipelines.sample import hair, scene, shapes
-from pipelines.sample.canvas import Canvas, Picture, dim, mix
+from pipelines.sample.canvas import Canvas, dim, mix
 from pipelines.sample.person import Colour, Person
 from pipelines.sample.shot import Expression, Light, Shot, Wear
 

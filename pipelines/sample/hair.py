@@ -4,7 +4,8 @@ import functools
 
 import numpy as np
 
-from pipelines.sample.canvas import Canvas, Points, dim, mix
+from pipelines.arrays import Points
+from pipelines.sample.canvas import Canvas, dim, mix
 from pipelines.sample.person import Colour, Hair, Person, Skull
 
 _ARC = np.linspace(-1.0, 1.0, 21)

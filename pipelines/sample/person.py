@@ -8,7 +8,8 @@ by value, so that outlines which are the same in every photo of a person are kep
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
+
+from pipelines.arrays import Float64Array
 
 Colour = tuple[float, float, float]
 Point = tuple[float, float]
@@ -190,7 +191,7 @@ def _draw_eyes(rng: np.random.Generator) -> Eyes:
     )
 
 
-def _draw_nose_mouth(rng: np.random.Generator, skin: NDArray[np.float64]) -> NoseMouth:
+def _draw_nose_mouth(rng: np.random.Generator, skin: Float64Array) -> NoseMouth:
     red = np.array([176.0, 52.0, 60.0])
     return NoseMouth(
         nose_length=rng.uniform(0.28, 0.5),
@@ -237,11 +238,11 @@ def _draw_marks(rng: np.random.Generator, skull: Skull) -> Marks:
     )
 
 
-def _pick(rng: np.random.Generator, palette: NDArray[np.float64]) -> NDArray[np.float64]:
-    row: NDArray[np.float64] = palette[rng.integers(len(palette))]
+def _pick(rng: np.random.Generator, palette: Float64Array) -> Float64Array:
+    row: Float64Array = palette[rng.integers(len(palette))]
     return row
 
 
-def _colour(rgb: NDArray[np.float64]) -> Colour:
+def _colour(rgb: Float64Array) -> Colour:
     red, green, blue = np.clip(rgb, 0, 255).tolist()
     return red, green, blue

@@ -6,12 +6,10 @@ from collections.abc import Callable
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
-from pipelines.sample.canvas import SHADE_SIDE_PX, SIDE_PX, Picture
+from pipelines.arrays import Float32Array, Picture, UInt8Array
+from pipelines.sample.canvas import SHADE_SIDE_PX, SIDE_PX
 from pipelines.sample.shot import Camera, Light
-
-FloatPicture = NDArray[np.float32]
 
 _GRAIN_SIDE_PX = 640
 _GRID = np.linspace(-1.0, 1.0, SHADE_SIDE_PX, dtype=np.float32)
@@ -95,7 +93,7 @@ _BACKDROPS: tuple[Callable[[Picture, np.random.Generator], None], ...] = (
 )
 
 
-def expose(picture: Picture, shade: Picture, light: Light, camera: Camera) -> FloatPicture:
+def expose(picture: Picture, shade: UInt8Array, light: Light, camera: Camera) -> Float32Array:
     """Light a drawn picture and take it at the camera's size: (height, width, 3), grey levels 0..255."""
     size = (camera.width_px, camera.height_px)
     margin = (SIDE_PX - SIDE_PX * camera.width_px // camera.height_px) // 2
@@ -109,7 +107,7 @@ def expose(picture: Picture, shade: Picture, light: Light, camera: Camera) -> Fl
     return np.asarray(cv2.multiply(small, fall, dtype=cv2.CV_32F), np.float32)
 
 
-def add_grain(lit: FloatPicture, camera: Camera, rng: np.random.Generator) -> Picture:
+def add_grain(lit: Float32Array, camera: Camera, rng: np.random.Generator) -> Picture:
     """Grain of the sensor, alike in the three colours, and the rounding to 8 bits."""
     top, left = rng.integers(0, _GRAIN_SIDE_PX - SIDE_PX, 2).tolist()
     grain = _grain()[top : top + camera.height_px, left : left + camera.width_px]
@@ -117,7 +115,7 @@ def add_grain(lit: FloatPicture, camera: Camera, rng: np.random.Generator) -> Pi
 
 
 @functools.cache
-def _grain() -> FloatPicture:
+def _grain() -> Float32Array:
     # One field of which each photo cuts its own window: drawing fresh noise would take a tenth of a photo's time.
     field = np.random.default_rng(0).standard_normal((_GRAIN_SIDE_PX, _GRAIN_SIDE_PX, 1), dtype=np.float32)
     return np.repeat(field, 3, axis=2)

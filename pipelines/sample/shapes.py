@@ -4,7 +4,7 @@ import functools
 
 import numpy as np
 
-from pipelines.sample.canvas import Points
+from pipelines.arrays import Points
 from pipelines.sample.person import Eyes, NoseMouth, Skull
 
 FACE_DEPTH = 0.62  # how far the middle of the face stands before the skull's outline

@@ -20,8 +20,8 @@ from pydantic import ValidationError
 
 from pipelines.manifest import fingerprint, write_atomically
 from pipelines.sample.album import draw_album
-from pipelines.sample.faults import FAULTS, Photo, encode_jpeg
-from pipelines.sample.plan import PlannedFile, plan_sample
+from pipelines.sample.planted_faults import PLANTED_FAULTS, Photo, encode_jpeg
+from pipelines.sample.sample_plan import PlannedFile, plan_sample
 from pipelines.sample.settings import SampleSettings
 from pipelines.settings import Settings, UserError
 
@@ -118,7 +118,7 @@ def _content(photo: Photo, file: PlannedFile, entropy: list[int]) -> bytes:
     if not file.fault:
         return photo.jpeg
     # A fourth word keeps this stream apart from those of the album, whose last word counts attempts.
-    return FAULTS[file.fault].make(photo, np.random.default_rng([*entropy, 1_000_000]))
+    return PLANTED_FAULTS[file.fault].make(photo, np.random.default_rng([*entropy, 1_000_000]))
 
 
 @contextlib.contextmanager
@@ -148,7 +148,7 @@ def _write_truth(path: Path, planned: list[list[PlannedFile]]) -> None:
         writer = csv.writer(stream, lineterminator="\n")
         writer.writerow(TRUTH_COLUMNS)
         for file in sorted((file for files in planned for file in files), key=lambda file: file.path):
-            reason = FAULTS[file.fault].reason if file.fault else ""
+            reason = PLANTED_FAULTS[file.fault].reason if file.fault else ""
             writer.writerow((file.path, file.identity, file.fault, file.of, file.expected, reason))
 
 

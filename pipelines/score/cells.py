@@ -6,11 +6,9 @@ where every two vectors meet.
 """
 
 import numpy as np
-from numpy.typing import NDArray
 
+from pipelines.arrays import IntArray, Vectors
 from pipelines.embedder import unit
-
-Vectors = NDArray[np.float32]
 
 _ROUNDS = 10
 SAMPLED_PER_CELL = 64
@@ -36,7 +34,7 @@ def find_means(sample: Vectors, num_cells: int) -> Vectors:
     return means
 
 
-def nearest_cells(vectors: Vectors, means: Vectors, count: int) -> NDArray[np.int64]:
+def nearest_cells(vectors: Vectors, means: Vectors, count: int) -> IntArray:
     """The `count` nearest means, (N, count), the nearest first; all of them where there are fewer."""
     order = np.argsort(-(vectors @ means.T), axis=1, kind="stable")
     return order[:, :count]

@@ -8,10 +8,8 @@ the better the fewer the pictures are.
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-Vectors = NDArray[np.float32]
-Floats = NDArray[np.float64]
+from pipelines.arrays import BoolArray, Float64Array, Vectors
 
 # Each round looks for the worst from a better mean; the set seldom changes after the second.
 _ROUNDS = 3
@@ -21,8 +19,8 @@ _ROUNDS = 3
 class Centre:
     """The centre of an identity."""
 
-    total: Floats  # (D,), the sum of the vectors that were left in
-    inside: NDArray[np.bool_]  # (N,), which of the vectors that it was made from these are
+    total: Float64Array  # (D,), the sum of the vectors that were left in
+    inside: BoolArray  # (N,), which of the vectors that it was made from these are
 
     @property
     def direction(self) -> Vectors:
@@ -49,7 +47,7 @@ def trimmed_centre(vectors: Vectors, trim: float) -> Centre:
     return Centre(total, inside)
 
 
-def cosines_to(centre: Centre, vectors: Vectors) -> Floats:
+def cosines_to(centre: Centre, vectors: Vectors) -> Float64Array:
     """The cosine (N,) of each of the vectors (N, D) that the centre was made from to the mean of the others inside.
 
     NaN where there are no others.
@@ -59,5 +57,5 @@ def cosines_to(centre: Centre, vectors: Vectors) -> Floats:
     lengths = np.linalg.norm(others, axis=1)
     # What is left of a sum of unit vectors when all are taken out again is dust.
     with np.errstate(invalid="ignore", divide="ignore"):
-        cosines: Floats = np.einsum("nd,nd->n", wide, others) / np.where(lengths > 1e-6, lengths, np.nan)
+        cosines: Float64Array = np.einsum("nd,nd->n", wide, others) / np.where(lengths > 1e-6, lengths, np.nan)
     return cosines

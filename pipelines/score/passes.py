@@ -8,16 +8,15 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from numpy.typing import NDArray
 
-from pipelines.batches import runs
+from pipelines.arrays import Float32Array, Float64Array, Vectors
 from pipelines.embedder import unit
 from pipelines.records import COSINE, EMBEDDING, IDENTITY, IMAGE_ID, LEFT, OWN_COSINE, PROMINENCE, RIGHT
 from pipelines.score.cells import nearest_cells
 from pipelines.score.centre import cosines_to, trimmed_centre
-from pipelines.score.search import Found, close_pairs, nearest, prominence
+from pipelines.score.cosine_search import CosinePairs, close_pairs, nearest, prominence
 from pipelines.score.whiten import Whitening
-from pipelines.vectors import to_lists, to_matrix
+from pipelines.tables.arrow import runs, to_lists, to_matrix
 
 KIND, NAME, CELL, WHITE = "kind", "name", "cell", "white"
 CENTRE, PICTURE = 0, 1  # kinds of vectors
@@ -50,7 +49,7 @@ def fitter(trim: float, whiten: Whitening) -> Work:
     return fit
 
 
-def spreader(means: NDArray[np.float32], count: int) -> Work:
+def spreader(means: Vectors, count: int) -> Work:
     """Rows of `kind`, `name` and `embedding` -> each once for every cell that it lies in: `SPREAD_ROWS`."""
 
     def spread(batches: Batches) -> Iterator[pa.RecordBatch]:
@@ -102,7 +101,7 @@ def _fit(identity: str, parts: Iterator[pa.RecordBatch], trim: float, whiten: Wh
     yield pa.RecordBatch.from_arrays(columns, names=list(_FITTED))
 
 
-def _fitted(image_ids: pa.Array, identity: str, cosines: NDArray[np.float64]) -> pa.RecordBatch:
+def _fitted(image_ids: pa.Array, identity: str, cosines: Float64Array) -> pa.RecordBatch:
     count = len(image_ids)
     own = pa.array(cosines.astype(np.float32), from_pandas=True)  # NaN becomes null
     none = pa.nulls(count, pa.list_(pa.float32()))
@@ -129,7 +128,7 @@ def _joined(batches: Sequence[pa.RecordBatch]) -> pa.RecordBatch:
 
 
 def _found(
-    kind: int, found: Found, left: pa.Array, right: pa.Array, prominence: NDArray[np.float32] | None = None
+    kind: int, found: CosinePairs, left: pa.Array, right: pa.Array, prominence: Float32Array | None = None
 ) -> pa.RecordBatch:
     count = len(found.left)
     columns = [

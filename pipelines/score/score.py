@@ -6,11 +6,10 @@ comparison). Every vector moves once for each of the two purposes: to its identi
 
 from dataclasses import dataclass
 
-import numpy as np
-from numpy.typing import NDArray
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from pipelines.arrays import Vectors
 from pipelines.records import (
     COSINE,
     EMBEDDING,
@@ -44,7 +43,7 @@ from pipelines.score.passes import (
 )
 from pipelines.score.settings import ScoreSettings
 from pipelines.score.whiten import find_whitening
-from pipelines.vectors import to_matrix
+from pipelines.tables.arrow import to_matrix
 
 _SAMPLED = 20_000  # embeddings at least, or all of fewer, that whitening goes by
 
@@ -86,15 +85,13 @@ def score(embeddings: DataFrame, identities: DataFrame, settings: ScoreSettings)
     )
 
 
-def _sample(embeddings: DataFrame, count: int) -> NDArray[np.float32]:
+def _sample(embeddings: DataFrame, count: int) -> Vectors:
     # The digests that name pictures are as good as drawn by lot.
     rows = embeddings.orderBy(IMAGE_ID).limit(count).select(EMBEDDING).toArrow()
     return to_matrix(rows.column(EMBEDDING).combine_chunks())
 
 
-def _search(
-    embeddings: DataFrame, centres: DataFrame, means: NDArray[np.float32], settings: ScoreSettings
-) -> DataFrame:
+def _search(embeddings: DataFrame, centres: DataFrame, means: Vectors, settings: ScoreSettings) -> DataFrame:
     """Compare what shares a cell: rows of kind, left, right, cosine and prominence."""
     no_white = F.lit(None).cast("array<float>").alias(WHITE)
     pictures = embeddings.select(F.lit(PICTURE).alias(KIND), F.col(IMAGE_ID).alias(NAME), EMBEDDING, no_white)

@@ -9,20 +9,17 @@ blown up.
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from pipelines.arrays import Float64Array, Vectors
 from pipelines.embedder import unit
-
-Vectors = NDArray[np.float32]
-Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class Whitening:
     """How vectors become white."""
 
-    mean: Floats  # (D,)
-    axes: Floats  # (D, D), a column per axis, divided by the spread along it
+    mean: Float64Array  # (D,)
+    axes: Float64Array  # (D, D), a column per axis, divided by the spread along it
 
     def __call__(self, vectors: Vectors) -> Vectors:
         """(N, D) to white vectors (N, D) of unit length."""

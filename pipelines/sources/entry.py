@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
-from pipelines.faults import TOO_MANY_BYTES
+from pipelines.decode_faults import TOO_MANY_BYTES
 from pipelines.sources.settings import SourceSettings
 
 UNREADABLE = "unreadable"  # listed, but its bytes could not be read
@@ -73,7 +73,7 @@ class Readable(Protocol):
         """The next bytes; fewer only at the end."""
 
 
-class Kind(Protocol):
+class SourceReader(Protocol):
     """What the module of one kind of source offers."""
 
     def containers(self, settings: SourceSettings) -> Iterator[Container]:

@@ -10,14 +10,14 @@ import contextlib
 from collections.abc import Iterator
 
 from pipelines.sources.chunks import Chunk
-from pipelines.sources.entry import INSIDE, Break, Container, Kind, Portion, RawImage, lost
+from pipelines.sources.entry import INSIDE, Break, Container, Portion, RawImage, SourceReader, lost
 from pipelines.sources.listing import SourceListing
 from pipelines.sources.listing import describe as _describe
 from pipelines.sources.settings import SOURCES, SourceSettings
 
 
-def _kind(settings: SourceSettings) -> Kind:
-    kind: Kind = SOURCES.builder(settings)
+def _kind(settings: SourceSettings) -> SourceReader:
+    kind: SourceReader = SOURCES.builder(settings)
     return kind
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pipelines.settings import UserError
 from pipelines.sources import folder
-from pipelines.sources.entry import Break, Container, Kind
+from pipelines.sources.entry import Break, Container, SourceReader
 from pipelines.sources.settings import NamedSettings, SourceSettings
 
 # Archives are looked through up to so many images; the rest is told from the bytes that were passed.
@@ -25,7 +25,7 @@ class SourceListing:
     is_exact: bool = True  # False: counted in a part of the source and told from that for all of it
 
 
-def describe(kind: Kind, settings: SourceSettings) -> SourceListing:
+def describe(kind: SourceReader, settings: SourceSettings) -> SourceListing:
     """Count a source's images and bytes.
 
     Raises:
@@ -65,7 +65,7 @@ def _describe_folder(container: Container) -> SourceListing:
     return SourceListing(num_files, num_bytes, digest.hexdigest())
 
 
-def _describe_containers(kind: Kind, found: Sequence[Container], settings: SourceSettings) -> SourceListing:
+def _describe_containers(kind: SourceReader, found: Sequence[Container], settings: SourceSettings) -> SourceListing:
     digest = hashlib.sha256()
     for container in found:
         digest.update(f"{container.path}\0{container.num_bytes}\0{container.version}\n".encode("utf-8", "replace"))
@@ -73,7 +73,7 @@ def _describe_containers(kind: Kind, found: Sequence[Container], settings: Sourc
     return SourceListing(round(images / share), round(size / share), digest.hexdigest(), is_exact=share == 1)
 
 
-def _count(kind: Kind, found: Sequence[Container], settings: SourceSettings) -> tuple[int, int, float]:
+def _count(kind: SourceReader, found: Sequence[Container], settings: SourceSettings) -> tuple[int, int, float]:
     """Images and bytes of the first containers, and which share of the source those are."""
     images = size = passed = 0
     total = sum(container.num_bytes for container in found)

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from typing import BinaryIO
 
 import numpy as np
-from numpy.typing import NDArray
 
+from pipelines.arrays import IntArray
 from pipelines.sources import storage
 from pipelines.sources.entry import INSIDE, Break, Container, Portion, PortionCutter, RawImage, lost, take
 from pipelines.sources.settings import SourceSettings
@@ -245,7 +245,7 @@ def _text(label: float) -> str:
     return str(int(label)) if float(label).is_integer() else repr(label)
 
 
-def _check_index(path: str, starts: NDArray[np.int64]) -> Iterator[Break]:
+def _check_index(path: str, starts: IntArray) -> Iterator[Break]:
     """Name an index that does not fit; the records were found without it, so nothing is lost by it."""
     index_path = os.path.splitext(path)[0] + ".idx"
     try:

@@ -27,12 +27,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.dedup.keep import Prints
+from pipelines.dedup.keepers import Prints
 from pipelines.dedup.settings import DedupSettings
 from pipelines.measure import examine
 from pipelines.records import DECODE_OK
 from pipelines.sample.album import draw_album
-from pipelines.sample.faults import encode_jpeg
+from pipelines.sample.planted_faults import encode_jpeg
 from pipelines.settings import PixelSettings
 
 STRICT = 16

@@ -36,7 +36,7 @@ from pipelines.records import EMBEDDINGS, IDENTITY, IMAGE_ID
 from pipelines.score.score import score
 from pipelines.score.settings import ScoreSettings
 from pipelines.settings import EmbedSettings, PixelSettings, ShardSettings
-from pipelines.vectors import to_lists
+from pipelines.tables.arrow import to_lists
 from training.export import export_onnx
 from training.model_file import read_model
 from training.tasks.result import Result

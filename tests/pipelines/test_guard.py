@@ -17,7 +17,7 @@ import pytest
 from PIL import Image
 from pyspark.sql import SparkSession
 
-from pipelines import faults
+from pipelines import decode_faults
 from pipelines.guard import PLAIN_BYTES, guarded_decode, is_plain
 from pipelines.helper import WALL_FACTOR
 from pipelines.measure import examine
@@ -115,7 +115,7 @@ def test_the_fault_is_that_of_the_process_itself(picture_format: str) -> None:
     with pytest.raises(DecodeError) as here:
         decode(data[: len(data) // 2], SETTINGS)
     assert fault_of(data[: len(data) // 2]) == here.value.fault
-    assert fault_of(data, PixelSettings(max_pixels=599)) == faults.TOO_MANY_PIXELS
+    assert fault_of(data, PixelSettings(max_pixels=599)) == decode_faults.TOO_MANY_PIXELS
 
 
 @pytest.mark.parametrize("picture_format", ["JPEG", "PNG", *GUARDED])
@@ -180,7 +180,7 @@ def test_threads_get_their_own_pixels() -> None:
 def test_a_picture_that_computes_too_long_is_too_slow() -> None:
     hasty = PixelSettings(max_seconds=0.05)
     assert_all_is_well(hasty)
-    assert fault_of(SLOW, hasty) == faults.TOO_SLOW
+    assert fault_of(SLOW, hasty) == decode_faults.TOO_SLOW
     assert_all_is_well(hasty)
 
 
@@ -189,7 +189,7 @@ def test_a_helper_that_answers_nothing_is_too_slow() -> None:
     assert_all_is_well(hasty)
     os.kill(the_helper().pid, signal.SIGSTOP)
     start = time.monotonic()
-    assert fault_of(WEBP, hasty) == faults.TOO_SLOW
+    assert fault_of(WEBP, hasty) == decode_faults.TOO_SLOW
     assert time.monotonic() - start < 10
     assert_all_is_well(hasty)
 
@@ -207,8 +207,8 @@ def test_memory_that_is_refused_is_told_from_damage_and_changes_no_pixel(picture
         except DecodeError as error:
             outcomes.append(error.fault)
         assert_all_is_well(tight)
-    assert set(outcomes[:-1]) <= {faults.TOO_MUCH_MEMORY, "ok"}
-    assert (outcomes[0], outcomes[-1]) == (faults.TOO_MUCH_MEMORY, "ok")
+    assert set(outcomes[:-1]) <= {decode_faults.TOO_MUCH_MEMORY, "ok"}
+    assert (outcomes[0], outcomes[-1]) == (decode_faults.TOO_MUCH_MEMORY, "ok")
 
 
 def test_a_helper_killed_between_two_pictures_is_replaced() -> None:
@@ -230,7 +230,7 @@ def test_a_helper_killed_in_the_middle_changes_no_pixel(meddle: Meddle) -> None:
 def test_a_picture_that_kills_every_helper_is_named_so(meddle: Meddle) -> None:
     assert_all_is_well()
     meddle(lambda: [os.kill(helper.pid, signal.SIGSEGV) for helper in helpers() if helper.cpu_times().user > 0.5])
-    assert fault_of(encoded(large(4_000), "JPEG2000")) == faults.DECODER_CRASHED
+    assert fault_of(encoded(large(4_000), "JPEG2000")) == decode_faults.DECODER_CRASHED
     assert not helpers()
     assert_all_is_well()
 
@@ -261,7 +261,7 @@ def test_a_hostile_picture_costs_spark_one_row(spark: SparkSession) -> None:
 
     images = [*[WEBP] * 4, SLOW, *[WEBP] * 4]
     found = spark.sparkContext.parallelize(images, 3).mapPartitions(outcomes).collect()
-    assert found == [*["ok"] * 4, faults.TOO_SLOW, *["ok"] * 4]
+    assert found == [*["ok"] * 4, decode_faults.TOO_SLOW, *["ok"] * 4]
 
 
 PARENT = """
@@ -351,9 +351,11 @@ def fuzz(mutants: Iterator[bytes], decoder: Callable[[bytes, PixelSettings], Dec
 
 def test_mutated_pictures_fare_as_in_the_process_itself(mutants: Mutants) -> None:
     there, here = fuzz(mutants(600, seed=2), guarded_decode), fuzz(mutants(600, seed=2), decode)
-    assert {"ok", faults.CORRUPT, faults.TRUNCATED} <= set(there) <= faults.FAULTS | {"ok"}
+    assert {"ok", decode_faults.CORRUPT, decode_faults.TRUNCATED} <= set(there) <= decode_faults.FAULTS | {"ok"}
     # A WebP of a million pixels too many may already be refused the memory for them.
-    assert [pair for pair in zip(there, here, strict=True) if pair[0] not in {pair[1], faults.TOO_MUCH_MEMORY}] == []
+    assert [
+        pair for pair in zip(there, here, strict=True) if pair[0] not in {pair[1], decode_faults.TOO_MUCH_MEMORY}
+    ] == []
 
 
 @pytest.mark.slow

@@ -12,7 +12,7 @@ import simplejpeg
 from numpy.typing import NDArray
 from PIL import Image
 
-from pipelines.faults import CORRUPT, TOO_MANY_PIXELS, TOO_MANY_SCANS, TRUNCATED, UNSUPPORTED_CODING, DecodeError
+from pipelines.decode_faults import CORRUPT, TOO_MANY_PIXELS, TOO_MANY_SCANS, TRUNCATED, UNSUPPORTED_CODING, DecodeError
 from pipelines.jpeg import decode_jpeg, read_header
 from pipelines.settings import PixelSettings
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from pipelines import faults
+from pipelines import decode_faults
 from pipelines.pixels import DecodeError, decode, sniff, upright
 from pipelines.raster import reads_heif
 from pipelines.settings import PixelSettings
@@ -83,27 +83,27 @@ def test_the_format_is_what_the_content_says(picture_format: str) -> None:
 def test_the_pixel_limit_holds_for_every_format(picture_format: str) -> None:
     data = encoded(Image.fromarray(COLOURS), picture_format)
     assert fault_of(data, PixelSettings(max_pixels=24 * 20)) == "ok"
-    assert fault_of(data, PixelSettings(max_pixels=24 * 20 - 1)) == faults.TOO_MANY_PIXELS
+    assert fault_of(data, PixelSettings(max_pixels=24 * 20 - 1)) == decode_faults.TOO_MANY_PIXELS
 
 
 def test_an_empty_file_is_empty() -> None:
-    assert fault_of(b"") == faults.EMPTY
+    assert fault_of(b"") == decode_faults.EMPTY
 
 
 def test_the_byte_limit_is_checked_first() -> None:
-    assert fault_of(b"12345", PixelSettings(max_bytes=4)) == faults.TOO_MANY_BYTES
+    assert fault_of(b"12345", PixelSettings(max_bytes=4)) == decode_faults.TOO_MANY_BYTES
 
 
 @pytest.mark.parametrize(
     "data", [b"<html></html>", b"\0" * 64, b"%PDF-1.7", b"P", b"P9\n", b"RIFF0000WAVE", b"\0\0\0\x18ftypmp42"]
 )
 def test_what_is_no_image_is_said_to_be_none(data: bytes) -> None:
-    assert fault_of(data) == faults.NOT_AN_IMAGE
+    assert fault_of(data) == decode_faults.NOT_AN_IMAGE
 
 
 @pytest.mark.parametrize("data", [b"8BPS\0\1", b"\xff\x0a\0\0", b"qoif"])
 def test_a_format_that_is_not_read_is_named_so(data: bytes) -> None:
-    assert fault_of(data) == faults.UNSUPPORTED_FORMAT
+    assert fault_of(data) == decode_faults.UNSUPPORTED_FORMAT
 
 
 def test_heif_is_read_only_where_its_decoder_is_installed() -> None:
@@ -115,7 +115,7 @@ def test_heif_is_read_only_where_its_decoder_is_installed() -> None:
     )
     command = [sys.executable, "-c", code]
     ended = subprocess.run(command, capture_output=True, text=True, check=True, cwd=Path(__file__).parents[2])
-    assert ended.stdout.strip() == faults.UNSUPPORTED_FORMAT
+    assert ended.stdout.strip() == decode_faults.UNSUPPORTED_FORMAT
     assert sniff(HEIC) == "HEIF"
 
 
@@ -125,7 +125,7 @@ def test_avif_is_found_among_the_compatible_brands() -> None:
 
 def test_mutated_pictures_give_pixels_or_a_named_fault(mutants: Callable[..., Iterator[bytes]]) -> None:
     for data in mutants(400, seed=0):
-        assert fault_of(data, PixelSettings(max_pixels=1_000_000)) in faults.FAULTS | {"ok"}
+        assert fault_of(data, PixelSettings(max_pixels=1_000_000)) in decode_faults.FAULTS | {"ok"}
 
 
 def test_mutated_pictures_make_no_noise(

@@ -1,24 +1,14 @@
-"""pipelines/split and pipelines/rank: dense labels, the asked share held out, the same for any partitioning."""
-
-import hashlib
+"""pipelines/split: dense labels, the asked share held out, the same for any partitioning."""
 
 import pytest
 from pyspark.sql import SparkSession
 
-from pipelines.rank import with_rank
 from pipelines.settings import SplitSettings, UserError
 from pipelines.split import label_identities
 
 pytestmark = pytest.mark.spark
 
 NAMES = [f"person {index}" for index in range(200)]
-
-
-def test_ranks_are_the_order_of_the_seeded_digest(spark: SparkSession) -> None:
-    table = spark.createDataFrame([(name,) for name in NAMES], "identity string")
-    ranked = with_rank(table, "identity", seed=7, name="rank").collect()
-    expected = sorted(NAMES, key=lambda name: hashlib.sha256(f"7|{name}".encode()).hexdigest())
-    assert [row["identity"] for row in sorted(ranked, key=lambda row: row["rank"])] == expected
 
 
 def test_labels_are_dense_within_each_side(spark: SparkSession) -> None:

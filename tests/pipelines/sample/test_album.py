@@ -4,9 +4,9 @@ import cv2
 import numpy as np
 import pytest
 
+from pipelines.arrays import Picture
 from pipelines.hashing import hamming, perceptual_hashes, to_hash_input
 from pipelines.sample import album
-from pipelines.sample.canvas import Picture
 
 
 def _least_distance(pictures: list[Picture]) -> int:

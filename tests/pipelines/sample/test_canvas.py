@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from pipelines.sample.canvas import SHADE_SIDE_PX, SIDE_PX, Canvas, Points
+from pipelines.arrays import Points
+from pipelines.sample.canvas import SHADE_SIDE_PX, SIDE_PX, Canvas
 from pipelines.sample.shot import Pose
 
 _FRONTAL = Pose(yaw=0.0, pitch=0.0, roll=0.0, head_size=0.3, centre_x=0.5, centre_y=0.5)

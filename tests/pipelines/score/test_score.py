@@ -15,7 +15,7 @@ from pipelines.score import passes
 from pipelines.score.score import Scores, score
 from pipelines.score.settings import ScoreSettings
 from pipelines.score.whiten import Whitening
-from pipelines.vectors import to_lists
+from pipelines.tables.arrow import to_lists
 
 pytestmark = pytest.mark.spark
 

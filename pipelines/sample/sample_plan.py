@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from pipelines.records import CONFLICT, KEPT
-from pipelines.sample.faults import CONFLICTS, COPIES, FAULTS, OWN_PHOTO, Fault
+from pipelines.sample.planted_faults import CONFLICTS, COPIES, OWN_PHOTO, PLANTED_FAULTS, PlantedFault
 from pipelines.sample.settings import SampleSettings
 from pipelines.settings import UserError
 
@@ -56,7 +56,7 @@ def _check(settings: SampleSettings) -> None:
         raise UserError(f"min_side_px={settings.min_side_px} is above max_side_px={settings.max_side_px}; swap the two")
 
 
-def _count(settings: SampleSettings, fault: Fault) -> int:
+def _count(settings: SampleSettings, fault: PlantedFault) -> int:
     share = settings.fault_share if fault in OWN_PHOTO else settings.copy_share
     return max(settings.min_faults, round(share * settings.identities * settings.photos))
 
@@ -97,7 +97,7 @@ def _with_names(albums: list[list[PlannedFile]], rng: np.random.Generator) -> li
     named = []
     for album in albums:
         paths = [f"{file.identity}/{next(numbers[file.identity]):04d}.{_extension(file)}" for file in album]
-        is_copy = [bool(file.fault) and FAULTS[file.fault] not in OWN_PHOTO for file in album]
+        is_copy = [bool(file.fault) and PLANTED_FAULTS[file.fault] not in OWN_PHOTO for file in album]
         named.append(
             [
                 replace(file, path=path, of=paths[file.photo] if copied else "")
@@ -108,4 +108,4 @@ def _with_names(albums: list[list[PlannedFile]], rng: np.random.Generator) -> li
 
 
 def _extension(file: PlannedFile) -> str:
-    return FAULTS[file.fault].extension if file.fault else "jpg"
+    return PLANTED_FAULTS[file.fault].extension if file.fault else "jpg"

@@ -1,13 +1,13 @@
 import numpy as np
 import pytest
 
-from pipelines.score import search
-from pipelines.score.search import Found, close_pairs, nearest, prominence
+from pipelines.score import cosine_search
+from pipelines.score.cosine_search import CosinePairs, close_pairs, nearest, prominence
 
 
 @pytest.fixture(autouse=True)
 def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(search, "_BLOCK", 7)
+    monkeypatch.setattr(cosine_search, "_BLOCK", 7)
 
 
 @pytest.fixture
@@ -16,7 +16,7 @@ def vectors() -> np.ndarray:
     return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
 
 
-def _pairs(found: Found) -> dict[tuple[int, int], float]:
+def _pairs(found: CosinePairs) -> dict[tuple[int, int], float]:
     return dict(zip(zip(found.left.tolist(), found.right.tolist(), strict=True), found.cosine.tolist(), strict=True))
 
 
@@ -74,4 +74,4 @@ def test_a_pair_stands_out_of_what_is_near_to_both(vectors: np.ndarray) -> None:
 def test_nothing_stands_out_of_a_crowd_of_one(vectors: np.ndarray) -> None:
     pairs = close_pairs(vectors[:2], min_cosine=-1, most=5)
     assert prominence(vectors[:2], pairs, cohort=20).tolist() == [0.0]
-    assert len(prominence(vectors[:0], Found(*[np.empty(0, int)] * 3), cohort=20)) == 0
+    assert len(prominence(vectors[:0], CosinePairs(*[np.empty(0, int)] * 3), cohort=20)) == 0

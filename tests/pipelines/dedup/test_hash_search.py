@@ -1,4 +1,4 @@
-"""pipelines/dedup/search: what exhaustive comparison of unpacked bits joins is joined, and nothing else."""
+"""pipelines/dedup/hash_search: what exhaustive comparison of unpacked bits joins is joined, and nothing else."""
 
 import networkx as nx
 import numpy as np
@@ -8,8 +8,10 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from pipelines.dedup.hashes import arrange, kinds_of
-from pipelines.dedup.search import Entries, Table, bit_order, search, table_of
+from pipelines.dedup import hash_search
+from pipelines.dedup.hash_files import arrange, kinds_of
+from pipelines.dedup.hash_search import Entries, Table, bit_order, search_hashes, table_of
+from pipelines.settings import UserError
 
 Bits = NDArray[np.uint8]
 EVERYTHING = table_of([])
@@ -65,7 +67,7 @@ def planted(count: int, seed: int) -> tuple[Bits, Bits]:
 
 def test_comparing_everything_finds_exactly_the_pairs_within_the_distance() -> None:
     plain, flipped = planted(400, seed=0)
-    found = search(entries_of(plain, flipped), [EVERYTHING], max_distance=24)
+    found = search_hashes(entries_of(plain, flipped), [EVERYTHING], max_distance=24)
     assert as_set(found.pairs) == exhaustive(plain, flipped, 24)
     assert len(found.pairs) == 50
     # Plain against plain once, against the mirror image of every other, and against that of itself, which is no pair.
@@ -74,7 +76,7 @@ def test_comparing_everything_finds_exactly_the_pairs_within_the_distance() -> N
 
 def test_tables_find_every_planted_pair_and_nothing_else() -> None:
     plain, flipped = planted(3000, seed=1)
-    found = search(entries_of(plain, flipped), disjoint_tables(12, groups=6), max_distance=31)
+    found = search_hashes(entries_of(plain, flipped), disjoint_tables(12, groups=6), max_distance=31)
     assert as_set(found.pairs) == exhaustive(plain, flipped, 31)
     assert len(found.pairs) == 64
     assert found.num_skipped == 0
@@ -96,7 +98,9 @@ def test_what_the_tables_join_is_what_comparing_everything_joins(
     flipped = plain[:, ::-1] ^ (rng.random(centres.shape) < 0.01)
     expected = exhaustive(plain, flipped, max_distance)
     # Eight bits miss no pair in practice, at these distances and so many tables.
-    found = as_set(search(entries_of(plain, flipped), disjoint_tables(8, groups=3), max_distance=max_distance).pairs)
+    found = as_set(
+        search_hashes(entries_of(plain, flipped), disjoint_tables(8, groups=3), max_distance=max_distance).pairs
+    )
     assert found <= expected
     assert joined(len(plain), found) == joined(len(plain), expected)
 
@@ -106,7 +110,7 @@ def test_a_cluster_of_many_copies_costs_about_one_pair_each() -> None:
     centre = rng.integers(0, 2, 256, dtype=np.uint8)
     plain = centre ^ (rng.random((5000, 256)) < 4 / 256)
     flipped = rng.integers(0, 2, (5000, 256), dtype=np.uint8)
-    found = search(entries_of(plain, flipped), disjoint_tables(16, groups=1), max_distance=31)
+    found = search_hashes(entries_of(plain, flipped), disjoint_tables(16, groups=1), max_distance=31)
     assert len(joined(5000, as_set(found.pairs))) == 1
     assert len(found.pairs) < 3 * 5000
 
@@ -116,7 +120,7 @@ def test_overfull_buckets_of_hashes_that_are_not_close_are_cut_short_and_counted
     plain, flipped = rng.integers(0, 2, (2, 4000, 256), dtype=np.uint8)
     plain[:, :128] = 0  # alike in half of the bits, and still far apart
     tables = [table_of(range(16))]
-    found = search(entries_of(plain, flipped), tables, max_distance=31)
+    found = search_hashes(entries_of(plain, flipped), tables, max_distance=31)
     assert len(found.pairs) == 0
     assert found.num_compared + found.num_skipped >= 4000 * 3999 // 2
     assert found.num_compared <= 2 * 4000
@@ -129,7 +133,7 @@ def test_pairs_of_two_old_pictures_are_not_found_and_all_others_are() -> None:
     entries = entries_of(plain, flipped, is_old)
     assert 5 < len(expected) < 40
     for tables in ([EVERYTHING], disjoint_tables(12, groups=6)):
-        assert as_set(search(entries, tables, max_distance=31).pairs) == expected
+        assert as_set(search_hashes(entries, tables, max_distance=31).pairs) == expected
 
 
 def test_the_order_of_the_entries_and_gaps_in_their_numbers_change_nothing() -> None:
@@ -137,8 +141,8 @@ def test_the_order_of_the_entries_and_gaps_in_their_numbers_change_nothing() -> 
     words, kinds = to_words(np.concatenate([plain, flipped])), kinds_of(np.zeros(2000, dtype=bool))
     pictures, order = np.tile(np.arange(2000), 2), np.random.default_rng(7).permutation(4000)
     tables = disjoint_tables(14, groups=2)
-    expected = search(arrange(words, pictures, kinds), tables, max_distance=31)
-    found = search(arrange(words[order], 10_000 + 3 * pictures[order], kinds[order]), tables, max_distance=31)
+    expected = search_hashes(arrange(words, pictures, kinds), tables, max_distance=31)
+    found = search_hashes(arrange(words[order], 10_000 + 3 * pictures[order], kinds[order]), tables, max_distance=31)
     assert (found.pairs == 10_000 + 3 * expected.pairs).all()
 
 
@@ -146,4 +150,19 @@ def test_the_order_of_the_entries_and_gaps_in_their_numbers_change_nothing() -> 
 def test_nothing_and_one_picture_have_no_pairs(count: int) -> None:
     none = np.zeros((count, 256), dtype=np.uint8)
     for tables in ([EVERYTHING], disjoint_tables(16, groups=1)):
-        assert search(entries_of(none, none), tables, max_distance=31).pairs.shape == (0, 2)
+        assert search_hashes(entries_of(none, none), tables, max_distance=31).pairs.shape == (0, 2)
+
+
+def test_more_entries_than_a_key_can_number_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    plain, flipped = planted(100, seed=0)
+    entries = entries_of(plain, flipped)
+    monkeypatch.setattr(hash_search, "MAX_ENTRIES", 200)
+    assert len(search_hashes(entries, disjoint_tables(8, groups=1), max_distance=31).pairs)
+    monkeypatch.setattr(hash_search, "MAX_ENTRIES", 199)
+    with pytest.raises(UserError, match=r"200 hashes, and at most 199 .*lower dedup\.max_hashes_per_task"):
+        search_hashes(entries, disjoint_tables(8, groups=1), max_distance=31)
+
+
+def test_the_last_row_that_is_allowed_fits_into_a_key() -> None:
+    last = np.uint64(hash_search.MAX_ENTRIES - 1)
+    assert int(last << np.uint64(2)) + 3 < 1 << 32 <= int((last + np.uint64(1)) << np.uint64(2))

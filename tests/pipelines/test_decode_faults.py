@@ -3,7 +3,7 @@
 import pytest
 from pydantic import ValidationError
 
-from pipelines.faults import CORRUPT, FAULTS, TOO_LONG_SIDE, TOO_MANY_PIXELS, DecodeError, check_size
+from pipelines.decode_faults import CORRUPT, FAULTS, TOO_LONG_SIDE, TOO_MANY_PIXELS, DecodeError, check_size
 from pipelines.settings import PixelSettings
 
 SETTINGS = PixelSettings(max_pixels=1_000, max_side_px=100)

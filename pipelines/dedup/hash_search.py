@@ -10,16 +10,16 @@ from dataclasses import dataclass
 from hashlib import sha256
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
-from pipelines.dedup.hamming import U64, differing
+from pipelines.arrays import Int32Array, IntArray, UInt8Array, UInt64Array
+from pipelines.dedup.hamming import differing
 from pipelines.records import HASH_BITS
+from pipelines.settings import UserError
 
 WORDS = HASH_BITS // 64  # a hash as unsigned integers, in the machine's byte order
 
-Indices = NDArray[np.int64]
 
 FLIPPED, OLD = np.uint8(1), np.uint8(2)  # bits of a kind: two entries are compared unless they share one
 _KIND = np.uint64(3)
@@ -40,9 +40,9 @@ _HIGH = np.uint64(0xFFFF_FFFF_0000_0000)
 class Entries:
     """What is compared: N hashes, plain or of the mirror image, those that are not old first."""
 
-    words: U64  # (N, 4)
-    pictures: NDArray[np.int64]  # (N,), the number of the picture that a hash is of
-    kinds: NDArray[np.uint8]  # (N,), FLIPPED and OLD
+    words: UInt64Array  # (N, 4)
+    pictures: IntArray  # (N,), the number of the picture that a hash is of
+    kinds: UInt8Array  # (N,), FLIPPED and OLD
     num_new: int  # so many of the first are not old
 
 
@@ -50,15 +50,15 @@ class Entries:
 class Table:
     """The bits that one table samples."""
 
-    masks: U64  # (4,)
-    factors: U64  # (4,), odd
+    masks: UInt64Array  # (4,)
+    factors: UInt64Array  # (4,), odd
 
 
 @dataclass(frozen=True)
-class Found:
+class HashPairs:
     """Pairs of pictures within the distance: enough of them to join all that hang together."""
 
-    pairs: Indices  # (P, 2), numbers of pictures, the smaller one left, each pair once, sorted
+    pairs: IntArray  # (P, 2), numbers of pictures, the smaller one left, each pair once, sorted
     num_compared: int  # candidates, verified or not
     num_skipped: int  # candidates in overfull buckets that were not looked at, at most
 
@@ -75,13 +75,21 @@ def table_of(bits: Sequence[int]) -> Table:
     return Table(np.array(masks, dtype=np.uint64), np.array(factors, dtype=np.uint64))
 
 
-def search(entries: Entries, tables: Sequence[Table], *, max_distance: int) -> Found:
+def search_hashes(entries: Entries, tables: Sequence[Table], *, max_distance: int) -> HashPairs:
     """The pairs that the tables find, one table after the other.
 
     Args:
         tables: at least one; a table without bits compares everything with everything, which needs no other.
         max_distance: bits that the hashes of a pair may differ in.
+
+    Raises:
+        UserError: there are more than MAX_ENTRIES entries.
     """
+    if len(entries.words) > MAX_ENTRIES:
+        raise UserError(
+            f"a search task has {len(entries.words):,} hashes, and at most {MAX_ENTRIES:,} are possible; "
+            "lower dedup.max_hashes_per_task"
+        )
     clusters = _Clusters(entries)
     compared, skipped = 0, 0
     for table in tables:
@@ -91,7 +99,7 @@ def search(entries: Entries, tables: Sequence[Table], *, max_distance: int) -> F
         looked_at, left_out = _look_through(_sorted_keys(entries, table), entries, clusters, max_distance)
         compared, skipped = compared + looked_at, skipped + left_out
         clusters.merge(least=len(entries.words) // _ENTRIES_PER_MERGE)
-    return Found(clusters.pairs(), compared, skipped)
+    return HashPairs(clusters.pairs(), compared, skipped)
 
 
 class _Clusters:
@@ -101,11 +109,11 @@ class _Clusters:
         self._pictures = entries.pictures
         # Numbered without gaps; both hashes of a picture begin with one label, so it never meets itself.
         self._count, self.labels = _numbered(entries.pictures)
-        self._found: list[Indices] = []
-        self._waiting: list[Indices] = []
+        self._found: list[IntArray] = []
+        self._waiting: list[IntArray] = []
         self._num_waiting = 0
 
-    def add(self, left: Indices, right: Indices) -> None:
+    def add(self, left: IntArray, right: IntArray) -> None:
         """Note pairs of entries."""
         if len(left):
             self._found.append(np.stack([self._pictures[left], self._pictures[right]], axis=1))
@@ -126,13 +134,13 @@ class _Clusters:
         self.labels = renamed.take(self.labels)
         self._waiting, self._num_waiting = [], 0
 
-    def pairs(self) -> Indices:
+    def pairs(self) -> IntArray:
         if not self._found:
             return np.empty((0, 2), dtype=np.int64)
         return np.unique(np.sort(np.concatenate(self._found), axis=1), axis=0)
 
 
-def _numbered(pictures: NDArray[np.int64]) -> tuple[int, NDArray[np.int32]]:
+def _numbered(pictures: IntArray) -> tuple[int, Int32Array]:
     most = int(pictures.max(initial=-1)) + 1
     if most <= len(pictures):
         return most, pictures.astype(np.int32)
@@ -140,7 +148,7 @@ def _numbered(pictures: NDArray[np.int64]) -> tuple[int, NDArray[np.int32]]:
     return len(numbers), labels.astype(np.int32)
 
 
-def _sorted_keys(entries: Entries, table: Table) -> U64:
+def _sorted_keys(entries: Entries, table: Table) -> UInt64Array:
     """Per entry a mix of its sampled bits in the high half, its row and its kind in the low half, sorted."""
     keys = _keys(entries, table, 0, entries.num_new)
     if entries.num_new < len(entries.words):
@@ -149,7 +157,7 @@ def _sorted_keys(entries: Entries, table: Table) -> U64:
     return keys
 
 
-def _old_keys(entries: Entries, table: Table, new: U64) -> Iterator[U64]:
+def _old_keys(entries: Entries, table: Table, new: UInt64Array) -> Iterator[UInt64Array]:
     """The keys of old entries that some new entry may share: a small part of them where little is new."""
     shift = np.uint64(64 - min(26, max(16, (16 * len(new)).bit_length())))
     occurs = np.zeros(1 << (64 - int(shift)), dtype=bool)
@@ -160,7 +168,7 @@ def _old_keys(entries: Entries, table: Table, new: U64) -> Iterator[U64]:
         yield keys[occurs.take((keys >> shift).view(np.int64))]
 
 
-def _keys(entries: Entries, table: Table, first: int, last: int) -> U64:
+def _keys(entries: Entries, table: Table, first: int, last: int) -> UInt64Array:
     """The high half hashes the masked words by multiplication with odd numbers (Dietzfelbinger et al., 1997)."""
     keys = np.empty(min(last, len(entries.words)) - first, dtype=np.uint64)
     other = np.empty(_ROWS_AT_ONCE, dtype=np.uint64)
@@ -179,7 +187,7 @@ def _keys(entries: Entries, table: Table, first: int, last: int) -> U64:
     return keys
 
 
-def _look_through(keys: U64, entries: Entries, clusters: _Clusters, max_distance: int) -> tuple[int, int]:
+def _look_through(keys: UInt64Array, entries: Entries, clusters: _Clusters, max_distance: int) -> tuple[int, int]:
     """Compare every entry with the next one of its bucket, then with the one after that, and so on.
 
     Returns:
@@ -206,7 +214,7 @@ def _look_through(keys: U64, entries: Entries, clusters: _Clusters, max_distance
     return compared, skipped
 
 
-def _worth_looking_through(keys: U64, places: Indices, clusters: _Clusters) -> tuple[Indices, int]:
+def _worth_looking_through(keys: UInt64Array, places: IntArray, clusters: _Clusters) -> tuple[IntArray, int]:
     """Without the buckets whose entries all hang together already, and without those that hold too many.
 
     Args:
@@ -221,23 +229,23 @@ def _worth_looking_through(keys: U64, places: Indices, clusters: _Clusters) -> t
     first, second, third = (clusters.labels.take(_row(keys.take(places + step))) for step in range(3))
     is_mixed = np.logical_or.reduceat((first != second) | (first != third), np.cumsum(sizes) - sizes)
     is_overfull = sizes > _MOST_IN_BUCKET
-    worth: Indices = places[np.repeat(is_mixed & ~is_overfull, sizes)]
+    worth: IntArray = places[np.repeat(is_mixed & ~is_overfull, sizes)]
     return worth, _num_left(sizes[is_mixed & is_overfull])
 
 
-def _bucket_sizes(keys: U64, places: Indices) -> Indices:
+def _bucket_sizes(keys: UInt64Array, places: IntArray) -> IntArray:
     """How many of the places lie in each bucket, in their order."""
     starts = np.flatnonzero(np.r_[True, (keys[places[1:]] ^ keys[places[:-1]]) > _LOW])
-    sizes: Indices = np.diff(np.r_[starts, len(places)])
+    sizes: IntArray = np.diff(np.r_[starts, len(places)])
     return sizes
 
 
-def _num_left(sizes: Indices) -> int:
+def _num_left(sizes: IntArray) -> int:
     """How many candidates buckets hold from here on: of n places in one, n now, n - 1 with the next step, ..."""
     return int((sizes * (sizes + 1) // 2).sum())
 
 
-def _agreeing_with_next(keys: U64) -> Indices:
+def _agreeing_with_next(keys: UInt64Array) -> IntArray:
     """The places whose bucket goes on behind them."""
     found = []
     for start in range(0, len(keys) - 1, _ROWS_AT_ONCE):
@@ -246,14 +254,14 @@ def _agreeing_with_next(keys: U64) -> Indices:
     return np.concatenate(found) if found else np.empty(0, dtype=np.int64)
 
 
-def _row(keys: U64) -> Indices:
-    rows: Indices = ((keys & _LOW) >> np.uint64(2)).view(np.int64)
+def _row(keys: UInt64Array) -> IntArray:
+    rows: IntArray = ((keys & _LOW) >> np.uint64(2)).view(np.int64)
     return rows
 
 
 def _close(
-    left: Indices, right: Indices, entries: Entries, labels: NDArray[np.int32], max_distance: int
-) -> tuple[Indices, Indices]:
+    left: IntArray, right: IntArray, entries: Entries, labels: Int32Array, max_distance: int
+) -> tuple[IntArray, IntArray]:
     """Of candidate rows those that are within the distance and do not hang together yet."""
     words, others = entries.words.take(left, axis=0), entries.words.take(right, axis=0)
     # Half of the bits tells unrelated hashes apart.

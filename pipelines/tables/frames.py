@@ -1,18 +1,26 @@
-"""Number the rows of a table in a seeded pseudo-random order of their key, without sorting everything in one task.
+"""Spark tables: broadcasting small ones, and numbering rows in a pseudo-random order without sorting in one task.
 
 The order is that of sha256(seed, key), so it depends on content alone: not on partitions, cores or retries. Since such
-digests are uniform, counting them by their first digits gives every bucket its offset.
+digests are uniform, the counts of their leading digits give the offset of every bucket.
 """
 
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
 _BUCKET_DIGITS = 3  # 4,096 buckets: a billion rows are 250,000 a bucket
+# Of a few names and digests each: about 100 MB on every executor.
+_MAX_BROADCAST_ROWS = 250_000
 
 
-def with_rank(rows: DataFrame, key: str, *, seed: int, name: str) -> DataFrame:
+def cached_broadcast(table: DataFrame) -> DataFrame:
+    """Persist a table that is read more than once, and broadcast it to every executor where it is small enough."""
+    cached = table.persist()
+    return F.broadcast(cached) if cached.count() <= _MAX_BROADCAST_ROWS else cached
+
+
+def with_row_number(rows: DataFrame, key: str, *, seed: int, name: str) -> DataFrame:
     """Add the column `name`: 0..n-1 in the pseudo-random order of the column `key`, whose values are unique."""
-    ordered = rows.withColumn("_order", order_of(F.col(key), seed)).withColumn(
+    ordered = rows.withColumn("_order", order_digest(F.col(key), seed)).withColumn(
         "_bucket", F.substring("_order", 1, _BUCKET_DIGITS)
     )
     counts = {row["_bucket"]: row["count"] for row in ordered.groupBy("_bucket").count().collect()}
@@ -29,6 +37,6 @@ def with_rank(rows: DataFrame, key: str, *, seed: int, name: str) -> DataFrame:
     )
 
 
-def order_of(key: Column, seed: int) -> Column:
-    """The digest whose order is the pseudo-random one."""
+def order_digest(key: Column, seed: int) -> Column:
+    """The digest by which a pseudo-random order sorts: sha256 of the seed and the key, in hex."""
     return F.sha2(F.concat_ws("|", F.lit(str(seed)), key), 256)

@@ -8,13 +8,12 @@ from itertools import pairwise
 
 import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 from pyspark.sql import DataFrame, SparkSession
 
-from pipelines.dedup.hamming import U64
-from pipelines.dedup.hashes import HashFiles, arrange, read_entries
-from pipelines.dedup.plan import SearchPlan, tables_of
-from pipelines.dedup.search import WORDS, Entries, search
+from pipelines.arrays import IntArray, UInt64Array
+from pipelines.dedup.hash_files import HashFiles, arrange, read_entries
+from pipelines.dedup.hash_search import WORDS, Entries, search_hashes
+from pipelines.dedup.search_plan import SearchPlan, tables_of
 
 # A row is a pair, or tells what a search looked at and what it left out.
 _FOUND = pa.schema([(name, pa.int64()) for name in ("left", "right", "compared", "skipped")])
@@ -57,7 +56,7 @@ def search_blocks(spark: SparkSession, hashes: HashFiles, plan: SearchPlan, max_
 
 def _search(entries: Entries, group: int, plan: SearchPlan, max_distance: int) -> Iterator[pa.RecordBatch]:
     _, tables = tables_of(plan, group)
-    found = search(entries, tables, max_distance=max_distance)
+    found = search_hashes(entries, tables, max_distance=max_distance)
     yield _batch(_FOUND, [[None], [None], [found.num_compared], [found.num_skipped]])
     for start in range(0, len(found.pairs), _ROWS_PER_BATCH):
         left, right = found.pairs[start : start + _ROWS_PER_BATCH].T
@@ -76,7 +75,7 @@ def _cut(entries: Entries, plan: SearchPlan) -> Iterator[pa.RecordBatch]:
             yield _batch(_BLOCKS, [blocks[rows], entries.pictures[rows], entries.kinds[rows], *words])
 
 
-def _values(words: U64, bits: Sequence[int]) -> NDArray[np.int64]:
+def _values(words: UInt64Array, bits: Sequence[int]) -> IntArray:
     """The number that the bits at these positions make."""
     values = np.zeros(len(words), dtype=np.uint64)
     for place, bit in enumerate(bits):
@@ -87,7 +86,7 @@ def _values(words: U64, bits: Sequence[int]) -> NDArray[np.int64]:
 def _gather(batches: Batches) -> Iterator[tuple[int, Entries]]:
     """The blocks of a partition, whose rows lie together."""
     block = -1
-    waiting: list[NDArray[np.int64]] = []
+    waiting: list[IntArray] = []
     for batch in batches:
         columns = np.stack([column.to_numpy() for column in batch.columns])
         cuts = np.flatnonzero(columns[0, 1:] != columns[0, :-1]) + 1
@@ -101,7 +100,7 @@ def _gather(batches: Batches) -> Iterator[tuple[int, Entries]]:
         yield block, _together(waiting)
 
 
-def _together(parts: Sequence[NDArray[np.int64]]) -> Entries:
+def _together(parts: Sequence[IntArray]) -> Entries:
     pictures, kinds, *words = np.concatenate(parts, axis=1)
     return arrange(np.stack(words, axis=1).view(np.uint64), pictures, kinds.astype(np.uint8))
 

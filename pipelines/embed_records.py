@@ -24,14 +24,16 @@ from pipelines.records import (
     SOURCE,
 )
 from pipelines.settings import EmbedSettings, PixelSettings
-from pipelines.vectors import to_lists
+from pipelines.tables.arrow import to_lists
 
-__all__ = ["EmbedSettings", "count_pictures", "embed"]
+__all__ = ["EmbedSettings", "count_pictures", "embed_records"]
 
 _ROWS = f"{IMAGE_ID} string, {EMBEDDING} array<float>"
 
 
-def embed(records: DataFrame, embedder: Embedder, limits: PixelSettings, align: Aligner | None = None) -> DataFrame:
+def embed_records(
+    records: DataFrame, embedder: Embedder, limits: PixelSettings, align: Aligner | None = None
+) -> DataFrame:
     """What a model makes of every distinct picture, shown as a dataset would hold it.
 
     Args:

@@ -5,8 +5,8 @@ from collections import Counter
 import pytest
 from pydantic import ValidationError
 
-from pipelines.sample.faults import CONFLICTS, COPIES, FAULTS, OWN_PHOTO
-from pipelines.sample.plan import PlannedFile, plan_sample
+from pipelines.sample.planted_faults import CONFLICTS, COPIES, OWN_PHOTO, PLANTED_FAULTS
+from pipelines.sample.sample_plan import PlannedFile, plan_sample
 from pipelines.sample.settings import SampleSettings
 from pipelines.settings import UserError
 
@@ -20,7 +20,7 @@ def test_the_usual_sample_has_its_shares_of_every_fault() -> None:
     assert counts.pop("") == 1200
     assert all(counts[fault.name] == 24 for fault in COPIES + CONFLICTS)
     assert all(counts[fault.name] == 6 for fault in OWN_PHOTO)
-    assert set(counts) == set(FAULTS)
+    assert set(counts) == set(PLANTED_FAULTS)
 
 
 def test_every_identity_keeps_its_clean_photos() -> None:

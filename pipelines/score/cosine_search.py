@@ -4,24 +4,22 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-Vectors = NDArray[np.float32]
-Indices = NDArray[np.int64]
+from pipelines.arrays import Float32Array, IntArray, Vectors
 
 _BLOCK = 1024
 
 
 @dataclass(frozen=True)
-class Found:
+class CosinePairs:
     """Pairs of rows of two tables of vectors, and their cosines."""
 
-    left: Indices
-    right: Indices
-    cosine: NDArray[np.float32]
+    left: IntArray
+    right: IntArray
+    cosine: Float32Array
 
 
-def close_pairs(vectors: Vectors, *, min_cosine: float, most: int) -> Found:
+def close_pairs(vectors: Vectors, *, min_cosine: float, most: int) -> CosinePairs:
     """The pairs left < right of unit vectors (N, D) with a cosine of at least `min_cosine`, in order.
 
     Args:
@@ -30,28 +28,28 @@ def close_pairs(vectors: Vectors, *, min_cosine: float, most: int) -> Found:
     """
     parts = [_block_pairs(vectors, start, min_cosine, most) for start in range(0, len(vectors), _BLOCK)]
     if not parts:
-        return Found(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.float32))
+        return CosinePairs(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.float32))
     one, other = (np.concatenate([getattr(part, side) for part in parts]) for side in ("left", "right"))
     cosines = np.concatenate([part.cosine for part in parts])
     left, right = np.minimum(one, other), np.maximum(one, other)
     _, first = np.unique(left * len(vectors) + right, return_index=True)
-    return Found(left[first], right[first], cosines[first])
+    return CosinePairs(left[first], right[first], cosines[first])
 
 
-def nearest(vectors: Vectors, centres: Vectors, *, count: int) -> Found:
+def nearest(vectors: Vectors, centres: Vectors, *, count: int) -> CosinePairs:
     """For each of the unit vectors (N, D) the `count` nearest of the centres (M, D), or all of fewer."""
     count = min(count, len(centres))
     blocks = list(_products(vectors, centres)) if count else []
     order = [np.argsort(-cosines, axis=1, kind="stable")[:, :count] for _, cosines in blocks]
     best = [np.take_along_axis(cosines, first, axis=1) for (_, cosines), first in zip(blocks, order, strict=True)]
-    return Found(
+    return CosinePairs(
         np.repeat(np.arange(len(vectors)), count) if count else np.empty(0, np.int64),
         np.concatenate(order).ravel() if order else np.empty(0, np.int64),
         np.concatenate(best).ravel() if best else np.empty(0, np.float32),
     )
 
 
-def prominence(vectors: Vectors, pairs: Found, *, cohort: int) -> NDArray[np.float32]:
+def prominence(vectors: Vectors, pairs: CosinePairs, *, cohort: int) -> Float32Array:
     """How far the cosine of each pair stands out, in standard deviations, (P,).
 
     For either of the two, among its cosines to the `cohort` nearest of the others; the mean of both. This is the
@@ -69,11 +67,11 @@ def prominence(vectors: Vectors, pairs: Found, *, cohort: int) -> NDArray[np.flo
     crowd = np.concatenate(nearest_cosines).astype(np.float64)
     mean, spread = crowd.mean(axis=1), np.maximum(crowd.std(axis=1), 1e-6)
     sides = [(pairs.cosine - mean[side]) / spread[side] for side in (pairs.left, pairs.right)]
-    found: NDArray[np.float32] = (np.mean(sides, axis=0)).astype(np.float32)
+    found: Float32Array = (np.mean(sides, axis=0)).astype(np.float32)
     return found
 
 
-def _block_pairs(vectors: Vectors, start: int, min_cosine: float, most: int) -> Found:
+def _block_pairs(vectors: Vectors, start: int, min_cosine: float, most: int) -> CosinePairs:
     cosines = vectors[start : start + _BLOCK] @ vectors.T
     rows = np.arange(len(cosines))
     cosines[rows, rows + start] = -np.inf
@@ -81,7 +79,7 @@ def _block_pairs(vectors: Vectors, start: int, min_cosine: float, most: int) -> 
     if most < len(vectors):
         floors = np.maximum(floors, -np.partition(-cosines, most - 1, axis=1)[:, most - 1])
     left, right = np.nonzero(cosines >= floors[:, None])
-    return Found(left + start, right, cosines[left, right])
+    return CosinePairs(left + start, right, cosines[left, right])
 
 
 def _products(vectors: Vectors, others: Vectors) -> Iterator[tuple[int, Vectors]]:

@@ -1,4 +1,4 @@
-"""pipelines/dedup/components: the components are networkx's, on the driver and on the executors."""
+"""pipelines/tables/components: the components are networkx's, on the driver and on the executors."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 from pyspark.sql import SparkSession
 
-from pipelines.dedup.components import components, contracted, joined
+from pipelines.tables.components import components, contracted, joined
 
 Edges = list[tuple[str, str]]
 

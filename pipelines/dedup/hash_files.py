@@ -9,13 +9,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from numpy.typing import NDArray
 from pyspark.sql import DataFrame
 
+from pipelines.arrays import BoolArray, IntArray, UInt8Array, UInt64Array
 from pipelines.dedup.exact import IS_OLD
-from pipelines.dedup.hamming import U64, distances
-from pipelines.dedup.plan import SAMPLE_HASHES, HashSample, measure_distances
-from pipelines.dedup.search import FLIPPED, OLD, WORDS, Entries, Indices
+from pipelines.dedup.hamming import distances
+from pipelines.dedup.hash_search import FLIPPED, OLD, WORDS, Entries
+from pipelines.dedup.search_plan import SAMPLE_HASHES, HashSample, measure_distances
 from pipelines.manifest import File
 from pipelines.parquet import in_files, write_files
 from pipelines.records import DISTANCE, HASH, HASH_FLIPPED, IMAGE_ID, LEFT, PAIRS, RIGHT
@@ -88,13 +88,13 @@ def read_entries(hashes: HashFiles, *, file: int | None = None) -> Entries:
     return arrange(words, np.tile(np.arange(first, first + count), 2), kinds_of(is_old))
 
 
-def kinds_of(is_old: NDArray[np.bool_]) -> NDArray[np.uint8]:
+def kinds_of(is_old: BoolArray) -> UInt8Array:
     """The kinds of all plain hashes and then of all flipped ones."""
     plain = np.where(is_old, OLD, np.uint8(0))
     return np.concatenate([plain, plain | FLIPPED])
 
 
-def arrange(words: U64, pictures: Indices, kinds: NDArray[np.uint8]) -> Entries:
+def arrange(words: UInt64Array, pictures: IntArray, kinds: UInt8Array) -> Entries:
     """Entries in the order that a search wants, which follows from kinds and pictures alone."""
     num_new = int((kinds < OLD).sum())
     places = kinds.astype(np.int64) << 48 | pictures
@@ -104,7 +104,7 @@ def arrange(words: U64, pictures: Indices, kinds: NDArray[np.uint8]) -> Entries:
     return Entries(words, pictures, kinds, num_new)
 
 
-def words_of(hashes: pa.ChunkedArray | pa.Array) -> U64:
+def words_of(hashes: pa.ChunkedArray | pa.Array) -> UInt64Array:
     """(N, 4) words of N binary values of 32 bytes."""
     chunks = hashes.chunks if isinstance(hashes, pa.ChunkedArray) else [hashes]
     raw = [
@@ -115,7 +115,7 @@ def words_of(hashes: pa.ChunkedArray | pa.Array) -> U64:
     return np.concatenate(raw).reshape(-1, WORDS) if raw else np.empty((0, WORDS), dtype=np.uint64)
 
 
-def name_pairs(hashes: HashFiles, pairs: Indices) -> Iterator[pa.RecordBatch]:
+def name_pairs(hashes: HashFiles, pairs: IntArray) -> Iterator[pa.RecordBatch]:
     """`records.PAIRS` of pairs of rows: the smaller `image_id` left, the least distance that the hashes have."""
     rows, ends = np.unique(pairs, return_inverse=True)
     left, right = ends.reshape(-1, 2).T
@@ -139,7 +139,7 @@ def name_pairs(hashes: HashFiles, pairs: Indices) -> Iterator[pa.RecordBatch]:
     yield from pa.table(columns, schema=PAIRS).to_batches(max_chunksize=_ROWS_PER_GROUP)
 
 
-def _take_rows(hashes: HashFiles, rows: Indices) -> pa.Table:
+def _take_rows(hashes: HashFiles, rows: IntArray) -> pa.Table:
     """Some rows, ascending, of the row groups that hold any."""
     found: list[pa.Table] = [_SCHEMA.empty_table()]
     for path, start in zip(hashes.paths, hashes.first_rows, strict=True):

@@ -9,10 +9,10 @@ from functools import cache
 from math import ceil, comb, log, log2
 
 import numpy as np
-from numpy.typing import NDArray
 
-from pipelines.dedup.hamming import U64, distances
-from pipelines.dedup.search import Table, bit_order, table_of
+from pipelines.arrays import IntArray, UInt64Array
+from pipelines.dedup.hamming import distances
+from pipelines.dedup.hash_search import Table, bit_order, table_of
 from pipelines.dedup.settings import DedupSettings
 from pipelines.records import HASH_BITS
 
@@ -74,7 +74,7 @@ class HashSample:
 
     num_new: int
     num_old: int
-    distances: NDArray[np.int64]  # (257,), pairs of the sample by their distance
+    distances: IntArray  # (257,), pairs of the sample by their distance
 
     @property
     def num_pairs(self) -> float:
@@ -82,7 +82,7 @@ class HashSample:
         return 1.5 * self.num_new**2 + 3.0 * self.num_new * self.num_old
 
 
-def measure_distances(plain: U64, flipped: U64) -> NDArray[np.int64]:
+def measure_distances(plain: UInt64Array, flipped: UInt64Array) -> IntArray:
     """(257,) counts of the distances of plain hashes to the later plain ones and to the mirror images of others."""
     counts = np.zeros(HASH_BITS + 1, dtype=np.int64)
     for row in range(len(plain) - 1):

@@ -15,10 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.hashing import UInt8Array, hamming
-
-IntArray = NDArray[np.int64]
-BoolArray = NDArray[np.bool_]
+from pipelines.arrays import BoolArray, Float64Array, IntArray, UInt8Array
+from pipelines.hashing import hamming
 
 NOBODY = -1
 
@@ -79,9 +77,9 @@ class Links:
 
     left: IntArray
     right: IntArray
-    cosine: NDArray[np.float64]
+    cosine: Float64Array
 
-    def cosines_to(self, keeper: IntArray) -> NDArray[np.float64]:
+    def cosines_to(self, keeper: IntArray) -> Float64Array:
         """(N,) the cosine of the link between each picture and its keeper; not a number where there is none."""
         found = np.full(len(keeper), np.nan)
         for one, other in ((self.left, self.right), (self.right, self.left)):

@@ -9,10 +9,10 @@ import pytest
 import simplejpeg
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from pipelines.arrays import Picture
 from pipelines.hashing import hamming, perceptual_hashes, to_hash_input
 from pipelines.sample.album import draw_album, sharpness
-from pipelines.sample.canvas import Picture
-from pipelines.sample.faults import COPIES, FAULTS, OWN_PHOTO, Photo, encode_jpeg
+from pipelines.sample.planted_faults import COPIES, OWN_PHOTO, PLANTED_FAULTS, Photo, encode_jpeg
 
 ODD_BUT_VALID = [fault.name for fault in OWN_PHOTO if fault.expected == "kept"]
 
@@ -24,7 +24,7 @@ def photos() -> list[Photo]:
 
 
 def _poison_gradients(name: str, photos: list[Photo]) -> list[bytes]:
-    return [FAULTS[name].make(photo, np.random.default_rng(place)) for place, photo in enumerate(photos)]
+    return [PLANTED_FAULTS[name].make(photo, np.random.default_rng(place)) for place, photo in enumerate(photos)]
 
 
 def _grey(content: bytes) -> Picture:

@@ -12,7 +12,7 @@ import pytest
 from pyspark.sql import DataFrame, SparkSession
 
 from pipelines.align import Aligner
-from pipelines.embed import count_pictures, embed
+from pipelines.embed_records import count_pictures, embed_records
 from pipelines.embedder import Embedder, read_embedder
 from pipelines.records import EMBEDDINGS, RECORDS
 from pipelines.settings import EmbedSettings, PixelSettings
@@ -72,7 +72,7 @@ def _id(data: bytes) -> str:
 def test_every_picture_gets_the_vector_of_its_middle(
     records: Build, embedder: Embedder, images: list[bytes], draw: Callable[[int], Any]
 ) -> None:
-    found = _rows(embed(records([(data, f"{n}.png", "ok") for n, data in enumerate(images)]), embedder, LIMITS))
+    found = _rows(embed_records(records([(data, f"{n}.png", "ok") for n, data in enumerate(images)]), embedder, LIMITS))
     assert found.keys() == {_id(data) for data in images}
     for seed, data in enumerate(images):
         middle = cv2.resize(draw(seed)[8:88], (SIDE, SIDE), interpolation=cv2.INTER_AREA)
@@ -83,11 +83,11 @@ def test_partitions_and_batches_change_nothing(
     records: Build, embedder: Embedder, images: list[bytes], spark: SparkSession
 ) -> None:
     rows = records([(data, f"{n}.png", "ok") for n, data in enumerate(images)])
-    once = _rows(embed(rows.repartition(1), embedder, LIMITS))
+    once = _rows(embed_records(rows.repartition(1), embedder, LIMITS))
     key = "spark.sql.execution.arrow.maxRecordsPerBatch"
     before = spark.conf.get(key)
     spark.conf.set(key, "3")
-    again = _rows(embed(rows.repartition(3), embedder, LIMITS))
+    again = _rows(embed_records(rows.repartition(3), embedder, LIMITS))
     spark.conf.set(key, before)
     assert again == once
 
@@ -101,7 +101,7 @@ def test_equal_bytes_are_one_picture_wherever_they_lie(records: Build, embedder:
         (images[1], "c.png", "ok"),
     ]
     frame = records(rows)
-    assert _rows(embed(frame, embedder, LIMITS)).keys() == {_id(data) for data in images[:2]}
+    assert _rows(embed_records(frame, embedder, LIMITS)).keys() == {_id(data) for data in images[:2]}
     assert count_pictures(frame) == 2
 
 
@@ -109,14 +109,14 @@ def test_what_cannot_be_decoded_is_left_out(records: Build, embedder: Embedder, 
     # The second is said to be sound and is not: a limit may have been lowered since.
     rows = [(images[0], "a.png", "ok"), (images[1][:60], "b.png", "ok"), (b"", "c.png", "empty")]
     frame = records(rows)
-    assert _rows(embed(frame, embedder, LIMITS)).keys() == {_id(images[0])}
+    assert _rows(embed_records(frame, embedder, LIMITS)).keys() == {_id(images[0])}
     assert count_pictures(frame) == 3
 
 
 def test_a_picture_is_shown_as_a_dataset_would_hold_it(records: Build, embedder: Embedder, images: list[bytes]) -> None:
     align = Aligner(16, margin=0.2, encoding="png", limits=LIMITS)
     box = [10.0, 20.0, 40.0, 40.0]
-    found = _rows(embed(records([(images[0], "a.png", "ok")], box), embedder, LIMITS, align))
+    found = _rows(embed_records(records([(images[0], "a.png", "ok")], box), embedder, LIMITS, align))
     stored = cv2.imdecode(np.frombuffer(align(images[0], box, None), np.uint8), cv2.IMREAD_COLOR)[:, :, ::-1]
     wanted = embedder.embed([cv2.resize(stored, (SIDE, SIDE), interpolation=cv2.INTER_AREA)])[0]
     np.testing.assert_allclose(found[_id(images[0])], wanted, atol=1e-6)

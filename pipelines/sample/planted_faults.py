@@ -17,8 +17,8 @@ import cv2
 import numpy as np
 from PIL import Image
 
+from pipelines.arrays import Picture
 from pipelines.records import CONFLICT, DUPLICATE, KEPT, REJECTED
-from pipelines.sample.canvas import Picture
 
 Make = Callable[["Photo", np.random.Generator], bytes]
 
@@ -37,7 +37,7 @@ class Photo:
 
 
 @dataclass(frozen=True)
-class Fault:
+class PlantedFault:
     """A way to spoil a photo, and what the pipeline is to make of it."""
 
     name: str
@@ -180,28 +180,28 @@ def _save(image: Image.Image, kind: str, **options: object) -> bytes:
 
 
 COPIES = (
-    Fault("exact_copy", _copy_exactly, DUPLICATE),
-    Fault("reencoded", _reencode, DUPLICATE),
-    Fault("resized", _resize, DUPLICATE),
-    Fault("mirrored", _mirror, DUPLICATE),
-    Fault("brightness", _change_brightness, DUPLICATE),
+    PlantedFault("exact_copy", _copy_exactly, DUPLICATE),
+    PlantedFault("reencoded", _reencode, DUPLICATE),
+    PlantedFault("resized", _resize, DUPLICATE),
+    PlantedFault("mirrored", _mirror, DUPLICATE),
+    PlantedFault("brightness", _change_brightness, DUPLICATE),
 )
-CONFLICTS = (Fault("conflict", _copy_or_reencode, CONFLICT),)
+CONFLICTS = (PlantedFault("conflict", _copy_or_reencode, CONFLICT),)
 OWN_PHOTO = (
-    Fault("truncated", _truncate, REJECTED, "truncated"),
+    PlantedFault("truncated", _truncate, REJECTED, "truncated"),
     # To a decoder, a tail of zeros is pixels that never came.
-    Fault("zeroed", _zero_tail, REJECTED, "truncated"),
-    Fault("garbled", _garble, REJECTED, "corrupt"),
-    Fault("not_an_image", _write_no_image, REJECTED, "not_an_image"),
-    Fault("empty", _write_nothing, REJECTED, "empty"),
-    Fault("decompression_bomb", _write_bomb, REJECTED, "too_many_pixels", extension="png"),
-    Fault("tiny", _shrink, REJECTED, "too_small"),
-    Fault("blurred", _blur, REJECTED, "blurry"),
-    Fault("flat", _flatten, REJECTED, "flat"),
-    Fault("wrong_extension", _as_png, KEPT),
-    Fault("cmyk", _as_cmyk, KEPT),
-    Fault("sixteen_bit", _as_sixteen_bit, KEPT, extension="png"),
-    Fault("palette", _as_palette, KEPT, extension="png"),
-    Fault("exif_turned", _turn, KEPT),
+    PlantedFault("zeroed", _zero_tail, REJECTED, "truncated"),
+    PlantedFault("garbled", _garble, REJECTED, "corrupt"),
+    PlantedFault("not_an_image", _write_no_image, REJECTED, "not_an_image"),
+    PlantedFault("empty", _write_nothing, REJECTED, "empty"),
+    PlantedFault("decompression_bomb", _write_bomb, REJECTED, "too_many_pixels", extension="png"),
+    PlantedFault("tiny", _shrink, REJECTED, "too_small"),
+    PlantedFault("blurred", _blur, REJECTED, "blurry"),
+    PlantedFault("flat", _flatten, REJECTED, "flat"),
+    PlantedFault("wrong_extension", _as_png, KEPT),
+    PlantedFault("cmyk", _as_cmyk, KEPT),
+    PlantedFault("sixteen_bit", _as_sixteen_bit, KEPT, extension="png"),
+    PlantedFault("palette", _as_palette, KEPT, extension="png"),
+    PlantedFault("exif_turned", _turn, KEPT),
 )
-FAULTS = {fault.name: fault for fault in COPIES + CONFLICTS + OWN_PHOTO}
+PLANTED_FAULTS = {fault.name: fault for fault in COPIES + CONFLICTS + OWN_PHOTO}

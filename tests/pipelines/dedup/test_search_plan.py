@@ -1,9 +1,9 @@
-"""pipelines/dedup/plan: the promised recall is the one that random bits give, and the plan keeps what is asked."""
+"""pipelines/dedup/search_plan: the promised recall is that of random bits, and the plan keeps to its settings."""
 
 import numpy as np
 import pytest
 
-from pipelines.dedup.plan import HashSample, group_recall, measure_distances, plan_search, tables_of
+from pipelines.dedup.search_plan import HashSample, group_recall, measure_distances, plan_search, tables_of
 from pipelines.dedup.settings import DedupSettings
 
 SETTINGS = DedupSettings()
