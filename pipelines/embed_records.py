@@ -10,9 +10,9 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from pipelines.align import Aligner
+from pipelines.decode_faults import DecodeError
 from pipelines.embedder import Embedder
 from pipelines.guard import guarded_decode
-from pipelines.pixels import DecodeError
 from pipelines.records import (
     DECODE_OK,
     EMBEDDING,
@@ -23,10 +23,8 @@ from pipelines.records import (
     IMAGE_ID,
     SOURCE,
 )
-from pipelines.settings import EmbedSettings, PixelSettings
+from pipelines.settings import PixelSettings
 from pipelines.tables.arrow import to_lists
-
-__all__ = ["EmbedSettings", "count_pictures", "embed_records"]
 
 _ROWS = f"{IMAGE_ID} string, {EMBEDDING} array<float>"
 

@@ -16,7 +16,6 @@ from pipelines.arrays import Float32Array, Int32Array, UInt8Array
 
 GREY_SIDE_PX = 64
 FREQUENCIES = 16
-HASH_BYTES = FREQUENCIES * FREQUENCIES // 8
 
 
 @dataclass(frozen=True)

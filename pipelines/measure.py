@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 
 from pipelines import records
 from pipelines.arrays import Float32Array, UInt8Array
+from pipelines.decode_faults import DecodeError
 from pipelines.faces import FaceDetector
 from pipelines.guard import guarded_decode
 from pipelines.hashing import perceptual_hashes, to_hash_input
-from pipelines.pixels import Decoded, DecodeError
+from pipelines.pixels import Decoded
 from pipelines.settings import PixelSettings
 
 # Blur is read at one scale, so that a sharp thumbnail and its sharp original get alike figures.

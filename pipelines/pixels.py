@@ -9,11 +9,12 @@ import numpy as np
 
 from pipelines import jpeg
 from pipelines.arrays import Picture
-from pipelines.decode_faults import EMPTY, FAULTS, NOT_AN_IMAGE, TOO_MANY_BYTES, UNSUPPORTED_FORMAT, DecodeError
+from pipelines.decode_faults import EMPTY, NOT_AN_IMAGE, TOO_MANY_BYTES, UNSUPPORTED_FORMAT, DecodeError
 from pipelines.raster import decode_raster, reads_heif
 from pipelines.settings import PixelSettings
 
-__all__ = ["FAULTS", "DecodeError", "Decoded", "PixelSettings", "decode", "sniff", "upright"]
+# Training catches the error, and may import this module alone.
+__all__ = ["DecodeError", "Decoded", "decode", "sniff", "upright"]
 
 # How each format opens, under Pillow's name of it.
 _SIGNATURES = (

@@ -14,7 +14,7 @@ from pipelines.dedup.exact import IS_OLD, first_of_equal, star_pairs
 from pipelines.dedup.hash_files import HashFiles, measure_sample, name_pairs, write_hashes
 from pipelines.dedup.search_plan import SearchPlan, plan_search
 from pipelines.dedup.search_tasks import search_blocks, search_groups
-from pipelines.dedup.settings import DedupSettings as DedupSettings
+from pipelines.dedup.settings import DedupSettings
 from pipelines.records import DECODE_OK, HASH, HASH_FLIPPED, IMAGE_ID, PIXEL_DIGEST
 
 _PAIRS_SCHEMA = "left string, right string, distance int"

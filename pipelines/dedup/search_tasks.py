@@ -3,7 +3,7 @@
 What a task finds depends on the plan and the hashes alone, so neither cores nor partitions change the result.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -22,7 +22,6 @@ _BLOCKS = pa.schema([(name, pa.int64()) for name in ("block", "picture", "kind",
 _ROWS_PER_BATCH = 65_536
 
 Batches = Iterable[pa.RecordBatch]
-Stage = Callable[[Batches], Iterator[pa.RecordBatch]]
 
 
 def search_groups(spark: SparkSession, hashes: HashFiles, plan: SearchPlan, max_distance: int) -> DataFrame:

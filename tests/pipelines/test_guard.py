@@ -267,7 +267,7 @@ def test_a_hostile_picture_costs_spark_one_row(spark: SparkSession) -> None:
 PARENT = """
 import os, sys, time
 from pipelines.guard import guarded_decode
-from pipelines.pixels import PixelSettings
+from pipelines.settings import PixelSettings
 pictures = [open(path, "rb").read() for path in sys.argv[1:]]
 guarded_decode(pictures[0], PixelSettings())
 if os.fork() == 0:  # as a pool of workers would: it holds what it inherited

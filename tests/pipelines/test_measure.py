@@ -204,7 +204,7 @@ import json, sys, tarfile, time
 from pathlib import Path
 import psutil
 from pipelines.measure import examine
-from pipelines.pixels import PixelSettings
+from pipelines.settings import PixelSettings
 
 with tarfile.open(sys.argv[1]) as archive:
     files = [(member.name, archive.extractfile(member).read()) for member in archive if member.isfile()]
