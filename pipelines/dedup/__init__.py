@@ -1,7 +1,7 @@
-"""The same picture more than once.
+"""Duplicates: the same picture more than once.
 
-Which pictures are alike, in this order: exact (equal pixels, equal hashes), hamming and search (close hashes, without
-Spark), plan (how to search), hashes and tasks (the same in Spark), near (the pairs). What becomes of them: components
-(which hang together), members (what there is to decide on), keep and elect (who stands behind whom, whose name stays),
-verdicts (both, in memory), groups (the same in Spark).
+Finding the pairs: `exact` (equal pixels, equal hashes), `hamming` and `hash_search` (close hashes, without Spark),
+`search_plan` (the number of tables and bits of a search), `hash_files` and `search_tasks` (the search in Spark), `near`
+(all of them). Resolving the groups: `members` (the pictures to decide on), `keepers` and `elect` (the kept picture of
+each group, the name that stays), `verdicts` (both, in memory), `groups` (the same in Spark).
 """

@@ -1,4 +1,4 @@
-"""One picture under two names: which of them stays."""
+"""Conflicts of names: the name that stays where alike pictures have two."""
 
 import numpy as np
 from pyspark.sql import Column
@@ -12,11 +12,11 @@ NOT_TRUSTED = 1 << 30
 
 
 def elect(settings: ConflictSettings, names: IntArray, num_rows: IntArray, ranks: IntArray) -> int | None:
-    """The name that stays in a group; None where it cannot be decided.
+    """The name that stays in a group of duplicates; None where it cannot be decided.
 
     Args:
-        names: (V,) numbers of the names.
-        num_rows: (V,) rows that bear the name.
+        names: (V,) codes of the names.
+        num_rows: (V,) number of rows under the name.
         ranks: (V,) `source_rank` of the most trusted of their sources.
     """
     if settings.policy == "drop":
@@ -31,7 +31,7 @@ def elect(settings: ConflictSettings, names: IntArray, num_rows: IntArray, ranks
 
 
 def source_rank(settings: ConflictSettings, source: Column) -> Column:
-    """The place of a source in the list of trusted ones."""
+    """The position of a source in the list of trusted ones, NOT_TRUSTED where it is not listed."""
     ranked = F.lit(NOT_TRUSTED)
     for place in reversed(range(len(settings.trusted))):
         ranked = F.when(source.startswith(settings.trusted[place]), place).otherwise(ranked)

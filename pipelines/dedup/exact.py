@@ -1,21 +1,21 @@
-"""Pictures that are equal in some column: each is joined to the first of them, not to every other."""
+"""Exact duplicates: pictures that are equal in some column, each paired with the first of them only."""
 
 from pyspark.sql import Column, DataFrame, Window, WindowSpec
 from pyspark.sql import functions as F
 
 from pipelines.records import DISTANCE, IMAGE_ID, LEFT, RIGHT
 
-IS_OLD = "is_old"  # of a delivery before this one, within which pairs are known
+IS_OLD = "is_old"  # from an earlier delivery, whose own pairs are known
 
 
 def star_pairs(images: DataFrame, column: str) -> DataFrame:
-    """Pairs at distance 0 that join the pictures with an equal value; null equals nothing.
+    """Pairs at distance 0 that connect all pictures with an equal value; nulls are not equal to anything.
 
     Args:
         images: `image_id`, `is_old` and the column; equal rows count once.
 
     Returns:
-        `records.PAIRS`, each pair once and in it one picture that is not old.
+        `records.PAIRS`, each pair once; at least one of its pictures is not old.
     """
     first = F.first(IMAGE_ID).over(of_equal(column))
     stars = images.where(F.col(column).isNotNull()).select(IMAGE_ID, IS_OLD, first.alias("first"))
@@ -31,13 +31,13 @@ def star_pairs(images: DataFrame, column: str) -> DataFrame:
 
 
 def first_of_equal(images: DataFrame, column: str) -> DataFrame:
-    """One picture of each value: an old one if there is one, and of these that with the smallest `image_id`."""
+    """One picture of each value: an old one if there is one, else a new one; the smallest `image_id` of these."""
     numbered = images.where(F.col(column).isNotNull()).withColumn("_place", _place(column))
     return numbered.where(F.col("_place") == 1).drop("_place")
 
 
 def of_equal(column: str) -> WindowSpec:
-    """The pictures with an equal value, that first which stands for the others."""
+    """A window over the pictures with an equal value, the representative first."""
     return Window.partitionBy(column).orderBy(F.desc(IS_OLD), IMAGE_ID)
 
 

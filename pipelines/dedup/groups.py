@@ -1,4 +1,4 @@
-"""Groups of pictures that are alike, resolved on the executors: some whole components of pictures at a time."""
+"""Resolves groups of duplicates on the executors, a few whole components at a time."""
 
 from collections.abc import Iterable, Iterator
 
@@ -14,7 +14,7 @@ _ROWS_AT_A_TIME = 32_768
 
 
 def resolve_groups(members: DataFrame, rules: Rules) -> DataFrame:
-    """`verdicts.MEMBERS` to `verdicts.VERDICTS`; each component is one task's."""
+    """Turn `verdicts.MEMBERS` into `verdicts.VERDICTS`; one task gets all members of a component."""
 
     def work(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for table in whole_components(batches):
@@ -25,7 +25,7 @@ def resolve_groups(members: DataFrame, rules: Rules) -> DataFrame:
 
 
 def whole_components(batches: Iterable[pa.RecordBatch], *, num_rows: int = _ROWS_AT_A_TIME) -> Iterator[pa.Table]:
-    """Cut a stream that is sorted by component into tables of whole ones, of about so many rows."""
+    """Cut a stream that is sorted by component into tables of whole components, of about `num_rows` rows each."""
     waiting: list[pa.RecordBatch] = []
     num_waiting = 0
     for batch in batches:
@@ -34,7 +34,7 @@ def whole_components(batches: Iterable[pa.RecordBatch], *, num_rows: int = _ROWS
         if num_waiting < num_rows:
             continue
         table = pa.Table.from_batches(waiting)
-        # The last component may go on in the next batch.
+        # The last component may continue in the next batch.
         end = pc.index(table.column(COMPONENT), table.column(COMPONENT)[-1]).as_py()
         if end:
             yield table.slice(0, end)

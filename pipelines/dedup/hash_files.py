@@ -1,4 +1,4 @@
-"""The distinct hashes of a search, as files that every task reads: a picture is known by its row until it is named."""
+"""The distinct hashes of a search, in files that every task reads; during the search a row number is a picture."""
 
 import functools
 from collections.abc import Iterator
@@ -27,7 +27,7 @@ _ROWS_PER_GROUP = 32_768
 
 @dataclass(frozen=True)
 class HashFiles:
-    """Files of the columns above; a row is counted through all of them in their order."""
+    """Files of the columns above; rows are numbered through all files in order."""
 
     folder: Path
     files: tuple[File, ...]
@@ -42,23 +42,23 @@ class HashFiles:
 
     @property
     def first_rows(self) -> list[int]:
-        """The number of each file's first row."""
+        """The row number of each file's first row."""
         return [sum(file.rows for file in self.files[:place]) for place in range(len(self.files))]
 
 
 def write_hashes(images: DataFrame, folder: Path, *, num_rows: int) -> HashFiles:
-    """Write pictures with hashes in an order that follows from their `image_id` alone.
+    """Write pictures and their hashes in an order that depends on their `image_id` alone.
 
     Args:
-        images: `image_id, hash, hash_flipped, is_old`, no hash twice.
-        num_rows: about how many there are.
+        images: `image_id, hash, hash_flipped, is_old`; the hashes are distinct.
+        num_rows: their approximate number, which sets the number of files.
     """
     placed = in_files(images, num_rows=num_rows, key=[IMAGE_ID], rows_per_file=_ROWS_PER_FILE)
     return HashFiles(folder, tuple(write_files(placed, folder, schema=_SCHEMA, rows_per_group=_ROWS_PER_GROUP)))
 
 
 def measure_sample(hashes: HashFiles) -> HashSample:
-    """The distances between the first pictures of each file, and how many pictures are new."""
+    """Distances between the first pictures of each file, and the numbers of new and old pictures."""
     each = -(-SAMPLE_HASHES // max(1, len(hashes.files)))
     first = [next(pq.ParquetFile(path).iter_batches(each, columns=[HASH, HASH_FLIPPED])) for path in hashes.paths]
     plain, flipped = (
@@ -73,7 +73,7 @@ def measure_sample(hashes: HashFiles) -> HashSample:
 # the same folder.
 @functools.lru_cache(maxsize=1)
 def read_entries(hashes: HashFiles, *, file: int | None = None) -> Entries:
-    """What is to be compared: of all files, or of one."""
+    """The entries of a search, from all files or from one."""
     chosen = range(len(hashes.files)) if file is None else [file]
     count = sum(hashes.files[place].rows for place in chosen)
     words = np.empty((2 * count, WORDS), dtype=np.uint64)
@@ -89,13 +89,13 @@ def read_entries(hashes: HashFiles, *, file: int | None = None) -> Entries:
 
 
 def kinds_of(is_old: BoolArray) -> UInt8Array:
-    """The kinds of all plain hashes and then of all flipped ones."""
+    """The kinds (2N,) of N plain hashes and then of the N mirrored ones."""
     plain = np.where(is_old, OLD, np.uint8(0))
     return np.concatenate([plain, plain | FLIPPED])
 
 
 def arrange(words: UInt64Array, pictures: IntArray, kinds: UInt8Array) -> Entries:
-    """Entries in the order that a search wants, which follows from kinds and pictures alone."""
+    """Sort entries as `search_hashes` expects them: by kind, then by picture."""
     num_new = int((kinds < OLD).sum())
     places = kinds.astype(np.int64) << 48 | pictures
     if not (places[1:] > places[:-1]).all():
@@ -105,7 +105,7 @@ def arrange(words: UInt64Array, pictures: IntArray, kinds: UInt8Array) -> Entrie
 
 
 def words_of(hashes: pa.ChunkedArray | pa.Array) -> UInt64Array:
-    """(N, 4) words of N binary values of 32 bytes."""
+    """The words (N, 4) of N binary values of 32 bytes."""
     chunks = hashes.chunks if isinstance(hashes, pa.ChunkedArray) else [hashes]
     raw = [
         np.frombuffer(chunk.buffers()[2], dtype=np.uint64)[WORDS * chunk.offset :][: WORDS * len(chunk)]
@@ -116,7 +116,7 @@ def words_of(hashes: pa.ChunkedArray | pa.Array) -> UInt64Array:
 
 
 def name_pairs(hashes: HashFiles, pairs: IntArray) -> Iterator[pa.RecordBatch]:
-    """`records.PAIRS` of pairs of rows: the smaller `image_id` left, the least distance that the hashes have."""
+    """Turn pairs of row numbers (P, 2) into `records.PAIRS`; the distance is the smallest of plain and mirrored."""
     rows, ends = np.unique(pairs, return_inverse=True)
     left, right = ends.reshape(-1, 2).T
     named = _take_rows(hashes, rows)
@@ -140,7 +140,7 @@ def name_pairs(hashes: HashFiles, pairs: IntArray) -> Iterator[pa.RecordBatch]:
 
 
 def _take_rows(hashes: HashFiles, rows: IntArray) -> pa.Table:
-    """Some rows, ascending, of the row groups that hold any."""
+    """Take rows by number, ascending, reading only the row groups that hold any."""
     found: list[pa.Table] = [_SCHEMA.empty_table()]
     for path, start in zip(hashes.paths, hashes.first_rows, strict=True):
         file = pq.ParquetFile(path)

@@ -1,8 +1,9 @@
-"""Find close 256-bit hashes by bit sampling: those that agree in the sampled bits of some table are compared.
+"""Finds close 256-bit hashes by bit sampling: hashes that agree in the sampled bits of some table are compared.
 
 Indyk and Motwani, "Approximate nearest neighbors" (STOC 1998). A table is one sort of all entries by their sampled
-bits; candidates are neighbours in it, and each is verified by its true Hamming distance. Pictures already known to hang
-together are not compared again, so a cluster of many copies costs a chain of pairs and not their square.
+bits: equal bits form a bucket, candidate pairs come from one bucket, and each is verified by its Hamming distance.
+Pictures that are already in one cluster are not compared again, so that many copies cost a chain of pairs and not their
+square.
 """
 
 from collections.abc import Iterator, Sequence
@@ -24,26 +25,26 @@ WORDS = HASH_BITS // 64  # a hash as unsigned integers, in the machine's byte or
 FLIPPED, OLD = np.uint8(1), np.uint8(2)  # bits of a kind: two entries are compared unless they share one
 _KIND = np.uint64(3)
 
-_ROWS_AT_ONCE = 1 << 14  # what numpy passes over several times stays in the processor's second cache
-# What the bits of a table do not tell apart is left to other tables: beyond two neighbours of each entry, no bucket of
-# more entries is looked through, and no more comparisons are made.
+_ROWS_AT_ONCE = 1 << 14  # arrays that numpy passes over several times stay in the processor's second cache
+# Beyond two neighbours of each entry, larger buckets are skipped and no more candidates are compared: entries that one
+# table does not separate are left to other tables.
 _MOST_IN_BUCKET = 512
 _COMPARISONS_PER_ENTRY = 16
-# Labels are renewed when one in so many entries found a partner in a table.
+# Clusters are merged when one in so many entries found a partner in a table.
 _ENTRIES_PER_MERGE = 1024
-MAX_ENTRIES = 1 << 30  # of one search: a row, two bits of its kind and half a key share 64 bits
+MAX_ENTRIES = 1 << 30  # of one search: row number, two bits of kind and half a key share 64 bits
 _LOW = np.uint64(0xFFFF_FFFF)
 _HIGH = np.uint64(0xFFFF_FFFF_0000_0000)
 
 
 @dataclass(frozen=True)
 class Entries:
-    """What is compared: N hashes, plain or of the mirror image, those that are not old first."""
+    """The N hashes that are compared, plain or of the mirror image; new pictures come before old ones."""
 
     words: UInt64Array  # (N, 4)
-    pictures: IntArray  # (N,), the number of the picture that a hash is of
+    pictures: IntArray  # (N,), the number of the hashed picture
     kinds: UInt8Array  # (N,), FLIPPED and OLD
-    num_new: int  # so many of the first are not old
+    num_new: int  # the first entries, which are not old
 
 
 @dataclass(frozen=True)
@@ -56,15 +57,15 @@ class Table:
 
 @dataclass(frozen=True)
 class HashPairs:
-    """Pairs of pictures within the distance: enough of them to join all that hang together."""
+    """Pairs of pictures within the distance: enough of them to connect each cluster."""
 
     pairs: IntArray  # (P, 2), numbers of pictures, the smaller one left, each pair once, sorted
     num_compared: int  # candidates, verified or not
-    num_skipped: int  # candidates in overfull buckets that were not looked at, at most
+    num_skipped: int  # upper bound of the candidates in overfull buckets that were not compared
 
 
 def bit_order(name: str) -> list[int]:
-    """The 256 positions in a pseudo-random order that follows from the name alone, on every machine."""
+    """The 256 bit positions in a pseudo-random order that depends on the name alone."""
     return sorted(range(HASH_BITS), key=lambda bit: sha256(f"{name}/{bit}".encode()).digest())
 
 
@@ -76,11 +77,11 @@ def table_of(bits: Sequence[int]) -> Table:
 
 
 def search_hashes(entries: Entries, tables: Sequence[Table], *, max_distance: int) -> HashPairs:
-    """The pairs that the tables find, one table after the other.
+    """Find the pairs of all tables, one table after the other.
 
     Args:
-        tables: at least one; a table without bits compares everything with everything, which needs no other.
-        max_distance: bits that the hashes of a pair may differ in.
+        tables: at least one; a table without bits compares all entries with all, and makes others superfluous.
+        max_distance: number of bits in which the hashes of a pair may differ.
 
     Raises:
         UserError: there are more than MAX_ENTRIES entries.
@@ -96,32 +97,32 @@ def search_hashes(entries: Entries, tables: Sequence[Table], *, max_distance: in
         if not table.masks.any():
             compared += _compare_all(entries, clusters, max_distance)
             continue
-        looked_at, left_out = _look_through(_sorted_keys(entries, table), entries, clusters, max_distance)
-        compared, skipped = compared + looked_at, skipped + left_out
+        num_compared, num_skipped = _compare_buckets(_sorted_keys(entries, table), entries, clusters, max_distance)
+        compared, skipped = compared + num_compared, skipped + num_skipped
         clusters.merge(least=len(entries.words) // _ENTRIES_PER_MERGE)
     return HashPairs(clusters.pairs(), compared, skipped)
 
 
 class _Clusters:
-    """The pairs found so far, and what hangs together by them."""
+    """The pairs found so far, and the clusters that they form."""
 
     def __init__(self, entries: Entries) -> None:
         self._pictures = entries.pictures
-        # Numbered without gaps; both hashes of a picture begin with one label, so it never meets itself.
+        # Numbered without gaps; both hashes of a picture begin with one label, so they are never paired.
         self._count, self.labels = _numbered(entries.pictures)
         self._found: list[IntArray] = []
         self._waiting: list[IntArray] = []
         self._num_waiting = 0
 
     def add(self, left: IntArray, right: IntArray) -> None:
-        """Note pairs of entries."""
+        """Add pairs of entries."""
         if len(left):
             self._found.append(np.stack([self._pictures[left], self._pictures[right]], axis=1))
             self._waiting.append(np.stack([self.labels[left], self.labels[right]], axis=1))
             self._num_waiting += len(left)
 
     def merge(self, *, least: int) -> None:
-        """Give one label to what hangs together by the new pairs, if there are so many of them."""
+        """Give one label to each cluster that the new pairs form, if there are at least `least` of them."""
         if self._num_waiting < max(1, least):
             return
         touched, ends = np.unique(np.concatenate(self._waiting), return_inverse=True)
@@ -149,7 +150,7 @@ def _numbered(pictures: IntArray) -> tuple[int, Int32Array]:
 
 
 def _sorted_keys(entries: Entries, table: Table) -> UInt64Array:
-    """Per entry a mix of its sampled bits in the high half, its row and its kind in the low half, sorted."""
+    """Sorted keys: a hash of an entry's sampled bits in the high half, its row and kind in the low half."""
     keys = _keys(entries, table, 0, entries.num_new)
     if entries.num_new < len(entries.words):
         keys = np.concatenate([keys, *_old_keys(entries, table, keys)])
@@ -158,7 +159,7 @@ def _sorted_keys(entries: Entries, table: Table) -> UInt64Array:
 
 
 def _old_keys(entries: Entries, table: Table, new: UInt64Array) -> Iterator[UInt64Array]:
-    """The keys of old entries that some new entry may share: a small part of them where little is new."""
+    """The keys of old entries that may share a bucket with a new one: few of them where few entries are new."""
     shift = np.uint64(64 - min(26, max(16, (16 * len(new)).bit_length())))
     occurs = np.zeros(1 << (64 - int(shift)), dtype=bool)
     occurs[new >> shift] = True
@@ -169,7 +170,7 @@ def _old_keys(entries: Entries, table: Table, new: UInt64Array) -> Iterator[UInt
 
 
 def _keys(entries: Entries, table: Table, first: int, last: int) -> UInt64Array:
-    """The high half hashes the masked words by multiplication with odd numbers (Dietzfelbinger et al., 1997)."""
+    """Keys; the high half hashes the masked words by multiplication with odd numbers (Dietzfelbinger et al., 1997)."""
     keys = np.empty(min(last, len(entries.words)) - first, dtype=np.uint64)
     other = np.empty(_ROWS_AT_ONCE, dtype=np.uint64)
     steps = np.arange(_ROWS_AT_ONCE, dtype=np.uint64) << np.uint64(2)
@@ -187,22 +188,22 @@ def _keys(entries: Entries, table: Table, first: int, last: int) -> UInt64Array:
     return keys
 
 
-def _look_through(keys: UInt64Array, entries: Entries, clusters: _Clusters, max_distance: int) -> tuple[int, int]:
+def _compare_buckets(keys: UInt64Array, entries: Entries, clusters: _Clusters, max_distance: int) -> tuple[int, int]:
     """Compare every entry with the next one of its bucket, then with the one after that, and so on.
 
     Returns:
-        How many candidates were compared, and how many were left in buckets that hold too many.
+        The number of candidates that were compared, and of those that were left in overfull buckets.
     """
     seen, compared, skipped, offset = 0, 0, 0, 1
     places = _agreeing_with_next(keys)
     while len(places):
         if seen + len(places) > _COMPARISONS_PER_ENTRY * len(keys):
-            return compared, skipped + _num_left(_bucket_sizes(keys, places))
+            return compared, skipped + _num_candidates(_bucket_sizes(keys, places))
         for start in range(0, len(places), _ROWS_AT_ONCE):
             some = places[start : start + _ROWS_AT_ONCE]
             ones, others = keys.take(some), keys.take(some + offset)
-            may_meet = (ones & others & _KIND) == 0
-            left, right = _row(ones[may_meet]), _row(others[may_meet])
+            is_candidate = (ones & others & _KIND) == 0
+            left, right = _row(ones[is_candidate]), _row(others[is_candidate])
             clusters.add(*_close(left, right, entries, clusters.labels, max_distance))
             compared += len(left)
         seen += len(places)
@@ -210,43 +211,43 @@ def _look_through(keys: UInt64Array, entries: Entries, clusters: _Clusters, max_
         places = places[: np.searchsorted(places, len(keys) - offset)]
         places = places[(keys[places] ^ keys[places + offset]) <= _LOW]
         if offset == 2 and len(places):
-            places, skipped = _worth_looking_through(keys, places, clusters)
+            places, skipped = _useful_places(keys, places, clusters)
     return compared, skipped
 
 
-def _worth_looking_through(keys: UInt64Array, places: IntArray, clusters: _Clusters) -> tuple[IntArray, int]:
-    """Without the buckets whose entries all hang together already, and without those that hold too many.
+def _useful_places(keys: UInt64Array, places: IntArray, clusters: _Clusters) -> tuple[IntArray, int]:
+    """Drop the buckets whose entries are in one cluster already, and the overfull ones.
 
     Args:
-        places: all from which two steps do not leave the bucket.
+        places: all places from which two steps do not leave the bucket.
 
     Returns:
-        The places that are left, and how many candidates the others would have made that hold too many.
+        The places that remain, and the number of candidates in the overfull buckets.
     """
     sizes = _bucket_sizes(keys, places)
-    if _num_left(sizes) > len(keys):
-        clusters.merge(least=1)  # takes less time than that
+    if _num_candidates(sizes) > len(keys):
+        clusters.merge(least=1)  # takes less time than the candidates
     first, second, third = (clusters.labels.take(_row(keys.take(places + step))) for step in range(3))
     is_mixed = np.logical_or.reduceat((first != second) | (first != third), np.cumsum(sizes) - sizes)
     is_overfull = sizes > _MOST_IN_BUCKET
-    worth: IntArray = places[np.repeat(is_mixed & ~is_overfull, sizes)]
-    return worth, _num_left(sizes[is_mixed & is_overfull])
+    useful: IntArray = places[np.repeat(is_mixed & ~is_overfull, sizes)]
+    return useful, _num_candidates(sizes[is_mixed & is_overfull])
 
 
 def _bucket_sizes(keys: UInt64Array, places: IntArray) -> IntArray:
-    """How many of the places lie in each bucket, in their order."""
+    """The number of places in each bucket, in the order of the buckets."""
     starts = np.flatnonzero(np.r_[True, (keys[places[1:]] ^ keys[places[:-1]]) > _LOW])
     sizes: IntArray = np.diff(np.r_[starts, len(places)])
     return sizes
 
 
-def _num_left(sizes: IntArray) -> int:
-    """How many candidates buckets hold from here on: of n places in one, n now, n - 1 with the next step, ..."""
+def _num_candidates(sizes: IntArray) -> int:
+    """The number of candidates left in buckets of these sizes: n at this step, n - 1 at the next, and so on."""
     return int((sizes * (sizes + 1) // 2).sum())
 
 
 def _agreeing_with_next(keys: UInt64Array) -> IntArray:
-    """The places whose bucket goes on behind them."""
+    """The places whose next entry is in the same bucket."""
     found = []
     for start in range(0, len(keys) - 1, _ROWS_AT_ONCE):
         some = keys[start : start + _ROWS_AT_ONCE + 1]
@@ -262,20 +263,20 @@ def _row(keys: UInt64Array) -> IntArray:
 def _close(
     left: IntArray, right: IntArray, entries: Entries, labels: Int32Array, max_distance: int
 ) -> tuple[IntArray, IntArray]:
-    """Of candidate rows those that are within the distance and do not hang together yet."""
+    """Filter candidate pairs: those within the distance that are not in one cluster yet."""
     words, others = entries.words.take(left, axis=0), entries.words.take(right, axis=0)
-    # Half of the bits tells unrelated hashes apart.
-    nearer = differing(words[:, :2], others[:, :2])
-    maybe = np.flatnonzero(nearer <= max_distance)
-    further = nearer[maybe] + differing(words[maybe, 2:], others[maybe, 2:])
-    near = maybe[further <= max_distance]
+    # Half of the bits separates unrelated hashes.
+    first_half = differing(words[:, :2], others[:, :2])
+    maybe = np.flatnonzero(first_half <= max_distance)
+    distance = first_half[maybe] + differing(words[maybe, 2:], others[maybe, 2:])
+    near = maybe[distance <= max_distance]
     left, right = left[near], right[near]
     is_new = labels[left] != labels[right]
     return left[is_new], right[is_new]
 
 
 def _compare_all(entries: Entries, clusters: _Clusters, max_distance: int) -> int:
-    """Every pair within the distance, those of clusters included: for sets so small that it takes seconds."""
+    """Compare all entries with all; return the number of comparisons. For sets so small that it takes seconds."""
     compared, rows = 0, np.arange(len(entries.words), dtype=np.int64)
     for row in range(entries.num_new):
         others = rows[row + 1 :][(entries.kinds[row + 1 :] & entries.kinds[row]) == 0]

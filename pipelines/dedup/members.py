@@ -1,4 +1,4 @@
-"""The pictures about which there is something to decide: what they are compared by, with whom they hang together."""
+"""The members of groups: the pictures to decide on, with their component and the columns they are compared by."""
 
 from functools import reduce
 from pathlib import Path
@@ -30,10 +30,10 @@ _COMPARED_BY = ("num_pixels", "num_bytes", "blur", HASH, HASH_FLIPPED, "hash_is_
 
 
 def semantic_links(neighbours: DataFrame | None, settings: SemanticSettings) -> DataFrame | None:
-    """The pairs of `records.NEIGHBOURS` that are one picture; None where nothing is asked.
+    """The pairs of `records.NEIGHBOURS` that count as duplicates; None where the settings set no cosine.
 
     Raises:
-        UserError: no neighbours are known.
+        UserError: `curate.semantic.min_cosine` is set and there are no neighbours.
     """
     if settings.min_cosine is None:
         return None
@@ -53,27 +53,27 @@ def find_members(
     leaks: DataFrame | None,
     links: DataFrame | None,
 ) -> DataFrame | None:
-    """`verdicts.MEMBERS`: the fit pictures that hang together with others, have two names, or may be leaks.
+    """`verdicts.MEMBERS`: the fit pictures that are paired with others, have two names, or may be leaks.
 
-    None where there are none, which not_in_fingerprint the executors a start of Python.
+    None where there are none, so that the executors need not start Python.
 
     Args:
         cleaned: every row with its measurements, `name` and `reason`.
-        pairs: `records.PAIRS`. Those of pictures that are not fit count too, since of many that hang together not
-            every pair is listed.
-        two_named: the `image_id`s of the fit pictures that lie under two names.
+        pairs: `records.PAIRS`, those of unfit pictures included: within a component not every pair is listed, so an
+            unfit picture may be the only link between two others.
+        two_named: the `image_id`s of the fit pictures that have two names.
         scratch: a folder for intermediate tables; see `components`.
-        references: the measurements of the pictures of the evaluation set, with whom `pairs` deals too.
-        leaks: as `leak.cosine_leaks` makes it.
-        links: as `semantic_links` makes it.
+        references: the measurements of the evaluation set's pictures, which `pairs` covers too.
+        leaks: as `leak.cosine_leaks` returns them.
+        links: as `semantic_links` returns them.
     """
     edges = pairs.select(LEFT, RIGHT)
-    tied = components(edges if links is None else edges.unionByName(links.select(LEFT, RIGHT)), scratch=scratch)
-    alone = [two_named, *(table for table in (references, leaks) if table is not None)]
-    places = _places(cached_broadcast(tied), [table.select(IMAGE_ID) for table in alone])
-    if places.isEmpty():
+    paired = components(edges if links is None else edges.unionByName(links.select(LEFT, RIGHT)), scratch=scratch)
+    unpaired = [two_named, *(table for table in (references, leaks) if table is not None)]
+    component_of = _components_of(cached_broadcast(paired), [table.select(IMAGE_ID) for table in unpaired])
+    if component_of.isEmpty():
         return None
-    fit = cleaned.where(F.col(REASON).isNull()).join(places, on=IMAGE_ID, how="inner")
+    fit = cleaned.where(F.col(REASON).isNull()).join(component_of, on=IMAGE_ID, how="inner")
     # Equal bytes have equal measurements, so this groups by the picture and its name.
     pictures = (
         _compared(fit, dedup, COMPONENT, IMAGE_ID, NAME, SOURCE)
@@ -83,23 +83,23 @@ def find_members(
     members = _with_links(_with_leaks(pictures, leaks), links).withColumn("is_reference", F.lit(False))
     if references is None:
         return members.select(*MEMBERS.names)
-    found = _compared(references.join(places, on=IMAGE_ID, how="inner"), dedup, COMPONENT, IMAGE_ID).distinct()
+    found = _compared(references.join(component_of, on=IMAGE_ID, how="inner"), dedup, COMPONENT, IMAGE_ID).distinct()
     return members.unionByName(found.withColumn("is_reference", F.lit(True)), allowMissingColumns=True)
 
 
-def _places(tied: DataFrame, alone: list[DataFrame]) -> DataFrame:
-    """The component of every picture; one that is tied to none is its own."""
-    others = reduce(DataFrame.unionByName, alone).distinct().join(tied, on=IMAGE_ID, how="left_anti")
-    return cached_broadcast(tied.unionByName(others.withColumn(COMPONENT, F.col(IMAGE_ID))))
+def _components_of(paired: DataFrame, unpaired: list[DataFrame]) -> DataFrame:
+    """The component of every picture; a picture that is in no pair is a component of its own."""
+    others = reduce(DataFrame.unionByName, unpaired).distinct().join(paired, on=IMAGE_ID, how="left_anti")
+    return cached_broadcast(paired.unionByName(others.withColumn(COMPONENT, F.col(IMAGE_ID))))
 
 
 def _compared(rows: DataFrame, settings: DedupSettings, *names: str) -> DataFrame:
     num_pixels = F.col("width").cast("long") * F.col("height")
-    columns: dict[str, Column] = {"num_pixels": num_pixels, "hash_is_reliable": _is_telling(settings)}
+    columns: dict[str, Column] = {"num_pixels": num_pixels, "hash_is_reliable": _hash_is_reliable(settings)}
     return rows.select(*names, *(columns.get(name, F.col(name)).alias(name) for name in _COMPARED_BY))
 
 
-def _is_telling(settings: DedupSettings) -> Column:
+def _hash_is_reliable(settings: DedupSettings) -> Column:
     hash_is_reliable = (F.col("decode") == DECODE_OK) & (F.col("hash_quality") >= settings.min_hash_quality)
     return F.coalesce(hash_is_reliable, F.lit(False))
 

@@ -1,4 +1,4 @@
-"""Pairs of near-duplicates: equal hashes are joined first, then the distinct ones are searched and named."""
+"""All pairs of duplicates: equal pixels and hashes are paired first, then the distinct hashes are searched."""
 
 import shutil
 from collections.abc import Callable, Iterable, Iterator
@@ -22,27 +22,27 @@ _PAIRS_SCHEMA = "left string, right string, distance int"
 
 @dataclass(frozen=True)
 class NearPairs:
-    """The pairs, and how they were looked for."""
+    """The pairs, and the figures of the search."""
 
     rows: DataFrame  # records.PAIRS, each pair once; reads the scratch folder
     num_images: int  # decoded
     num_hashes: int  # distinct ones
     plan: SearchPlan
     num_compared: int
-    num_skipped: int  # candidates in overfull buckets, at most
+    num_skipped: int  # upper bound of the candidates in overfull buckets
 
     def summary(self) -> str:
-        """The plan and what came of it, in half a line."""
+        """The plan and its outcome, in half a line."""
         if not self.plan.bits:
-            return "each compared with each"
+            return "all compared with all"
         tables, bits = self.plan.tables * self.plan.groups, self.plan.bits + self.plan.prefix_bits
         return (
             f"{tables} tables of {bits} bits, expected recall {self.plan.recall:.4f}, candidates expected "
-            f"{self.plan.candidates:,.0f}, compared {self.num_compared:,}, passed over {self.num_skipped:,}"
+            f"{self.plan.candidates:,.0f}, compared {self.num_compared:,}, skipped {self.num_skipped:,}"
         )
 
     def facts(self) -> dict[str, float]:
-        """What the manifest says of the search."""
+        """The figures of the search for the manifest."""
         return {
             "distinct_hashes": self.num_hashes,
             "table_bits": self.plan.bits + self.plan.prefix_bits,
@@ -55,26 +55,26 @@ class NearPairs:
 
 
 def comparable(records: DataFrame, settings: DedupSettings, *, is_old: bool = False) -> DataFrame:
-    """The decoded pictures as they are compared; tables of several deliveries can be put together by `union`.
+    """The columns by which decoded pictures are compared; tables of several deliveries are combined by `union`.
 
     Args:
-        is_old: an earlier delivery, within which no pairs are looked for.
+        is_old: the records are of an earlier delivery, within which pairs are not searched.
 
     Returns:
-        `image_id, pixel_digest, hash, hash_flipped, is_old`, the hashes null where they say too little.
+        `image_id, pixel_digest, hash, hash_flipped, is_old`; the hashes are null where the picture is too flat.
     """
-    says_much = F.col("hash_quality") >= settings.min_hash_quality
-    hashes = [F.when(says_much, F.col(name)).alias(name) for name in (HASH, HASH_FLIPPED)]
+    is_reliable = F.col("hash_quality") >= settings.min_hash_quality
+    hashes = [F.when(is_reliable, F.col(name)).alias(name) for name in (HASH, HASH_FLIPPED)]
     decoded = records.where(F.col("decode") == DECODE_OK)
     return decoded.select(IMAGE_ID, PIXEL_DIGEST, *hashes, F.lit(is_old).alias(IS_OLD))
 
 
 def near_pairs(images: DataFrame, settings: DedupSettings, scratch: Path) -> NearPairs:
-    """Search, and return pairs that are yet to be named.
+    """Search for pairs; the returned table is lazy and names them when it is written.
 
     Args:
-        images: as `comparable` makes them; equal rows count once.
-        scratch: a folder of one's own that every executor can write to; to be removed when the pairs are written.
+        images: as `comparable` returns them; equal rows count once.
+        scratch: a folder for this call alone that every executor can write to; the caller removes it after writing.
     """
     shutil.rmtree(scratch, ignore_errors=True)
     spark = images.sparkSession
@@ -86,13 +86,13 @@ def near_pairs(images: DataFrame, settings: DedupSettings, scratch: Path) -> Nea
     found = (search_blocks if plan.prefix_bits else search_groups)(spark, hashes, plan, settings.max_distance)
     found.write.parquet(str(scratch / "found"))
     found = spark.read.parquet(str(scratch / "found"))
-    told = found.agg(F.sum("compared"), F.sum("skipped")).collect()[0]
-    # Tasks find the same pairs; to one place they come once, and are named there.
+    compared, skipped = found.agg(F.sum("compared"), F.sum("skipped")).collect()[0]
+    # Several tasks may find a pair; grouped by its left end it is named once.
     together = found.where(F.col("left").isNotNull()).select("left", "right").repartition("left")
     near = together.mapInArrow(_namer(hashes), _PAIRS_SCHEMA)
     exact = star_pairs(images, HASH).union(star_pairs(images, PIXEL_DIGEST)).distinct()
-    # Equal pixels have equal hashes, and of these one is searched: no pair is both.
-    return NearPairs(near.union(exact), num_images, hashes.num_hashes, plan, told[0] or 0, told[1] or 0)
+    # Equal pixels have equal hashes, of which only one is searched, so no pair is in both tables.
+    return NearPairs(near.union(exact), num_images, hashes.num_hashes, plan, compared or 0, skipped or 0)
 
 
 def _namer(hashes: HashFiles) -> Callable[[Iterable[pa.RecordBatch]], Iterator[pa.RecordBatch]]:

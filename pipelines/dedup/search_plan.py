@@ -1,7 +1,7 @@
-"""How to look for close hashes: how many bits a table samples, how many tables, and what that finds and costs.
+"""The plan of a hash search: sampled bits and number of tables, by expected recall and cost.
 
-Two hashes at distance d agree in k sampled bits with the chance C(256 - d, k) / C(256, k). The tables of one group
-sample disjoint bits, which misses less than tables that are independent; groups are independent of one another.
+Two hashes at distance d agree in k sampled bits with probability C(256 - d, k) / C(256, k). The tables of one group
+sample disjoint bits, which misses fewer pairs than independent tables do; groups are independent of one another.
 """
 
 from dataclasses import dataclass
@@ -16,36 +16,36 @@ from pipelines.dedup.hash_search import Table, bit_order, table_of
 from pipelines.dedup.settings import DedupSettings
 from pipelines.records import HASH_BITS
 
-SAMPLE_HASHES = 2000  # tell how far apart pictures of this set are: bits of real hashes correlate
+SAMPLE_HASHES = 2000  # whose distances are measured, since the bits of real hashes correlate
 
-# Core-seconds, measured at ten million hashes, which no cache holds; only their proportions matter.
+# Core-seconds, measured at ten million hashes, more than a cache holds; only their ratios matter.
 _SORT = 40e-9  # one entry of one table
-_FILTER = 20e-9  # an old entry of one table, most of which no new one meets
-_COMPARE = 150e-9  # two entries of a bucket, wherever they lie
-_COMPARE_ALL = 40e-9  # two entries that lie in order
-_SHUFFLE = 5e-6  # an entry to the block of one group
+_FILTER = 20e-9  # an old entry of one table, most of which share no bucket with a new one
+_COMPARE = 150e-9  # two entries of a bucket, in random order in memory
+_COMPARE_ALL = 40e-9  # two entries, in order in memory
+_SHUFFLE = 5e-6  # moving an entry to the block of one group
 _GROUP = 0.1
-_PATIENCE = 3.0  # as long may it take to compare everything, which misses nothing
+_MAX_SECONDS_ALL = 3.0  # for comparing all with all, which misses nothing
 
 
 @dataclass(frozen=True)
 class SearchPlan:
-    """So many groups, each of so many tables, each of so many sampled bits."""
+    """The numbers of groups, of tables in each, and of sampled bits of each table."""
 
-    bits: int  # 0 = everything is compared with everything
+    bits: int  # 0 = all entries are compared with all
     tables: int  # of each group
     groups: int
-    prefix_bits: int  # that all tables of a group share: a task searches the entries that agree in them
-    recall: float  # expected share found of the pairs at exactly the largest distance
-    candidates: float  # expected meetings of hashes that are further apart
+    prefix_bits: int  # shared by all tables of a group: a task searches the entries that agree in them
+    recall: float  # expected share of the pairs at exactly the largest distance that is found
+    candidates: float  # expected number of pairs in one bucket that are further apart
 
 
 def plan_search(sample: "HashSample", settings: DedupSettings) -> SearchPlan:
-    """The plan that is expected to take the least time at the wanted recall."""
+    """The plan with the least expected time among those that reach `settings.min_recall`."""
     pairs = sample.num_pairs
     num_hashes = sample.num_new + sample.num_old
     overfull = num_hashes / settings.max_hashes_per_task
-    if overfull <= 1 and pairs * _COMPARE_ALL <= _PATIENCE:
+    if overfull <= 1 and pairs * _COMPARE_ALL <= _MAX_SECONDS_ALL:
         return SearchPlan(bits=0, tables=1, groups=1, prefix_bits=0, recall=1.0, candidates=float(pairs))
     # Blocks are not all of one size: on average they are half full.
     prefix_bits = 0 if overfull <= 1 else ceil(log2(2 * overfull))
@@ -70,20 +70,20 @@ def plan_search(sample: "HashSample", settings: DedupSettings) -> SearchPlan:
 
 @dataclass(frozen=True)
 class HashSample:
-    """How many distinct hashes there are, and how far apart some of them are."""
+    """The numbers of distinct hashes, and a sample of their distances."""
 
     num_new: int
     num_old: int
-    distances: IntArray  # (257,), pairs of the sample by their distance
+    distances: IntArray  # (257,), number of sampled pairs at each distance
 
     @property
     def num_pairs(self) -> float:
-        """Plain against plain once, and plain against the mirror image of either; never old against old."""
+        """Comparisons of all with all: plain with plain, and plain with mirrored both ways; never old with old."""
         return 1.5 * self.num_new**2 + 3.0 * self.num_new * self.num_old
 
 
 def measure_distances(plain: UInt64Array, flipped: UInt64Array) -> IntArray:
-    """(257,) counts of the distances of plain hashes to the later plain ones and to the mirror images of others."""
+    """Histogram (257,) of the distances of plain hashes to the following plain and mirrored ones."""
     counts = np.zeros(HASH_BITS + 1, dtype=np.int64)
     for row in range(len(plain) - 1):
         for others in (plain, flipped):
@@ -92,7 +92,7 @@ def measure_distances(plain: UInt64Array, flipped: UInt64Array) -> IntArray:
 
 
 def tables_of(plan: SearchPlan, group: int) -> tuple[list[int], list[Table]]:
-    """The positions of the bits that a group's tables share, and its tables."""
+    """The bit positions that all tables of a group share, and the tables."""
     order = bit_order(f"group {group}")
     prefix, rest = order[: plan.prefix_bits], order[plan.prefix_bits :]
     return prefix, [table_of(rest[start * plan.bits : (start + 1) * plan.bits]) for start in range(plan.tables)]
@@ -100,7 +100,7 @@ def tables_of(plan: SearchPlan, group: int) -> tuple[list[int], list[Table]]:
 
 @cache
 def group_recall(bits: int, tables: int, prefix_bits: int, distance: int) -> float:
-    """The chance that hashes at a distance agree in the prefix and in at least one table of a group.
+    """The probability that hashes at a distance agree in the prefix and in at least one table of a group.
 
     Inclusion and exclusion over the tables of B = 256 - prefix bits, by the ways to place the d differing bits:
     sum over j >= 1 of (-1)^(j+1) C(tables, j) C(B - j bits, d) / C(256, d).
@@ -115,7 +115,7 @@ def group_recall(bits: int, tables: int, prefix_bits: int, distance: int) -> flo
 
 
 def _agreement(bits: int, sample: HashSample, max_distance: int) -> float:
-    """The chance that two hashes of the set that are no near-duplicates agree in the bits of a table."""
+    """The probability that two hashes of the sample beyond `max_distance` agree in the bits of a table."""
     far = sample.distances[max_distance + 1 :]
     chances = [comb(HASH_BITS - d, bits) / comb(HASH_BITS, bits) for d in range(max_distance + 1, HASH_BITS + 1)]
     return float(np.dot(far, np.array(chances))) / max(1, int(far.sum()))

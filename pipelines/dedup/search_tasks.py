@@ -1,6 +1,6 @@
-"""The search as tasks of Spark: one per group of tables, or where all hashes are too many for one, per block of them.
+"""The hash search as tasks of Spark: one per group of tables, or per block of hashes where one task cannot hold all.
 
-What a task finds depends on the plan and the hashes alone, so neither cores nor partitions change the result.
+The pairs that a task finds depend on the plan and the hashes alone, so neither cores nor partitions change the result.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -15,7 +15,7 @@ from pipelines.dedup.hash_files import HashFiles, arrange, read_entries
 from pipelines.dedup.hash_search import WORDS, Entries, search_hashes
 from pipelines.dedup.search_plan import SearchPlan, tables_of
 
-# A row is a pair, or tells what a search looked at and what it left out.
+# A row is a pair, or the numbers of candidates that one search compared and skipped.
 _FOUND = pa.schema([(name, pa.int64()) for name in ("left", "right", "compared", "skipped")])
 _WORDS = [f"word{index}" for index in range(WORDS)]
 _BLOCKS = pa.schema([(name, pa.int64()) for name in ("block", "picture", "kind", *_WORDS)])
@@ -25,7 +25,7 @@ Batches = Iterable[pa.RecordBatch]
 
 
 def search_groups(spark: SparkSession, hashes: HashFiles, plan: SearchPlan, max_distance: int) -> DataFrame:
-    """Every group of tables is one task, which reads all hashes: `left, right` rows, and what was looked at."""
+    """Search with one task per group of tables, which reads all hashes; rows of `left, right, compared, skipped`."""
 
     def work(batches: Batches) -> Iterator[pa.RecordBatch]:
         for batch in batches:
@@ -36,7 +36,7 @@ def search_groups(spark: SparkSession, hashes: HashFiles, plan: SearchPlan, max_
 
 
 def search_blocks(spark: SparkSession, hashes: HashFiles, plan: SearchPlan, max_distance: int) -> DataFrame:
-    """The same for hashes that no task can hold: a block is of one group and of those that agree in its prefix."""
+    """The same for more hashes than a task can hold: a block has the hashes that agree in the prefix of one group."""
 
     def cut(batches: Batches) -> Iterator[pa.RecordBatch]:
         for batch in batches:
@@ -64,7 +64,7 @@ def _search(entries: Entries, group: int, plan: SearchPlan, max_distance: int) -
 
 
 def _cut(entries: Entries, plan: SearchPlan) -> Iterator[pa.RecordBatch]:
-    """Every entry once per group, with the number of its block."""
+    """Yield every entry once per group, with the number of its block."""
     for group in range(plan.groups):
         prefix, _ = tables_of(plan, group)
         blocks = group << plan.prefix_bits | _values(entries.words, prefix)
@@ -75,7 +75,7 @@ def _cut(entries: Entries, plan: SearchPlan) -> Iterator[pa.RecordBatch]:
 
 
 def _values(words: UInt64Array, bits: Sequence[int]) -> IntArray:
-    """The number that the bits at these positions make."""
+    """The bits at these positions as one number."""
     values = np.zeros(len(words), dtype=np.uint64)
     for place, bit in enumerate(bits):
         values |= (words[:, bit // 64] >> np.uint64(bit % 64) & np.uint64(1)) << np.uint64(place)
@@ -83,7 +83,7 @@ def _values(words: UInt64Array, bits: Sequence[int]) -> IntArray:
 
 
 def _gather(batches: Batches) -> Iterator[tuple[int, Entries]]:
-    """The blocks of a partition, whose rows lie together."""
+    """The blocks of a partition that is sorted by block."""
     block = -1
     waiting: list[IntArray] = []
     for batch in batches:

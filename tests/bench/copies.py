@@ -27,7 +27,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.dedup.keepers import Prints
+from pipelines.dedup.keepers import Signatures
 from pipelines.dedup.settings import DedupSettings
 from pipelines.measure import examine
 from pipelines.records import DECODE_OK
@@ -173,7 +173,7 @@ def ours(paths: list[Path]) -> dict[str, Alike]:
     rows = facts(paths)
     settings = DedupSettings()
     digests = {row["pixel_digest"]: number for number, row in enumerate(rows)}
-    prints = Prints(
+    signatures = Signatures(
         component=np.zeros(len(rows), dtype=np.int64),
         hash=np.array([list(row["hash"]) for row in rows], dtype=np.uint8),
         flipped=np.array([list(row["hash_flipped"]) for row in rows], dtype=np.uint8),
@@ -182,7 +182,7 @@ def ours(paths: list[Path]) -> dict[str, Alike]:
     )
 
     def within(distance: int) -> Alike:
-        return lambda left, right: prints.are_alike(left, prints, right, distance)
+        return lambda left, right: signatures.are_alike(left, signatures, right, distance)
 
     return {"default": within(settings.max_distance), "strict": within(STRICT)}
 

@@ -60,7 +60,7 @@ def test_few_pictures_are_compared_in_full(spark: SparkSession, tmp_path: Path) 
     pairs = near_pairs(images, DedupSettings(max_distance=31), tmp_path)
     assert {tuple(row) for row in pairs.rows.collect()} == exhaustive(plain, flipped, 31)
     assert pairs.rows.count() == 64
-    assert pairs.summary() == "each compared with each"
+    assert pairs.summary() == "all compared with all"
     assert pairs.facts() == {
         "distinct_hashes": 299,  # one is planted at no distance
         "table_bits": 0,
