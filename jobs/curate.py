@@ -1,4 +1,4 @@
-"""The job that decides what becomes of every record."""
+"""The job that decides on every record."""
 
 import shutil
 import sys
@@ -44,7 +44,7 @@ _SCRATCH = ".scratch"
 
 
 def curate(context: JobContext) -> None:
-    """Write one decision per record, for each that is not kept what it was refused by, and the list of leaks."""
+    """Write one decision per record, the reason for each that is not kept, and the list of leaks."""
     folders = [context.parents["records"], *(delivery["records"] for delivery in context.earlier)]
     num_records = sum(manifest.read(folder).counts["rows"] for folder in folders)
     manifest.clear(context.folder)
@@ -58,14 +58,14 @@ def curate(context: JobContext) -> None:
         rejected = _write(not_kept(decisions), context, REJECTIONS, num_rows=num_left_out, table=REJECTED_ROWS)
         excluded: list[File] = []
         if "references" in context.parents and rejected:
-            # Of what was just written: the decisions would be made once more.
+            # Read from the written table, since the decisions would be computed again.
             leaks = exclusions(read_files(spark, context.folder, rejected))
             excluded = _write(leaks, context, EXCLUSIONS, num_rows=num_left_out, table=EXCLUDED_ROWS)
         notes = _proposals(context, spark)
     shutil.rmtree(context.folder / _SCRATCH, ignore_errors=True)
     files = [*rows, *rejected, *excluded]
     remove_unlisted(context.folder, files)
-    # Law: nothing is dropped silently. Checked on what was written, before the manifest says that it is whole.
+    # Law: nothing is dropped silently. Checked on the written files, before the manifest declares them complete.
     assert sum(counts.values()) == num_records, f"{num_records} records became {counts}"
     num_rejected = sum(file.rows for file in rejected)
     assert num_rejected == num_left_out, f"of {num_left_out} records left out, {num_rejected} are in {REJECTED_ROWS}/"
@@ -80,7 +80,7 @@ def curate(context: JobContext) -> None:
 def _decide(context: JobContext, spark: SparkSession) -> DataFrame:
     settings = without_embeddings(context.settings, context.parents)
 
-    def said(table: str, schema: pa.Schema) -> DataFrame | None:
+    def score_table(table: str, schema: pa.Schema) -> DataFrame | None:
         folder = context.parents.get("scores")
         return None if folder is None else read_artefact(spark, folder, schema, table=table)
 
@@ -93,9 +93,9 @@ def _decide(context: JobContext, spark: SparkSession) -> DataFrame:
         seed=settings.seed,
         scratch=context.folder / _SCRATCH,
         references=None if reference is None else read_artefact(spark, reference, RECORDS),
-        fits=said(FIT_ROWS, FITS),
-        merges=said(MERGE_ROWS, MERGES),
-        neighbours=said(NEIGHBOUR_ROWS, NEIGHBOURS),
+        fits=score_table(FIT_ROWS, FITS),
+        merges=score_table(MERGE_ROWS, MERGES),
+        neighbours=score_table(NEIGHBOUR_ROWS, NEIGHBOURS),
     )
 
 
@@ -105,7 +105,7 @@ def _write(rows: DataFrame, context: JobContext, schema: pa.Schema, *, num_rows:
 
 
 def _proposals(context: JobContext, spark: SparkSession) -> list[str]:
-    """A line on identities that may be one person and are left two."""
+    """A note on identities that may be one person and are not merged."""
     settings = context.settings.curate.identities
     if settings.merge_prominence is None or settings.merge == "apply" or "scores" not in context.parents:
         return []

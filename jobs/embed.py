@@ -1,4 +1,4 @@
-"""The job that asks a model about every picture: of the records, and of a reference where there is one."""
+"""The job that embeds every picture of the records, and of the references if there are any."""
 
 import sys
 
@@ -37,7 +37,7 @@ def embed_pictures(context: JobContext) -> None:
 
 
 def _embedder(context: JobContext) -> Embedder:
-    """The exported model where one was made for this, else that which the settings name."""
+    """The exported model if the run has one, else the model that the settings name."""
     settings = context.settings.embed
     if "onnx" in context.parents:
         settings = exported(context.parents["onnx"], batch_size=settings.batch_size)

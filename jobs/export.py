@@ -1,4 +1,4 @@
-"""The job that makes ONNX of a finished model, with a card that says how to show pictures to it."""
+"""The job that exports a finished model to ONNX, with a card of its preprocessing."""
 
 import sys
 
@@ -23,12 +23,12 @@ def export_model(context: JobContext) -> None:
         files=[manifest.describe(context.folder, context.folder / name) for name in contents],
         facts={"opset": OPSET, "max_difference": exported.max_difference, "max_feature": exported.max_feature},
     )
-    told = f"{len(exported.onnx):,} bytes of ONNX, off torch by {exported.max_difference:.1g}"
-    context.progress(1, 1, f"{told} where features reach {exported.max_feature:.2g}")
+    summary = f"{len(exported.onnx):,} bytes of ONNX, off torch by {exported.max_difference:.1g}"
+    context.progress(1, 1, f"{summary} where features reach {exported.max_feature:.2g}")
 
 
 def _show(card: ModelCard) -> ShowSettings:
-    """As `training.models.normalise` and the decoder of the feed show pictures when nothing is left to chance."""
+    """The preprocessing of `training.models.normalise` and of the feed's decoder without random augmentation."""
     decode = card.decode
     return ShowSettings(size_px=decode.size_px, crop=decode.crop, fit=decode.fit)
 

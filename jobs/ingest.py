@@ -18,7 +18,7 @@ from pipelines.records import DECODE_OK
 from pipelines.settings import UserError
 from pipelines.sources.entry import INSIDE, UNREADABLE, Break
 
-_MARKER = ".attempt"  # which code made what an interrupted attempt left, and of what
+_MARKER = ".attempt"  # names the code and the chunks of an interrupted attempt
 _MAX_NAMED = 100
 
 
@@ -42,11 +42,11 @@ def ingest_source(context: JobContext) -> None:
     _log(context, unreadable)
     breaks = [*found.breaks, *unreadable]
     num_rows = sum(file.rows for file in files)
-    # Law: nothing is dropped silently. Checked on what was written, before the manifest says that it is whole.
+    # Law: nothing is dropped silently. Checked on the written files, before the manifest declares them complete.
     if num_rows != found.num_images or sum(outcomes.values()) != num_rows:
         raise UserError(
             f"source.path={settings.source.path} listed {found.num_images:,} images but gave {num_rows:,} records: "
-            "it changed while it was read; run again when it is still"
+            "it changed while it was read; run again when it no longer changes"
         )
     _refuse_if_broken(context, found, breaks, num_unreadable=outcomes.get(UNREADABLE, 0))
     _refuse_if_useless(context, outcomes)
@@ -61,7 +61,7 @@ def ingest_source(context: JobContext) -> None:
 
 
 def _resume_or_clear(context: JobContext, found: Survey) -> None:
-    """Keep what an attempt of the same code finished of the same chunks; by the folder's name its settings match."""
+    """Keep the files of an interrupted attempt if code and chunks are the same; the folder implies the settings."""
     attempt = f"{code_version(PROJECT / 'pipelines')} {found.digest}"
     marker = context.folder / _MARKER
     if not marker.is_file() or marker.read_text() != attempt:
@@ -70,7 +70,7 @@ def _resume_or_clear(context: JobContext, found: Survey) -> None:
 
 
 def _unreadable_parts(records: DataFrame, path: str) -> list[Break]:
-    """Where listed images could not be read, by container; loose files are one."""
+    """The containers with listed images that could not be read; all loose files count as one container."""
     container = F.when(F.col("source").contains(INSIDE), F.substring_index("source", INSIDE, 1)).otherwise(path)
     rows = (
         records.where(F.col("decode") == UNREADABLE)
@@ -103,10 +103,10 @@ def _refuse_if_broken(context: JobContext, found: Survey, breaks: Sequence[Break
 
 def _refuse_if_useless(context: JobContext, outcomes: dict[str, int]) -> None:
     if not outcomes.get(DECODE_OK):
-        told = ", ".join(f"{count:,} {name}" for name, count in sorted(outcomes.items(), key=lambda item: -item[1]))
+        outcome = ", ".join(f"{count:,} {name}" for name, count in sorted(outcomes.items(), key=lambda item: -item[1]))
         raise UserError(
             f"source.path={context.settings.source.path} holds {sum(outcomes.values()):,} files and not one readable "
-            f"image ({told}); name a {context.settings.source.kind} with images in it"
+            f"image ({outcome}); name a {context.settings.source.kind} with images in it"
         )
 
 

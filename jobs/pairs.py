@@ -1,4 +1,4 @@
-"""The job that finds the pictures that look alike; a changed threshold of cleaning does not do it again."""
+"""The job that finds pairs of duplicates; a changed threshold of cleaning does not repeat it."""
 
 import functools
 import shutil
@@ -19,13 +19,13 @@ _SCRATCH = "scratch"
 
 
 def find_pairs(context: JobContext) -> None:
-    """Write enough verified pairs of near-duplicates among the decoded pictures to join all that hang together."""
+    """Write verified pairs of duplicates among the decoded pictures, enough to connect every group of them."""
     settings = context.settings.dedup
     manifest.clear(context.folder)
     with spark_session(context, rows_per_batch=NUMBERS_PER_BATCH) as spark:
         pairs = near_pairs(_images(context, spark), settings, context.folder / _SCRATCH)
         context.log.info("near-duplicates: %s", pairs.summary())
-        # So many pictures, not pairs, tell the number of files: to count the pairs first would be to find them twice.
+        # The number of files follows from that of the pictures: counting the pairs would mean finding them twice.
         rows = in_files(pairs.rows, num_rows=pairs.num_hashes, key=(LEFT, RIGHT))
         files = write_files(rows, context.folder, schema=PAIRS, rows_per_group=_ROWS_PER_GROUP)
     shutil.rmtree(context.folder / _SCRATCH)
@@ -38,7 +38,7 @@ def find_pairs(context: JobContext) -> None:
 
 
 def _images(context: JobContext, spark: SparkSession) -> DataFrame:
-    """What is compared: the new pictures and the references with everything, earlier deliveries with these alone."""
+    """The pictures to compare: new ones and references with all, earlier deliveries with new ones only."""
     settings = context.settings.dedup
     new = [context.parents[kind] for kind in ("records", "references") if kind in context.parents]
     tables = [comparable(read_artefact(spark, folder, RECORDS), settings) for folder in new]
@@ -48,7 +48,7 @@ def _images(context: JobContext, spark: SparkSession) -> DataFrame:
     folders = [delivery["records"] for delivery in context.earlier]
     earlier = [comparable(read_artefact(spark, folder, RECORDS), settings, is_old=True) for folder in folders]
     old = functools.reduce(DataFrame.unionByName, earlier)
-    # What came before, byte for byte, has its pairs already.
+    # Pictures whose bytes came in an earlier delivery have their pairs already.
     return images.join(old.select(IMAGE_ID), on=IMAGE_ID, how="left_anti").unionByName(old)
 
 

@@ -1,4 +1,4 @@
-"""The job that takes in the pictures that must not be trained on, as the raw images are."""
+"""The job that ingests the pictures of evaluation sets, which must not be trained on."""
 
 import sys
 from dataclasses import replace
@@ -23,8 +23,8 @@ def ingest_references(context: JobContext) -> None:
     notes: list[str] = []
     with spark_session(context) as spark:
         for source in reference_sources(context.settings):
-            found, made = _take_in(context, spark, source, first_file=len(files))
-            files += made
+            found, written = _ingest_reference(context, spark, source, first_file=len(files))
+            files += written
             notes += [f"{part}; what it holds cannot be kept out of training" for part in found.breaks]
     remove_unlisted(context.folder, files)
     num_rows = sum(file.rows for file in files)
@@ -32,7 +32,7 @@ def ingest_references(context: JobContext) -> None:
     context.progress(1, 1, f"{num_rows:,} images that must not be trained on")
 
 
-def _take_in(
+def _ingest_reference(
     context: JobContext, spark: SparkSession, source: SourceSettings, *, first_file: int
 ) -> tuple[Survey, list[File]]:
     """The records of one reference, in files numbered from `first_file` on."""

@@ -1,4 +1,4 @@
-"""The verb `sample`: draws the sample set, with a bar while it does."""
+"""The command `sample`: draws the sample set and shows a progress bar."""
 
 from pathlib import Path
 
@@ -12,10 +12,10 @@ from pipelines.sample.write import SampleSummary, write_sample
 
 
 def draw(out: Path, *, identities: int, photos: int, seed: int, processes: int) -> SampleSummary:
-    """Draw a set into a folder and say what is there.
+    """Draw a set into a folder and print its size.
 
     Raises:
-        UserError: a number is out of bounds, or the folder holds something else.
+        UserError: a number is out of bounds, or the folder has other content.
     """
     try:
         settings = SampleSettings(identities=identities, photos=photos, seed=seed, processes=processes)

@@ -1,4 +1,4 @@
-"""The job that holds pictures against their identities and each other; curation sets the thresholds."""
+"""The job that compares pictures with their identities and with each other; curation sets the thresholds."""
 
 import sys
 
@@ -30,7 +30,7 @@ _ROWS_PER_GROUP = 65536
 
 
 def score_pictures(context: JobContext) -> None:
-    """Write how well pictures fit, which identities may be one person, and which pictures are alike."""
+    """Write the fit of pictures to identities, the close pairs of identities, and the close pairs of pictures."""
     embeddings_folder = context.parents["embeddings"]
     num_pictures = manifest.read(embeddings_folder).counts["rows"]
     manifest.clear(context.folder)
@@ -50,13 +50,13 @@ def score_pictures(context: JobContext) -> None:
     remove_unlisted(context.folder, everything)
     counts = {name: sum(file.rows for file in table) for name, table in files.items()}
     context.finish(counts=counts, files=everything, facts={"cells": scores.num_cells})
-    told = f"{counts[FIT_ROWS]:,} pictures held against their identities"
+    summary = f"{counts[FIT_ROWS]:,} pictures compared with their identities"
     pairs = f"{counts[MERGE_ROWS]:,} close pairs of identities, {counts[NEIGHBOUR_ROWS]:,} of pictures"
-    context.progress(1, 1, f"{told}; {pairs}")
+    context.progress(1, 1, f"{summary}; {pairs}")
 
 
 def _in_file(merges: DataFrame) -> DataFrame:
-    """Names of identities are no digests that would tell files apart, and the pairs of them are few."""
+    """Put all merges into one file: they are few, and names of identities, unlike digests, do not spread over files."""
     in_order = merges.repartition(1).sortWithinPartitions(LEFT, RIGHT)
     return in_order.withColumn(FILE, F.lit(f"{MERGE_ROWS}/000000"))
 

@@ -1,4 +1,4 @@
-"""What the Spark jobs share: a session for the job's time, its progress, and the tables of finished artefacts."""
+"""Helpers of the Spark jobs: a session for the job, its progress, and the tables of finished artefacts."""
 
 import contextlib
 import functools
@@ -37,7 +37,7 @@ def read_artefact(spark: SparkSession, folder: Path, schema: pa.Schema, *, table
     """One table of a finished artefact: the files below its folder that the manifest lists, and no others.
 
     Args:
-        schema: of a table without a row, which has no file that would say it.
+        schema: the schema of a table without rows, which has no file.
     """
     files = [file for file in manifest.read(folder).files if file.path.startswith(f"{table}/")]
     return read_files(spark, folder, files) if files else spark.createDataFrame(schema.empty_table())

@@ -1,7 +1,7 @@
-"""A picture to the upright square that face models train on: by five landmarks, else by the face's box (pure).
+"""Alignment of a face to the upright square that models train on, by five landmarks or by the face's box (pure).
 
-The landmarks go to the places that ArcFace (Deng et al., CVPR 2019) and its successors train with, by the similarity
-transform of least squares (Umeyama, IEEE TPAMI 13(4), 1991).
+The landmarks are moved to the positions that ArcFace (Deng et al., CVPR 2019) and its successors train with, by the
+similarity transform of least squares (Umeyama, IEEE TPAMI 13(4), 1991).
 """
 
 from collections.abc import Sequence
@@ -22,14 +22,14 @@ TEMPLATE = np.array(
 
 
 _JPEG_QUALITY = 95
-# Bilinear sampling looks at 2 x 2 pixels: below this scale it would leave some out.
+# Bilinear sampling reads 2 x 2 pixels: below this scale it would skip some.
 _MIN_SAMPLED_SCALE = 0.5
-_CUT_MARGIN_PX = 2  # around what the aligned square shows, for the sampling at its edge
+_CUT_MARGIN_PX = 2  # around the part that the aligned square shows, for sampling at its edge
 
 
 @dataclass(frozen=True)
 class Aligner:
-    """How the bytes of a picture as found become those of the aligned one; the same bytes for the same picture."""
+    """Turns the bytes of a picture as found into those of the aligned one; deterministic."""
 
     size_px: int
     margin: float  # as for `crop`
@@ -56,9 +56,9 @@ class Aligner:
 
 
 def align(rgb: Picture, landmarks: Points, size_px: int = TEMPLATE_SIDE_PX) -> Picture:
-    """Move the five landmarks (5, 2) of a picture (H, W, 3) to the template's places in a square of `size_px`.
+    """Move the five landmarks (5, 2) of a picture (H, W, 3) to the template's positions in a square of `size_px`.
 
-    What lies beyond the picture is black.
+    The area outside the picture is black.
 
     Raises:
         ValueError: the landmarks coincide.
@@ -74,7 +74,7 @@ def align(rgb: Picture, landmarks: Points, size_px: int = TEMPLATE_SIDE_PX) -> P
 
 
 def similarity(source: Points, target: Points) -> Points:
-    """The 2x3 matrix of rotation, scale and shift that brings points (N, 2) nearest to others, without reflection.
+    """The 2x3 matrix of rotation, scale and shift that moves points (N, 2) closest to others, without reflection.
 
     Umeyama's problem in the plane. There a rotation with a scale is the product with one complex number, so that his
     equations 40 to 42 become a regression of one complex variable on another.
@@ -95,11 +95,11 @@ def similarity(source: Points, target: Points) -> Points:
 def crop(rgb: Picture, box: Sequence[float], *, size_px: int, margin: float) -> Picture:
     """The square around a box of a picture (H, W, 3), resized to `size_px`.
 
-    The square is moved inside the picture, and made no larger than that allows: nothing is invented.
+    The square is moved inside the picture and limited to its size, so that no padding is needed.
 
     Args:
         box: x, y, width, height.
-        margin: what is added to the longer side of the box, as a share of it.
+        margin: added to the longer side of the box, as a share of that side.
     """
     height, width = rgb.shape[:2]
     left, top, box_width, box_height = box
@@ -135,7 +135,7 @@ def _shrink(rgb: Picture, landmarks: Points, scale: float) -> tuple[Picture, Poi
     height, width = (max(1, round(side * scale)) for side in rgb.shape[:2])
     small = cv2.resize(rgb, (width, height), interpolation=cv2.INTER_AREA)
     ratio = np.array([width / rgb.shape[1], height / rgb.shape[0]])
-    # A point is counted from the centre of the first pixel, which moves against the picture's corner.
+    # Coordinates begin at the centre of the first pixel, which scaling moves relative to the picture's corner.
     return small, (landmarks + 0.5) * ratio - 0.5  # type: ignore[return-value]
 
 

@@ -1,4 +1,4 @@
-"""Decide which records are fit to train on, and say why the others are not."""
+"""Rules of cleaning: records that are unfit to train on, each with the reason."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from pipelines.settings import CleanSettings, Range
 
 def _of_sides(pick: Callable[[Column, Column], Column]) -> Column:
     width, height = F.col("width"), F.col("height")
-    # F.least and F.greatest skip nulls; one side alone says nothing.
+    # F.least and F.greatest skip nulls, and one side alone is not enough.
     return F.when(width.isNotNull() & height.isNotNull(), pick(width, height))
 
 
@@ -25,15 +25,15 @@ _DERIVED: dict[str, Callable[[], Column]] = {
 
 @dataclass(frozen=True)
 class Rule:
-    """A measurement must stay within its range; otherwise the record is rejected, for the reason named here."""
+    """The range of a measurement; outside it the record is rejected, for the reason named here."""
 
     measurement: str  # a field of CleanSettings, and a column of the records or one of _DERIVED
     below: str
     above: str
 
 
-# A picture is rejected for the first rule that it breaks, so the causes stand before their symptoms: a black picture
-# is "dark" although it is flat and blurred as well.
+# A picture is rejected for the first rule that it breaks, so causes come before their symptoms: a black picture is
+# "dark" although it is flat and blurred as well.
 RULES = (
     Rule("side_px", below="too_small", above="too_large"),
     Rule("aspect_ratio", below="too_square", above="too_long"),
@@ -49,7 +49,7 @@ RULES = (
 def clean(records: DataFrame, settings: CleanSettings) -> DataFrame:
     """Add `reason`: the decoder's fault, else the first broken rule; null means fit to train on.
 
-    Add too what the rule went by: `measurement`, `value` and `limit`; null where it was no measurement.
+    Also add `measurement`, `value` and `limit` of the broken rule; null where no measurement decided.
     """
     findings = F.coalesce(
         F.when(F.col("decode") != DECODE_OK, _finding(F.col("decode"))),
@@ -61,7 +61,7 @@ def clean(records: DataFrame, settings: CleanSettings) -> DataFrame:
 
 
 def _broken(rule: Rule, limits: Range) -> Iterator[Column]:
-    """What is found where a record breaks the rule, one column per limit that is set."""
+    """The finding where a record breaks the rule, else null; one column per limit that is set."""
     derive = _DERIVED.get(rule.measurement)
     value = (derive() if derive else F.col(rule.measurement)).cast("double")
     # An unknown measurement counts as bad.

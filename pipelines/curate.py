@@ -1,8 +1,8 @@
-"""Records, pairs and what embeddings say, to decisions: clean, find groups, settle names, label, split.
+"""The decision on every record: clean, find groups of duplicates, settle names, label, split.
 
-No pixel is read here. Every function takes and returns a DataFrame; `decide` reads like the list of stages that it is.
-What belongs to groups and to identities is told by small tables, and every row of the records is moved once, to the
-file that it is stored in.
+No pixel is read here. Every function takes and returns a DataFrame; `decide` lists the steps in order. Groups and
+identities are small tables, which are broadcast, so that every row of the records moves only once, to the file that it
+is stored in.
 """
 
 from pathlib import Path
@@ -43,9 +43,9 @@ from pipelines.settings import (
 from pipelines.split import label_identities
 from pipelines.tables.frames import cached_broadcast
 
-_WHY = (MEASUREMENT, VALUE, LIMIT)
-_ROW = (IMAGE_ID, SOURCE, IDENTITY, MERGED_INTO, NAME, REASON, *_WHY)
-_PICTURE = [IMAGE_ID, NAME]  # equal bytes under one name
+_FINDING = (MEASUREMENT, VALUE, LIMIT)
+_ROW = (IMAGE_ID, SOURCE, IDENTITY, MERGED_INTO, NAME, REASON, *_FINDING)
+_PICTURE = [IMAGE_ID, NAME]  # identifies all rows of equal bytes under one name
 
 
 def decide(
@@ -61,22 +61,22 @@ def decide(
     merges: DataFrame | None = None,
     neighbours: DataFrame | None = None,
 ) -> DataFrame:
-    """Decide what becomes of every record.
+    """Decide on every record.
 
     Args:
         measurements: `records.RECORDS`, of which `image` is not read.
         pairs: `records.PAIRS` of the same records and of the references, found by the same `dedup`.
-        scratch: a folder that every executor can write to. The decisions may be read from it, so it is the caller's to
-            remove, afterwards.
+        scratch: a folder that every executor can write to. The decisions may be read from it, so the caller removes it
+            afterwards.
         references: `records.RECORDS` of the evaluation set, whose pictures must not be in the training data.
-        fits, merges, neighbours: the tables of `records` of those names; what the settings ask of embeddings.
+        fits, merges, neighbours: the tables of `records` of those names, as far as the settings need embeddings.
 
     Returns:
-        Exactly one row of `records.DECISIONS` per row of the input, with the `measurement`, `value` and `limit` that
-        its reason goes by.
+        Exactly one row of `records.DECISIONS` per row of the input, with the `measurement`, `value` and `limit`
+        behind its reason.
 
     Raises:
-        UserError: the settings ask for embeddings that are not there, or too few identities are left to hold some out.
+        UserError: the settings need embeddings that do not exist, or too few identities remain to hold some out.
     """
     names = merged_names(merges, settings.identities, scratch=scratch / "merges")
     named = name_rows(clean(measurements, settings), None if names is None else cached_broadcast(names))
@@ -102,7 +102,7 @@ def decide(
 
 
 def not_kept(decisions: DataFrame) -> DataFrame:
-    """The rows that are left out: `records.REJECTIONS`."""
+    """The rows that are not kept: `records.REJECTIONS`."""
     return decisions.where(F.col(STATUS) != KEPT).select(*REJECTIONS.names)
 
 
@@ -116,10 +116,11 @@ def _rules(settings: CurateSettings, dedup: DedupSettings) -> Rules:
 
 
 def _copies(rows: DataFrame) -> DataFrame:
-    """Of fit pictures that lie in more than one row, which row under each name stands for the others.
+    """The representative row, under each name, of the fit pictures that occur in more than one row.
 
-    That with the smallest identity and source: the source comes last, so that decisions do not depend on what a
-    container calls its pictures. Twins are equal bytes under one source, such as a tar's member that was added twice.
+    It is the row with the smallest identity and then source: the source comes last, so that decisions do not depend on
+    the names of pictures within a container. Twins are equal bytes under one source, such as a member that was added
+    to a tar twice.
 
     Returns:
         image_id, name, first_source, num_copies (rows under this name), has_twins.
@@ -141,11 +142,11 @@ def _two_named(copies: DataFrame) -> DataFrame:
 
 
 def _groups(copies: DataFrame, verdicts: DataFrame | None) -> DataFrame:
-    """What is known of every picture that lies in two places or is alike to another, under each of its names."""
+    """Copies and verdicts of the pictures that occur twice or are alike to another, a row for each of their names."""
     if verdicts is None:
         verdicts = copies.sparkSession.createDataFrame(VERDICTS.empty_table())
-    told = F.struct(*(name for name in VERDICTS.names if name not in _PICTURE))
-    return cached_broadcast(copies.join(verdicts.select(*_PICTURE, told.alias("verdict")), on=_PICTURE, how="full"))
+    verdict = F.struct(*(name for name in VERDICTS.names if name not in _PICTURE))
+    return cached_broadcast(copies.join(verdicts.select(*_PICTURE, verdict.alias("verdict")), on=_PICTURE, how="full"))
 
 
 def _mark(rows: DataFrame, groups: DataFrame) -> DataFrame:
@@ -154,28 +155,28 @@ def _mark(rows: DataFrame, groups: DataFrame) -> DataFrame:
     joined = _with_first(rows.join(groups, on=_PICTURE, how="left"), has_twins=not groups.where("has_twins").isEmpty())
     is_copy = ~F.col("is_first")
     keeper = _verdict(KEEPER_ID)
-    # A picture may be kept, and all its copies but the first not; what else becomes of it becomes of all its copies.
+    # Of a kept picture only the first copy is kept; any other outcome holds for all copies.
     is_kept = F.coalesce(_verdict(STATUS) == KEPT, F.lit(True))
     is_duplicate = is_copy & (is_kept | (_verdict(STATUS) == DUPLICATE))
     alone = F.when(F.col("num_copies") > 1, F.col(IMAGE_ID))
-    told: dict[str, Column] = {
+    decided: dict[str, Column] = {
         STATUS: F.when(is_duplicate, DUPLICATE).otherwise(F.coalesce(_verdict(STATUS), F.lit(KEPT))),
         REASON: F.when(is_duplicate, "exact_duplicate").otherwise(_verdict(REASON)),
         KEEPER_ID: F.coalesce(keeper, F.when(is_copy, F.col(IMAGE_ID))),
         DISTANCE: F.when(keeper.isNotNull(), _verdict(DISTANCE)).when(is_copy, 0),
         GROUP_ID: F.when(_verdict(STATUS) != REJECTED, _verdict(GROUP_ID)).when(_verdict(STATUS).isNull(), alone),
-        **{name: _verdict(name) for name in _WHY},
+        **{name: _verdict(name) for name in _FINDING},
     }
-    unfit: dict[str, Column] = {STATUS: F.lit(REJECTED), **{name: F.col(name) for name in (REASON, *_WHY)}}
-    columns = {name: F.when(is_fit, column).otherwise(unfit.get(name, F.lit(None))) for name, column in told.items()}
+    unfit: dict[str, Column] = {STATUS: F.lit(REJECTED), **{name: F.col(name) for name in (REASON, *_FINDING)}}
+    columns = {name: F.when(is_fit, column).otherwise(unfit.get(name, F.lit(None))) for name, column in decided.items()}
     return joined.withColumns(columns)
 
 
 def _with_first(joined: DataFrame, *, has_twins: bool) -> DataFrame:
-    """Add `is_first`: whether the row stands for all that have its bytes and its name."""
+    """Add `is_first`: true for the representative of all rows that have the same bytes and name."""
     is_first = F.coalesce(F.col(SOURCE) == F.col("first_source"), F.lit(True))
     if has_twins:
-        # This moves every row, so it is done only where equal rows must be parted.
+        # This shuffles every row, so it is done only where twins exist.
         equal_rows = Window.partitionBy(IMAGE_ID, SOURCE, NAME).orderBy(F.col(REASON).isNotNull(), IDENTITY)
         is_first &= F.row_number().over(equal_rows) == 1
     return joined.withColumn("is_first", is_first)
@@ -186,15 +187,15 @@ def _verdict(name: str) -> Column:
 
 
 def _label(marked: DataFrame, settings: CurateSettings, seed: int) -> DataFrame:
-    """Add `split` and `label`; pictures of a name that has too few are kept no longer."""
+    """Add `split` and `label`; reject the pictures of names that have too few."""
     kept = marked.where(F.col(STATUS) == KEPT)
     large = large_identities(kept, min_images=settings.min_images_per_identity)
     numbered = label_identities(cached_broadcast(large.withColumnRenamed(NAME, IDENTITY)), settings.split, seed=seed)
-    labelled = cached_broadcast(numbered.withColumnRenamed(IDENTITY, NAME)).withColumn("was", F.lit(KEPT))
-    joined = marked.withColumnRenamed(STATUS, "was").join(labelled, on=[NAME, "was"], how="left")
-    falls = (F.col("was") == KEPT) & F.col(LABEL).isNull()
+    labelled = cached_broadcast(numbered.withColumnRenamed(IDENTITY, NAME)).withColumn("_status", F.lit(KEPT))
+    joined = marked.withColumnRenamed(STATUS, "_status").join(labelled, on=[NAME, "_status"], how="left")
+    is_rejected = (F.col("_status") == KEPT) & F.col(LABEL).isNull()
     return (
-        joined.withColumn(REASON, F.when(falls, "few_images").otherwise(F.col(REASON)))
-        .withColumn(STATUS, F.when(falls, REJECTED).otherwise(F.col("was")))
-        .select(*DECISIONS.names, *_WHY)
+        joined.withColumn(REASON, F.when(is_rejected, "few_images").otherwise(F.col(REASON)))
+        .withColumn(STATUS, F.when(is_rejected, REJECTED).otherwise(F.col("_status")))
+        .select(*DECISIONS.names, *_FINDING)
     )

@@ -1,12 +1,12 @@
-"""Why a picture is refused: the names in the `decode` column, and the limits on what one may cost."""
+"""The faults for which a picture is refused: the values of the column `decode`, and the check of a declared size."""
 
 from pipelines.settings import PixelSettings
 
 EMPTY = "empty"
 TOO_MANY_BYTES = "too_many_bytes"
 NOT_AN_IMAGE = "not_an_image"
-UNSUPPORTED_FORMAT = "unsupported_format"  # an image, but of a format that is not read here: JPEG XL, Photoshop
-UNSUPPORTED_CODING = "unsupported_coding"  # a format that is read, in a variant that is not: 12-bit JPEG, float TIFF
+UNSUPPORTED_FORMAT = "unsupported_format"  # an image of a format that is not supported: JPEG XL, Photoshop
+UNSUPPORTED_CODING = "unsupported_coding"  # an unsupported variant of a supported format: 12-bit JPEG, float TIFF
 TOO_MANY_PIXELS = "too_many_pixels"
 TOO_LONG_SIDE = "too_long_side"
 TOO_MANY_SCANS = "too_many_scans"
@@ -14,7 +14,7 @@ TRUNCATED = "truncated"
 CORRUPT = "corrupt"
 TOO_SLOW = "too_slow"
 TOO_MUCH_MEMORY = "too_much_memory"
-DECODER_CRASHED = "decoder_crashed"  # the process that decoded it died
+DECODER_CRASHED = "decoder_crashed"  # the helper process died
 
 FAULTS = frozenset(
     {
@@ -36,7 +36,7 @@ FAULTS = frozenset(
 
 
 class DecodeError(Exception):
-    """A picture that cannot be used: the name of the fault, and the decoder's own words."""
+    """A picture cannot be decoded: the name of the fault, and the decoder's message."""
 
     def __init__(self, fault: str, detail: str) -> None:
         assert fault in FAULTS, fault
@@ -46,7 +46,7 @@ class DecodeError(Exception):
 
 
 def check_size(width: int, height: int, settings: PixelSettings) -> None:
-    """Hold a declared size against the limits.
+    """Check a declared size against the limits.
 
     Raises:
         DecodeError: the size is zero, or above a limit.

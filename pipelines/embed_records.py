@@ -1,4 +1,4 @@
-"""Records to embeddings, in one Arrow pass: decode, show, and ask the model, once per distinct picture."""
+"""Embeddings of records, in one Arrow pass: decode, crop and resize, run the model, once per distinct picture."""
 
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -32,19 +32,19 @@ _ROWS = f"{IMAGE_ID} string, {EMBEDDING} array<float>"
 def embed_records(
     records: DataFrame, embedder: Embedder, limits: PixelSettings, align: Aligner | None = None
 ) -> DataFrame:
-    """What a model makes of every distinct picture, shown as a dataset would hold it.
+    """The embedding of every distinct picture, which the model sees as a dataset would store it.
 
     Args:
-        records: `records.RECORDS`; more than one set of them may be laid together.
-        limits: what a picture may cost.
-        align: as in `shard.shard`; without it pictures are shown as they were found.
+        records: `records.RECORDS`, of one or several deliveries.
+        limits: the limits of decoding.
+        align: as in `shard.shard`; without it pictures are embedded as found.
 
     Returns:
-        `records.EMBEDDINGS`, one row per `image_id`, none for a picture that cannot be decoded.
+        `records.EMBEDDINGS`, one row per `image_id`; pictures that cannot be decoded have none.
     """
     good = records.where(F.col("decode") == DECODE_OK)
     faces = [] if align is None else [FACE_BOX, FACE_LANDMARKS]
-    # The model goes to each executor once, and not with every task.
+    # The model is sent to each executor once, not with every task.
     shipped = records.sparkSession.sparkContext.broadcast(embedder)
     once, has_twins = _once(good.select(IMAGE_ID, SOURCE, IMAGE, *faces))
     rows = once.select(IMAGE_ID, IMAGE, *faces).mapInArrow(_Pass(shipped, limits, align), _ROWS)
@@ -52,25 +52,25 @@ def embed_records(
 
 
 def count_pictures(records: DataFrame) -> int:
-    """How many distinct pictures there are, those that cannot be decoded among them."""
+    """The number of distinct pictures, including those that cannot be decoded."""
     return records.select(IMAGE_ID).distinct().count()
 
 
 def _once(rows: DataFrame) -> tuple[DataFrame, bool]:
-    """Leave one row of equal bytes, without moving any bytes; and whether equal bytes share a source all the same."""
+    """Keep one row of equal bytes without shuffling any bytes; true if rows of equal bytes and source remain."""
     sources = rows.groupBy(IMAGE_ID).agg(
         F.count(F.lit(1)).alias("rows"), F.countDistinct(SOURCE).alias("sources"), F.min(SOURCE).alias("first")
     )
     repeated = sources.where(F.col("rows") > 1).persist()
     has_twins = not repeated.where(F.col("rows") > F.col("sources")).isEmpty()
-    # Few pictures of a collection lie in more than one place, so what is left out is told to all.
+    # Few pictures of a collection occur twice, so the surplus rows can be broadcast.
     others = rows.select(IMAGE_ID, SOURCE).join(F.broadcast(repeated), on=IMAGE_ID, how="inner")
     surplus = others.where(F.col(SOURCE) != F.col("first")).select(IMAGE_ID, SOURCE)
     return rows.join(F.broadcast(surplus), on=[IMAGE_ID, SOURCE], how="left_anti"), has_twins
 
 
 class _Pass:
-    """What each task does with its Arrow batches."""
+    """The work of each task on its Arrow batches."""
 
     def __init__(self, shipped: "Broadcast[Embedder]", limits: PixelSettings, align: Aligner | None) -> None:
         self._shipped, self._limits, self._align = shipped, limits, align
@@ -79,7 +79,7 @@ class _Pass:
         embedder = self._shipped.value
         size = embedder.settings.batch_size
         for batch in batches:
-            # Few at a time: pictures as they were found can be large.
+            # A few at a time: pictures as found can be large.
             for start in range(0, batch.num_rows, size):
                 yield self._embed(embedder, batch.slice(start, size))
 

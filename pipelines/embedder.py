@@ -1,7 +1,7 @@
-"""A picture's pixels to a vector that says whose face it is, by any ONNX model (pure, no Spark).
+"""Embeddings of pictures by any ONNX model (pure, no Spark).
 
-A vector is the same to the bit whatever pictures were embedded before it or with it: the model runs on one thread, and
-always on batches of one size.
+An embedding does not depend on the pictures embedded before it or with it, to the bit: the model runs on one thread
+and always on batches of one size.
 """
 
 from collections.abc import Sequence
@@ -27,19 +27,19 @@ _CHANNELS = 3
 
 @dataclass(frozen=True)
 class Embedder:
-    """An ONNX model and how it is fed. It can be sent to other processes: each builds its session once."""
+    """An ONNX model and its preprocessing. It can be sent to other processes; each builds its session once."""
 
     onnx: bytes = field(repr=False)
     settings: EmbedSettings
     size_px: int
-    batch_size: int  # of the settings, unless the model takes but one
+    batch_size: int  # of the settings, unless the model has a fixed one
 
     def show(self, rgb: Picture) -> Picture:
-        """Cut and resize an upright picture (H, W, 3) to what the model sees, (S, S, 3)."""
+        """Crop and resize an upright picture (H, W, 3) to the input of the model, (S, S, 3)."""
         return show(rgb, self.settings, self.size_px)
 
     def embed(self, shown: Sequence[Picture]) -> Vectors:
-        """Vectors of unit length, (N, D), of pictures (S, S, 3); zeros where a model gives zeros or no numbers."""
+        """Unit vectors (N, D) of pictures (S, S, 3); zeros where the model gives zeros or NaN."""
         size = self.batch_size
         parts = [self._embed_batch(np.stack(shown[start : start + size])) for start in range(0, len(shown), size)]
         return np.concatenate(parts)
@@ -57,10 +57,10 @@ class Embedder:
 
 
 def read_embedder(settings: EmbedSettings) -> Embedder:
-    """Read a model and try it, so that a wrong one is told before the long work.
+    """Read a model and try it, so that a wrong one is reported before the long work.
 
     Raises:
-        UserError: there is no such file, or it is no model of pictures.
+        UserError: there is no such file, or it is not a model of pictures.
     """
     if settings.model is None:
         raise UserError("embed.model is not given; name an ONNX model of faces, or export one that was trained here")
@@ -70,7 +70,7 @@ def read_embedder(settings: EmbedSettings) -> Embedder:
         raise UserError(f"embed.model={settings.model} cannot be read ({error.strerror}); name an ONNX file") from None
     try:
         session = _session(onnx)
-    except Exception as error:  # what onnxruntime raises has no common base of its own
+    except Exception as error:  # the errors of onnxruntime have no common base class
         raise UserError(f"embed.model={settings.model} is no ONNX model ({_line(error)}); name another") from None
     size_px = _size_px(session, settings)
     fixed = session.get_inputs()[0].shape[0]
@@ -80,23 +80,21 @@ def read_embedder(settings: EmbedSettings) -> Embedder:
 
 
 def exported(folder: Path, *, batch_size: int) -> EmbedSettings:
-    """The settings that embed with a model as `jobs.export` left it: its card says how pictures are shown.
+    """The settings for a model that `jobs.export` wrote, with the preprocessing from its card.
 
     Raises:
-        UserError: the card is missing or none of ours.
+        UserError: the card is missing or not one of ours.
     """
     path = folder / CARD_NAME
     try:
         card = ShowSettings.model_validate_json(path.read_bytes())
     except (OSError, ValidationError) as error:
-        raise UserError(
-            f"{path} says nothing about showing pictures ({_line(error)}); export the model again"
-        ) from None
+        raise UserError(f"{path} is not a card of an exported model ({_line(error)}); export the model again") from None
     return EmbedSettings(**card.model_dump(), model=folder / MODEL_NAME, batch_size=batch_size)
 
 
 def show(rgb: Picture, settings: ShowSettings, size_px: int) -> Picture:
-    """The middle of an upright picture (H, W, 3) as a square of `size_px`."""
+    """Crop the middle of an upright picture (H, W, 3) and resize it to a square of `size_px`."""
     height, width = rgb.shape[:2]
     if settings.fit == "crop":
         rgb = _middle(rgb, min(height, width), min(height, width))
@@ -109,7 +107,7 @@ def show(rgb: Picture, settings: ShowSettings, size_px: int) -> Picture:
 
 
 def unit(vectors: NDArray[Any]) -> Vectors:
-    """Rows (N, D) at unit length, as float32; a row that has no direction becomes zeros."""
+    """Scale rows (N, D) to unit length, as float32; rows of zeros or NaN become zeros."""
     wide = np.nan_to_num(vectors.astype(np.float64), nan=0.0, posinf=0.0, neginf=0.0)
     lengths = np.linalg.norm(wide, axis=1, keepdims=True)
     scaled: Vectors = (wide / np.where(lengths > 0, lengths, 1.0)).astype(np.float32)
@@ -126,7 +124,7 @@ def _session(onnx: bytes) -> onnxruntime.InferenceSession:
     options = onnxruntime.SessionOptions()
     # Spark runs one worker per core.
     options.intra_op_num_threads = options.inter_op_num_threads = 1
-    options.log_severity_level = 4  # what is wrong is raised
+    options.log_severity_level = 4  # errors are raised anyway
     return onnxruntime.InferenceSession(onnx, options, providers=["CPUExecutionProvider"])
 
 
@@ -137,22 +135,22 @@ def _features(session: onnxruntime.InferenceSession, batch: Vectors) -> Vectors:
 
 
 def _size_px(session: onnxruntime.InferenceSession, settings: EmbedSettings) -> int:
-    """The side that the model asks for, or the settings where it leaves it open."""
+    """The input side of the model, or that of the settings where the model leaves it open."""
     inputs = session.get_inputs()
     shape = inputs[0].shape if inputs else []
     is_image = len(inputs) == 1 and len(shape) == 4 and inputs[0].type == "tensor(float)"
-    told = [f"{one.name} {one.type} {one.shape}" for one in inputs]
-    # A side that is open is told as a name, or as nothing.
+    takes = [f"{one.name} {one.type} {one.shape}" for one in inputs]
+    # The shape of an open side is a name or None.
     if not is_image or (isinstance(shape[1], int) and shape[1] != _CHANNELS):
         raise UserError(
-            f"embed.model={settings.model} takes {'; '.join(told)}, and one input of floats N x 3 x S x S is needed; "
-            "name a model of pictures in colour"
+            f"embed.model={settings.model} takes {'; '.join(takes)}; one input of floats N x 3 x S x S is needed: "
+            "name a model of colour pictures"
         )
     sides = {side for side in (*shape[2:], settings.size_px) if isinstance(side, int)}
     if len(sides) != 1:
         remedy = "set embed.size_px" if not sides else "let embed.size_px be null, or name a model of square pictures"
         raise UserError(
-            f"embed.model={settings.model} takes {'; '.join(told)} and embed.size_px={settings.size_px}; {remedy}"
+            f"embed.model={settings.model} takes {'; '.join(takes)} and embed.size_px={settings.size_px}; {remedy}"
         )
     return sides.pop()
 
@@ -165,7 +163,7 @@ def _try(embedder: Embedder) -> None:
     except Exception as error:
         raise UserError(f"embed.model={model} does not run on a batch ({_line(error)}); name another") from None
     if vectors.ndim != 2 or vectors.shape[1] < 2:
-        raise UserError(f"embed.model={model} gives {vectors.shape} and not N x D; name a model that gives vectors")
+        raise UserError(f"embed.model={model} returns {vectors.shape} and not N x D; name a model that returns vectors")
 
 
 def _line(error: Exception) -> str:

@@ -1,4 +1,4 @@
-"""Where the faces of a picture are: their number, and box, score and landmarks of the largest (pure, no Spark)."""
+"""Face detection: the number of faces, and box, score and landmarks of the largest (pure, no Spark)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,24 +15,24 @@ from pipelines.arrays import Picture
 from pipelines.settings import FaceSettings, UserError
 
 _CASCADE = "haarcascade_frontalface_default.xml"
-_CASCADE_STEP = 1.1  # between the scales at which faces are looked for
-_CASCADE_NEIGHBOURS = 5  # windows that must agree on a face
-# The cascade wants to see what is around a face. In 37 % of the tightly cropped frontal photos of CFP it finds one as
-# they are, and in 97 % with their edges drawn out by this share of the longer side.
+_CASCADE_STEP = 1.1  # ratio of consecutive scales of the search
+_CASCADE_NEIGHBOURS = 5  # overlapping windows that a face needs
+# The cascade needs the surroundings of a face. It finds one in 37 % of the tightly cropped frontal photos of CFP as
+# they are, and in 97 % with their edges replicated by this share of the longer side.
 _CASCADE_BORDER = 0.15
 
-_YUNET_OVERLAP = 0.3  # boxes that share more are one face
+_YUNET_OVERLAP = 0.3  # boxes that overlap more are one face
 _YUNET_CANDIDATES = 5000  # before overlapping boxes are merged
 
 
 @dataclass(frozen=True)
 class Face:
-    """One face, in pixels of the upright picture, where the centre of the first pixel is (0, 0)."""
+    """One face, in pixels of the upright picture; the centre of the first pixel is (0, 0)."""
 
     box: tuple[float, float, float, float]  # x, y, width, height; may reach beyond the picture
-    score: float | None  # 0..1; None = the detector gives none
-    # x0, y0, x1, ... of left eye, right eye, nose, left and right corner of the mouth, left and right as they are seen
-    # in the picture; None = the detector gives none
+    score: float | None  # 0..1; None = the detector has no scores
+    # x0, y0, x1, ... of left eye, right eye, nose, left and right corner of the mouth, left and right as seen in the
+    # picture; None = the detector has no landmarks
     landmarks: tuple[float, ...] | None
 
     @property
@@ -49,14 +49,14 @@ class Faces:
 
 
 class FaceDetector:
-    """Finds faces. It can be sent to other processes: each builds what it needs once, when it first looks."""
+    """Finds faces. It can be sent to other processes; each loads the detector once, at the first picture."""
 
     def __init__(self, settings: FaceSettings) -> None:
         assert settings.detector != "none"
         self._settings = settings
 
     def load(self) -> None:
-        """Build YuNet and try it, so that a wrong model is told before the long work.
+        """Load YuNet and try it, so that a wrong model is reported before the long work.
 
         Raises:
             UserError: the model is missing, or not YuNet.
@@ -75,7 +75,7 @@ class FaceDetector:
             ) from None
 
     def detect(self, rgb: Picture) -> Faces:
-        """The faces of an upright picture (H, W, 3); the same for the same pixels, whatever came before."""
+        """The faces of an upright picture (H, W, 3); independent of the pictures before."""
         settings = self._settings
         shown = _shrink(rgb, settings.detect_side_px)
         across, down = rgb.shape[1] / shown.shape[1], rgb.shape[0] / shown.shape[0]
@@ -85,12 +85,12 @@ class FaceDetector:
 
 
 def build_detector(settings: FaceSettings) -> FaceDetector | None:
-    """The detector that the settings ask for; None where they ask for none."""
+    """The detector that the settings choose; None for `detector=none`."""
     return None if settings.detector == "none" else FaceDetector(settings)
 
 
 def largest(faces: Sequence[Face]) -> Faces:
-    """The number of faces and the largest; of equally large ones the surest, then the topmost, then the leftmost."""
+    """The number of faces and the largest; among equals by score, then topmost, then leftmost."""
 
     def rank(face: Face) -> tuple[float, ...]:
         x, y, width, _ = face.box
@@ -100,10 +100,11 @@ def largest(faces: Sequence[Face]) -> Faces:
 
 
 def faces_of_rows(rows: NDArray[Any]) -> list[Face]:
-    """What `cv2.FaceDetectorYN.detect` returns, (N, 15), as faces.
+    """Convert the result of `cv2.FaceDetectorYN.detect`, (N, 15), to faces.
 
-    Its columns are x, y, width, height, five points and the score. The points begin with the right eye and close with
-    the left corner of the mouth, but of the person: right there is left in the picture, so their order is ours.
+    Its columns are x, y, width, height, five points and the score. The points begin with the right eye and end with the
+    left corner of the mouth as the person sees them; the right of the person is left in the picture, so the order is
+    that of `Face`.
     """
     return [
         Face(box=(x, y, width, height), score=score, landmarks=tuple(points))
@@ -112,7 +113,7 @@ def faces_of_rows(rows: NDArray[Any]) -> list[Face]:
 
 
 class _Search(Protocol):
-    """Finds the faces of a picture (H, W, 3) as it is."""
+    """Finds the faces of a picture (H, W, 3) without scaling it."""
 
     def find(self, rgb: Picture, *, min_side_px: float) -> list[Face]: ...
 
@@ -167,11 +168,11 @@ def _shrink(rgb: Picture, longest_px: int) -> Picture:
 
 
 def _scaled(face: Face, across: float, down: float) -> Face:
-    """A face found in a picture shrunk by these factors, in pixels of the picture itself."""
+    """Convert a face from the shrunk picture to pixels of the original; the factors are those of the shrinking."""
     x, y, width, height = face.box
     points = None
     if face.landmarks is not None:
-        # The centre of the first pixel is (0, 0) in both, and not the corner of the picture.
+        # In both pictures (0, 0) is the centre of the first pixel, not its corner.
         scales = (across, down) * 5
         points = tuple((value + 0.5) * scale - 0.5 for value, scale in zip(face.landmarks, scales, strict=True))
     return Face(box=(x * across, y * down, width * across, height * down), score=face.score, landmarks=points)

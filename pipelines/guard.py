@@ -1,8 +1,9 @@
-"""Decoding that cannot harm the task: what may crash, hang or eat the memory is decoded in a helper process.
+"""Guarded decoding: pictures that may crash, hang or exhaust memory are decoded in a helper process.
 
-In the process itself stays what its header shows to be cheap, in the two formats of nearly all faces: a JPEG or PNG of
-at most PLAIN_BYTES, the JPEG's pixels times its passes being at most PLAIN_PIXELS. There is one helper per process,
-started at the first picture that needs it; it may take `max_decode_bytes` beside what the process was given.
+Pictures whose header shows that they are cheap are decoded in the process itself: JPEG and PNG, the formats of nearly
+all faces, of at most PLAIN_BYTES, and for JPEG at most PLAIN_PIXELS pixels times scans. There is one helper per
+process, started at the first picture that needs it; it may use `max_decode_bytes` in addition to the memory of the
+process.
 """
 
 import atexit
@@ -16,28 +17,28 @@ from pipelines.helper import Helper
 from pipelines.pixels import Decoded, decode, sniff
 from pipelines.settings import PixelSettings
 
-PLAIN_BYTES = 8 << 20  # more can be millions of empty chunks, each a turn of a Python loop
+PLAIN_BYTES = 8 << 20  # larger ones can have millions of empty chunks, each a turn of a Python loop
 PLAIN_PIXELS = 100_000_000
 
-# What may be the work of the pictures before.
+# Faults that may be caused by the pictures before.
 _DOUBTFUL = frozenset({TOO_MUCH_MEMORY, DECODER_CRASHED})
 
 
 def guarded_decode(data: bytes, settings: PixelSettings) -> Decoded:
-    """As `pipelines.pixels.decode`, but no bytes kill, stall or fill the process.
+    """Decode like `pipelines.pixels.decode`; no input can kill, stall or fill the process.
 
     Raises:
-        DecodeError: as there, or TOO_SLOW, TOO_MUCH_MEMORY, DECODER_CRASHED.
-        RuntimeError: the helper does not start, whatever the picture.
+        DecodeError: as `decode` does, or TOO_SLOW, TOO_MUCH_MEMORY, DECODER_CRASHED.
+        RuntimeError: the helper does not start.
     """
-    return decode(data, settings) if is_plain(data, settings) else _keeper.decode(data, settings)
+    return decode(data, settings) if is_plain(data, settings) else _owner.decode(data, settings)
 
 
 def is_plain(data: bytes, settings: PixelSettings) -> bool:
-    """Whether the picture is refused unread, or cheap to decode.
+    """True for a picture that is cheap to decode, or refused without decoding.
 
     Raises:
-        DecodeError: no image, or none that is read here.
+        DecodeError: the bytes are no image, or of a format that is not supported.
     """
     if not data or len(data) > settings.max_bytes:
         return True
@@ -46,15 +47,16 @@ def is_plain(data: bytes, settings: PixelSettings) -> bool:
         return False
     if picture_format == "JPEG":
         num_scans = jpeg.count_scans(data)
-        if num_scans * settings.max_pixels <= PLAIN_PIXELS:  # without a look at the header, which takes a tenth
+        # Checked first, since reading the header takes a tenth of the time of decoding.
+        if num_scans * settings.max_pixels <= PLAIN_PIXELS:
             return True
         header = jpeg.read_header(data)
         return header.width * header.height * num_scans <= PLAIN_PIXELS
     return picture_format == "PNG"
 
 
-class _Keeper:
-    """Keeps the one helper of this process."""
+class _HelperOwner:
+    """Owns the one helper of this process."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -69,7 +71,7 @@ class _Keeper:
             except DecodeError as error:
                 if is_fresh or error.fault not in _DOUBTFUL:
                     raise
-            # The outcome shall depend neither on the pictures before nor on who killed the helper.
+            # The outcome must not depend on the pictures before, nor on a kill from outside.
             self.stop()
             return self._helper_for(settings).decode(data)
 
@@ -79,23 +81,23 @@ class _Keeper:
             self._helper = None
 
     def leave_to_parent(self) -> None:
-        """After a fork: the helper answers the parent alone, and must see it die."""
+        """Drop the helper after a fork: it belongs to the parent, and must see the parent end."""
         if self._helper is not None:
             self._helper.close_pipes()
         self._lock, self._helper = threading.Lock(), None
 
     def _helper_for(self, settings: PixelSettings) -> Helper:
-        _care_for_ends()
+        _register_cleanup()
         if self._helper is None or self._helper.is_stopped or self._helper.settings != settings:
             self.stop()
             self._helper = Helper(settings)
         return self._helper
 
 
-_keeper = _Keeper()
+_owner = _HelperOwner()
 
 
 @functools.cache
-def _care_for_ends() -> None:
-    os.register_at_fork(after_in_child=_keeper.leave_to_parent)
-    atexit.register(_keeper.stop)
+def _register_cleanup() -> None:
+    os.register_at_fork(after_in_child=_owner.leave_to_parent)
+    atexit.register(_owner.stop)

@@ -1,4 +1,4 @@
-"""A 256-bit perceptual hash of many pictures at once: the signs of the low frequencies of a 64x64 grey picture.
+"""256-bit perceptual hashes of many pictures at once: the signs of the low frequencies of a 64x64 grey picture.
 
 The frequencies are those of PDQ (Facebook's ThreatExchange, 2019): rows and columns 1 to 16 of a two-dimensional
 DCT, each compared with their median. Not as there: the resize is area averaging, and the mirror image is not
@@ -20,18 +20,18 @@ FREQUENCIES = 16
 
 @dataclass(frozen=True)
 class Hashes:
-    """Hashes of N pictures, of their mirror images, and how far each can be trusted."""
+    """Hashes of N pictures and of their mirror images, and the quality of each."""
 
     plain: UInt8Array  # (N, 32)
     flipped: UInt8Array  # (N, 32)
-    quality: Float32Array  # (N,), 0..100; below about 50 the picture is too flat to be told from others
+    quality: Float32Array  # (N,), 0..100; below about 50 the picture is too flat to be distinguished from others
 
 
 def perceptual_hashes(greys: Float32Array) -> Hashes:
     """Hash a stack of grey pictures.
 
     Args:
-        greys: (N, 64, 64), grey levels 0..255, as `to_hash_input` makes them.
+        greys: (N, 64, 64), grey levels 0..255, as `to_hash_input` returns them.
     """
     basis = _dct_basis()
     spectra: Float32Array = np.matmul(np.matmul(basis, greys), basis.T)
@@ -52,7 +52,7 @@ def hamming(left: UInt8Array, right: UInt8Array) -> Int32Array:
 
 
 def _dct_basis() -> Float32Array:
-    # Rows 1..16 of the orthonormal DCT-II; row 0, the mean, says nothing of the picture's structure.
+    # Rows 1..16 of the orthonormal DCT-II; row 0 is the mean and has no structure.
     frequency = np.arange(1, FREQUENCIES + 1)[:, None]
     position = np.arange(GREY_SIDE_PX)[None, :] + 0.5
     basis = np.sqrt(2.0 / GREY_SIDE_PX) * np.cos(np.pi * frequency * position / GREY_SIDE_PX)
@@ -73,9 +73,9 @@ def _quality(greys: Float32Array) -> Float32Array:
 
 
 def _steps(ahead: Float32Array, behind: Float32Array) -> Float32Array:
-    # A step between neighbours counts from 1 % of the range on: the grain of a flat wall does not.
+    # A step between neighbours counts from 1 % of the range on, so that the grain of a flat wall does not.
     steps = np.subtract(ahead, behind)
-    # In place, since a new array for each operation takes as long as the operation.
+    # In place, since allocating a new array takes as long as the operation.
     np.abs(steps, out=steps)
     np.divide(steps, 2.55, out=steps)
     np.floor(steps, out=steps)

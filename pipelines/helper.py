@@ -1,7 +1,7 @@
-"""The parent's end of a helper process that decodes pictures within limits of time and memory.
+"""The parent's side of a helper process that decodes pictures within limits of time and memory.
 
-Over its standard input and output go frames: to the helper the length and the bytes of a picture; back the length of a
-JSON header, the header, and the pixels if there are any. The other end is `pipelines.helper_child`.
+Requests on its standard input are the length and the bytes of a picture; answers on its standard output are the length
+of a JSON header, the header, and the pixels if there are any. The other side is `pipelines.helper_child`.
 """
 
 import contextlib
@@ -26,31 +26,31 @@ from pipelines.settings import PixelSettings
 LENGTH = struct.Struct(">Q")
 READY = b"ready"
 
-# The kernel limits the helper's processor time. One that sleeps, or waits for a busy machine, may take this much more.
+# Limit of wall-clock time over the limit of processor time: for a helper that sleeps or waits for a busy machine.
 WALL_FACTOR = 3.0
 _START_SECONDS = 120.0
 
 
 class Helper:
-    """A running helper with one set of limits; not to be shared by threads, nor over a fork.
+    """A running helper with one set of limits; not to be shared between threads or across a fork.
 
     Raises:
-        RuntimeError: it does not start; with the last line it said.
+        RuntimeError: it does not start; the message has the last line that it printed.
     """
 
     def __init__(self, settings: PixelSettings) -> None:
         self.settings = settings
         self.is_used = False
-        with tempfile.TemporaryFile() as said:
-            self._process = _start(settings, said)
+        with tempfile.TemporaryFile() as output:
+            self._process = _start(settings, output)
             try:
                 self._read(len(READY), time.monotonic() + _START_SECONDS)
             except BaseException as error:
                 self.stop()
                 if not isinstance(error, (EOFError, TimeoutError)):
                     raise
-                said.seek(0)
-                lines = said.read().decode(errors="replace").strip().splitlines() or ["it said nothing"]
+                output.seek(0)
+                lines = output.read().decode(errors="replace").strip().splitlines() or ["it printed nothing"]
                 raise RuntimeError(f"the process that decodes pictures did not start: {lines[-1]}") from None
 
     @property
@@ -58,7 +58,7 @@ class Helper:
         return self._process.returncode is not None
 
     def decode(self, data: bytes) -> Decoded:
-        """Decode one picture there. A helper that crashed or took too long is stopped.
+        """Decode one picture in the helper, which is stopped if it crashes or takes too long.
 
         Raises:
             DecodeError: as `pipelines.pixels.decode`, or TOO_SLOW, TOO_MUCH_MEMORY, DECODER_CRASHED.
@@ -74,18 +74,18 @@ class Helper:
             raise DecodeError(TOO_SLOW, f"no answer in {seconds:g} s") from None
         except (EOFError, BrokenPipeError):
             raise self._death() from None
-        except BaseException:  # half an answer may lie in the pipe
+        except BaseException:  # half an answer may be in the pipe
             self.stop()
             raise
 
     def stop(self) -> None:
-        """Kill it, and leave no zombie."""
+        """Kill the helper and wait for its end."""
         self._process.kill()
         self._process.wait()
         self.close_pipes()
 
     def close_pipes(self) -> None:
-        """Let go of the pipes; the helper ends when nobody holds them any more."""
+        """Close the pipes; the helper ends when all their copies are closed."""
         for pipe in (self._process.stdin, self._process.stdout):
             if pipe is not None:
                 pipe.close()
@@ -103,7 +103,7 @@ class Helper:
 
     def _death(self) -> DecodeError:
         with contextlib.suppress(subprocess.TimeoutExpired):
-            self._process.wait(timeout=1.0)  # the pipes close a moment before the process has ended
+            self._process.wait(timeout=1.0)  # the pipes close shortly before the process ends
         self.stop()
         code = self._process.returncode
         if code == -signal.SIGPROF:
@@ -130,15 +130,15 @@ class Helper:
         return data
 
 
-def _start(settings: PixelSettings, said: IO[bytes]) -> subprocess.Popen[bytes]:
+def _start(settings: PixelSettings, output: IO[bytes]) -> subprocess.Popen[bytes]:
     process = subprocess.Popen(
-        # -P: no module of the working directory stands in for one of ours.
+        # -P: no module of the working directory shadows one of ours.
         [sys.executable, "-P", "-m", "pipelines.helper_child", settings.model_dump_json()],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        stderr=said,
+        stderr=output,
         bufsize=0,
-        # Spark adds the files it ships to sys.path alone. A picture is decoded by one core.
+        # The files that Spark ships are only on sys.path, not in PYTHONPATH. A picture is decoded by one core.
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "OPENBLAS_NUM_THREADS": "1"},
     )
     os.set_blocking(_fd(process.stdin), False)

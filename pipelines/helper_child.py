@@ -1,7 +1,7 @@
 """The helper process: reads pictures from its standard input, writes pixels or faults to its standard output.
 
-Started by `pipelines.helper`, which says what the frames are. It ends when its input does, and by the kernel's hand
-when a picture takes more processor time than it may: no decoder can hold that off, and it needs no living parent.
+Started by `pipelines.helper`, whose docstring describes the protocol. It ends with its input; and the kernel kills it
+when a picture takes too much processor time, which no decoder can block and which works without the parent.
 """
 
 import contextlib
@@ -32,10 +32,10 @@ def main() -> None:
     """Serve until the input ends."""
     settings = PixelSettings.model_validate_json(sys.argv[1])
     requests, answers = sys.stdin.buffer, os.fdopen(os.dup(sys.stdout.fileno()), "wb")
-    # What a decoder could want to load is loaded before memory is bounded.
+    # Load everything that decoders may import before memory is limited.
     Image.init()
     reads_heif()
-    AvifImagePlugin.DEFAULT_MAX_THREADS = 1  # memory and errno are watched in one thread
+    AvifImagePlugin.DEFAULT_MAX_THREADS = 1  # memory and errno are checked in one thread
     num_idle_bytes = _num_data_bytes()
     _send(answers, READY)
     _silence()
@@ -64,7 +64,7 @@ def _decode(data: bytes, settings: PixelSettings) -> Decoded:
     except MemoryError as error:
         raise DecodeError(TOO_MUCH_MEMORY, str(error)) from None
     except DecodeError as error:
-        # Half of the libraries call the picture damaged when they are refused memory; the kernel's word stays behind.
+        # Half of the libraries report a damaged picture when an allocation fails; errno still has the cause.
         if _errno()[0] == errno.ENOMEM:
             raise DecodeError(TOO_MUCH_MEMORY, error.detail) from None
         raise
@@ -84,12 +84,12 @@ def _memory_bounded(num_bytes: int) -> Iterator[None]:
 
 
 def _num_data_bytes() -> int:
-    """What RLIMIT_DATA counts (Linux): proc(5), statm."""
+    """The memory of this process that RLIMIT_DATA counts (Linux; proc(5), statm), in bytes."""
     return int(Path("/proc/self/statm").read_text().split()[5]) * resource.getpagesize()
 
 
 def _silence() -> None:
-    """What C libraries print would flood the log, and break the frames; until now it told why the start failed."""
+    """Discard the output of C libraries, which would flood the log and break the protocol."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, sys.stdout.fileno())
     os.dup2(nowhere, sys.stderr.fileno())
@@ -102,6 +102,6 @@ def _send(answers: BinaryIO, *pieces: bytes | memoryview) -> None:
 
 
 if __name__ == "__main__":
-    # The parent is gone: nobody is left to tell.
+    # The parent has ended.
     with contextlib.suppress(BrokenPipeError):
         main()

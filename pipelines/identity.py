@@ -1,4 +1,4 @@
-"""What embeddings say of the names: who is two people, which pictures are of somebody else; and who has too few."""
+"""Checks of identities: names of one person to merge, pictures of another person to reject, names of few pictures."""
 
 from pathlib import Path
 
@@ -21,36 +21,36 @@ from pipelines.records import (
 from pipelines.settings import IdentitySettings, UserError
 from pipelines.tables.components import COMPONENT, components
 
-NAME = "name"  # the identity that a row is taken for
-MARGIN = "margin"
+NAME = "name"  # the identity of a row after merging
+MARGIN = "margin"  # own cosine minus that to the nearest other identity
 
 
 def merge_proposals(merges: DataFrame | None, settings: IdentitySettings) -> DataFrame:
     """The pairs of `records.MERGES` that may be one person.
 
     Raises:
-        UserError: nothing is known of them.
+        UserError: there is no such table.
     """
-    known = needed(merges, f"curate.identities.merge={settings.merge}")
+    known = require_embeddings(merges, f"curate.identities.merge={settings.merge}")
     return known.where(F.col(PROMINENCE) >= F.lit(settings.merge_prominence))
 
 
 def merged_names(merges: DataFrame | None, settings: IdentitySettings, *, scratch: Path) -> DataFrame | None:
-    """What identities are taken for that are merged: `identity`, `merged_into`, the smallest name of all that are tied.
+    """The identities that are merged: `identity`, and `merged_into`, the smallest name of those merged.
 
-    None where nothing is to be merged.
+    None where the settings merge none.
     """
     if settings.merge != "apply" or settings.merge_prominence is None:
         return None
-    tied = components(merge_proposals(merges, settings), scratch=scratch)
-    return tied.select(F.col(IMAGE_ID).alias(IDENTITY), F.col(COMPONENT).alias(MERGED_INTO))
+    merged = components(merge_proposals(merges, settings), scratch=scratch)
+    return merged.select(F.col(IMAGE_ID).alias(IDENTITY), F.col(COMPONENT).alias(MERGED_INTO))
 
 
 def name_rows(rows: DataFrame, names: DataFrame | None) -> DataFrame:
-    """Add `merged_into`, and `name`, which the row is taken for.
+    """Add `merged_into`, and `name`: that identity, else the row's own.
 
     Args:
-        names: as `merged_names` makes it.
+        names: as `merged_names` returns them.
     """
     if names is None:
         merged = rows.withColumn(MERGED_INTO, F.lit(None).cast("string"))
@@ -64,20 +64,22 @@ def outliers(fits: DataFrame | None, names: DataFrame | None, settings: Identity
 
     Args:
         fits: `records.FITS`.
-        names: as `merged_names` makes it; between two identities that are taken for one there is no margin.
+        names: as `merged_names` returns them; between two merged identities there is no margin.
 
     Returns:
-        image_id, identity, and by what: measurement, value, limit. None where nothing is asked.
+        image_id, identity, and the decisive measurement, value and limit. None where the settings set no limit, or
+        only the default ones and there are no embeddings.
 
     Raises:
-        UserError: cosines are asked for that are not known.
+        UserError: the settings set other limits and there are no embeddings.
     """
-    asked = {name: getattr(settings, name) for name in (f"min_{OWN_COSINE}", f"min_{MARGIN}")}
-    usual = IdentitySettings()
-    told = {name: limit for name, limit in asked.items() if limit is not None}
-    if not told or (fits is None and all(limit == getattr(usual, name) for name, limit in told.items())):
+    fields = {name: getattr(settings, name) for name in (f"min_{OWN_COSINE}", f"min_{MARGIN}")}
+    limits = {name: limit for name, limit in fields.items() if limit is not None}
+    defaults = IdentitySettings()
+    if not limits or (fits is None and all(limit == getattr(defaults, name) for name, limit in limits.items())):
         return None
-    known = needed(fits, " and ".join(f"curate.identities.{name}={limit}" for name, limit in told.items()))
+    required_by = " and ".join(f"curate.identities.{name}={limit}" for name, limit in limits.items())
+    known = require_embeddings(fits, required_by)
     own = F.col(OWN_COSINE).cast("double")
     margin = own - F.col(OTHER_COSINE).cast("double")
     if names is not None:
@@ -91,10 +93,10 @@ def outliers(fits: DataFrame | None, names: DataFrame | None, settings: Identity
 
 
 def reject_outliers(rows: DataFrame, far: DataFrame | None) -> DataFrame:
-    """Add the reason `outlier` to rows that have none, and what it goes by.
+    """Add the reason `outlier` to rows that have no reason, with its measurement, value and limit.
 
     Args:
-        far: as `outliers` makes it.
+        far: as `outliers` returns them.
     """
     if far is None:
         return rows
@@ -104,17 +106,17 @@ def reject_outliers(rows: DataFrame, far: DataFrame | None) -> DataFrame:
     joined = rows.join(found, on=[IMAGE_ID, IDENTITY], how="left")
     is_fit = F.col(REASON).isNull()
     columns = (REASON, MEASUREMENT, VALUE, LIMIT)
-    told = {name: F.when(is_fit, F.col(f"far.{name}")).otherwise(F.col(name)) for name in columns}
-    return joined.withColumns(told).drop("far")
+    updated = {name: F.when(is_fit, F.col(f"far.{name}")).otherwise(F.col(name)) for name in columns}
+    return joined.withColumns(updated).drop("far")
 
 
 def large_identities(rows: DataFrame, *, min_images: int) -> DataFrame:
-    """The names that at least `min_images` of these rows are taken for."""
+    """The names of at least `min_images` of these rows."""
     return rows.groupBy(NAME).count().where(F.col("count") >= min_images).select(NAME)
 
 
-def needed(table: DataFrame | None, setting: str) -> DataFrame:
-    """The table that a setting asks for.
+def require_embeddings(table: DataFrame | None, setting: str) -> DataFrame:
+    """The table that a setting needs.
 
     Raises:
         UserError: there is none.
@@ -125,7 +127,7 @@ def needed(table: DataFrame | None, setting: str) -> DataFrame:
 
 
 def _below(limit: float | None, measurement: str, value: Column) -> Column:
-    """What is found where a value is below its limit; null where it is not, or unknown."""
+    """The finding where a value is below its limit; null where it is not, or is unknown."""
     found = F.struct(
         F.lit(measurement).alias(MEASUREMENT), value.alias(VALUE), F.lit(limit).cast("double").alias(LIMIT)
     )

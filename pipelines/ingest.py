@@ -1,7 +1,7 @@
-"""Source to records, in one fused Arrow pass: read, digest, decode, measure, hash.
+"""Records of a source, in one pass: read, digest, decode, measure, hash, write.
 
-The pictures' bytes stay in the process that read them, up to the Parquet file: what a task is given and gives back
-is a few lines, since moving every picture through the JVM and back would cost a good part of decoding it.
+The bytes of pictures stay in the process that read them until they are in the Parquet file. A task receives and returns
+a few lines, since moving every picture through the JVM and back would cost a good part of decoding it.
 """
 
 import hashlib
@@ -25,11 +25,11 @@ from pipelines.sources.entry import UNREADABLE, Break, Container, Portion, RawIm
 from pipelines.sources.naming import naming
 from pipelines.sources.settings import NamedSettings, SourceSettings
 
-# A task holds at most about this much of raw bytes, however large its chunk is.
+# A task holds about this many raw bytes at most, however large its chunk is.
 _BATCH_BYTES = 8 << 20
 _BATCH_IMAGES = 256
 
-# More tasks than this gain nothing in looking through containers.
+# More tasks than this do not make the scan of containers faster.
 _MAX_SCANS = 1000
 
 ROWS_PER_GROUP = 512
@@ -38,7 +38,7 @@ _BYTES_PER_GROUP = 64 << 20
 
 @dataclass(frozen=True)
 class Survey:
-    """What a look through the whole source found."""
+    """The result of scanning a whole source."""
 
     containers: list[Container]
     chunks: list[Chunk]
@@ -50,17 +50,17 @@ class Survey:
 
     @property
     def digest(self) -> str:
-        """16 hex digits that change when a chunk would give other records, as far as a look through can tell."""
+        """16 hex digits that change when a scan shows that a chunk would give other records."""
         digest = hashlib.sha256()
         for part in (*self.containers, *self.chunks):
             digest.update(repr(part).encode("utf-8", "backslashreplace"))
         return digest.hexdigest()[:16]
 
     def broken_fraction(self, *, num_unreadable: int = 0) -> float:
-        """The share of the source in which no image was found, by bytes, or none could be read, by images.
+        """The share of the source in which no image was found, by bytes, or no image could be read, by number.
 
-        A container that breaks off, or has not a byte, counts as large as the average of the others: how much is
-        missing it cannot tell, and a download that failed may have left next to nothing.
+        A container that is empty or cut at its end counts with the average size of the others: the missing part is
+        unknown, and a failed download may have left next to nothing.
         """
         if not self.chunks and self.breaks:
             return 1.0
@@ -76,13 +76,13 @@ class Survey:
 
 
 def survey(spark: SparkSession, settings: SourceSettings) -> Survey:
-    """Look through every container, by the executors, and cut the source into chunks.
+    """Scan every container on the executors, and cut the source into chunks.
 
     Raises:
-        UserError: there is nothing at source.path, or a mistake in source.identity_list.
+        UserError: there is nothing at source.path, or source.identity_list is faulty.
     """
     if isinstance(settings, NamedSettings):
-        naming(settings)  # reads the list of identities, so that a mistake in it is told here and not by every task
+        naming(settings)  # reads the list of identities, so that a mistake is reported once and not by every task
     containers = list(kinds.containers(settings))
 
     def scan(container: Container) -> list[Portion | Break]:
@@ -107,12 +107,12 @@ def ingest(
     pixels: PixelSettings,
     faces: FaceDetector | None = None,
 ) -> list[File]:
-    """Make the records of every chunk, one file and one task each, below `folder`/rows.
+    """Write the records of every chunk, one file and one task each, below `folder`/rows.
 
-    A file that an interrupted attempt left there is taken over: they appear whole, and a chunk has one name only.
+    A file from an interrupted attempt is reused: files appear whole, and the name follows from the chunk.
 
     Args:
-        faces: looks for faces; without it their columns are null.
+        faces: detects faces; without it their columns are null.
 
     Returns:
         The files' manifest entries, sorted by path.
@@ -156,9 +156,9 @@ def _finished(folder: Path, chunk: Chunk) -> File | None:
     try:
         file = describe_parquet(folder, path)
         faults = pq.read_table(path, columns=["decode"]).column("decode")
-    except (OSError, pa.ArrowException):  # a machine that lost its power can leave such
+    except (OSError, pa.ArrowException):  # possible after a loss of power
         return None
-    # What could not be read then may be in reach again.
+    # Unreadable images are tried again.
     is_whole = file.rows == chunk.num_images and UNREADABLE not in faults.unique().to_pylist()
     return file if is_whole else None
 

@@ -1,6 +1,6 @@
-"""JPEG bytes to stored pixels, strictly: whatever libjpeg only warns of counts as damage here.
+"""Strict decoding of JPEG: everything that libjpeg only warns about counts as damage.
 
-The normal decoders fill damaged parts with grey and stay silent, so mid-file damage would train a model unnoticed.
+Ordinary decoders fill damaged parts with grey without an error, so damaged pictures would enter training unnoticed.
 """
 
 import io
@@ -28,13 +28,13 @@ _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # every SOF marker
 _FRAMES_READ = frozenset({0xC0, 0xC1, 0xC2})  # baseline, extended and progressive, all Huffman coded
 _STANDALONE = frozenset({0x01, *range(0xD0, 0xDA)})  # markers without a length; none belongs before the first scan
 _MODES = {1: "L", 3: "RGB", 4: "CMYK"}
-# No damage, only a sampling of the colour planes that TurboJPEG has no name for.
+# Not damage, but a chroma subsampling that TurboJPEG does not support.
 _ODD_SAMPLING = "Could not determine subsampling"
 
 
 @dataclass(frozen=True)
 class JpegHeader:
-    """What the markers before the first scan say."""
+    """The content of the markers before the first scan."""
 
     width: int
     height: int
@@ -43,12 +43,12 @@ class JpegHeader:
 
 
 def decode_jpeg(data: bytes, settings: PixelSettings) -> tuple[Picture, JpegHeader]:
-    """Decode to RGB (H, W, 3) as stored, the orientation not yet applied.
+    """Decode to RGB (H, W, 3) as stored, without applying the orientation.
 
-    Bytes after the end of the picture are no fault: phones append whole films there.
+    Bytes after the end of the picture are no fault: phones append videos there.
 
     Raises:
-        DecodeError: the picture is damaged, of an unread coding, or above a limit.
+        DecodeError: the picture is damaged, of an unsupported coding, or above a limit.
     """
     header = read_header(data)
     check_size(header.width, header.height, settings)
@@ -69,7 +69,7 @@ def read_header(data: bytes) -> JpegHeader:
     """Walk the markers up to the first scan.
 
     Raises:
-        DecodeError: the markers do not follow one another, or the coding is not read here.
+        DecodeError: the sequence of markers is broken, or the coding is not supported.
     """
     frame: bytes | None = None
     orientation = UPRIGHT
@@ -96,14 +96,14 @@ def read_header(data: bytes) -> JpegHeader:
 
 
 def count_scans(data: bytes) -> int:
-    """How many passes a JPEG makes: each touches all coefficients of the picture however few bytes it has."""
-    # Inside a scan FF is always followed by 00 or a restart, so that this counts markers (and, harmlessly, a few
-    # look-alikes in metadata).
+    """The number of scans of a JPEG; each visits all coefficients of the picture, however few bytes it has."""
+    # Inside a scan FF is always followed by 00 or a restart marker, so this counts markers, and harmlessly a few equal
+    # bytes in metadata.
     return data.count(b"\xff\xda")
 
 
 def _segment(data: bytes, position: int) -> tuple[int, int, int]:
-    """The marker at a position, and where its content starts and ends."""
+    """The marker at a position, and the start and end of its content."""
     try:
         if data[position] != _STUFFING:
             raise DecodeError(CORRUPT, f"no marker at byte {position}")
@@ -124,7 +124,7 @@ def _segment(data: bytes, position: int) -> tuple[int, int, int]:
 
 
 def _exif_orientation(exif: bytes) -> int:
-    """The orientation tag of the first directory; upright when absent or absurd: the pixels are none the worse."""
+    """The orientation tag of the first directory; upright where it is absent or invalid, as the pixels are sound."""
     order = {b"II": "<", b"MM": ">"}.get(exif[:2])
     if order is None or len(exif) < 8:
         return UPRIGHT
@@ -145,7 +145,7 @@ def _decode_cmyk(data: bytes) -> Picture:
     except ValueError as error:
         if _ODD_SAMPLING not in str(error):
             raise _named(error) from None
-    # The strict pass only looks for damage; Pillow knows that Adobe stores CMYK inverted.
+    # The strict pass only checks for damage; Pillow handles the inverted CMYK of Adobe.
     return _decode_leniently(data)
 
 
@@ -163,6 +163,6 @@ def _named(error: Any) -> DecodeError:
     words = str(error)
     if "Premature end of JPEG file" in words or "truncated" in words.lower():
         return DecodeError(TRUNCATED, words)
-    # The header was sound, so a marker that no decoder knows is damage inside the scan.
+    # The header was sound, so an unknown marker is damage inside the scan.
     is_foreign = words.startswith("Unsupported") and not words.startswith("Unsupported marker")
     return DecodeError(UNSUPPORTED_CODING if is_foreign else CORRUPT, words)

@@ -1,4 +1,4 @@
-"""Pictures to numbers: what the rules of cleaning and the search for duplicates go by (pure, batched, no Spark)."""
+"""Measurements and hashes of pictures, for cleaning and the search for duplicates (pure, batched, no Spark)."""
 
 import hashlib
 from collections.abc import Sequence
@@ -19,10 +19,10 @@ from pipelines.hashing import perceptual_hashes, to_hash_input
 from pipelines.pixels import Decoded
 from pipelines.settings import PixelSettings
 
-# Blur is read at one scale, so that a sharp thumbnail and its sharp original get alike figures.
+# Blur is measured at one scale, so that a thumbnail and its original get similar values.
 BLUR_SIDE_PX = 256
 
-# Larger stacks fall out of the processor's cache: the quality of 128 at once takes 1.4 times as long.
+# Larger stacks do not fit the processor's cache: with 128 at once the quality takes 1.4 times as long.
 _HASHED_AT_ONCE = 32
 
 _DIGEST_BYTES = 16
@@ -30,7 +30,7 @@ _DIGEST_BYTES = 16
 
 @dataclass(frozen=True)
 class Measurement:
-    """The numbers of one picture; the field names are columns of `records.MEASUREMENTS`."""
+    """The measurements of one picture; the field names are columns of `records.MEASUREMENTS`."""
 
     blur: float  # variance of the Laplacian
     brightness: float  # mean grey level, 0..255
@@ -42,10 +42,10 @@ class Measurement:
 def examine(images: Sequence[bytes], settings: PixelSettings, faces: FaceDetector | None = None) -> pa.RecordBatch:
     """Decode, measure and hash a batch: one row of `records.MEASUREMENTS` per image, in order.
 
-    No content raises: where a picture cannot be decoded its row names the fault, and the rest of it is null.
+    No content raises an error: the row of a picture that cannot be decoded has the fault, and null in other columns.
 
     Args:
-        faces: looks for faces; without it their columns are null.
+        faces: detects faces; without it their columns are null.
     """
     hash_inputs: list[Float32Array] = []
     rows = [_examine_one(image, settings, faces, hash_inputs) for image in images]
@@ -66,7 +66,7 @@ def measure(grey: UInt8Array) -> Measurement:
         brightness=float(mean[0, 0]),
         contrast=float(deviation[0, 0]),
         entropy=abs(float(shares @ np.log2(shares))),
-        # Three levels, since JPEG leaves a flat area within one level of its own.
+        # Three levels, since JPEG changes a flat area by up to one level.
         dominance=float((histogram[:-2] + histogram[1:-1] + histogram[2:]).max()) / grey.size,
     )
 
@@ -78,8 +78,8 @@ def blur(grey: UInt8Array) -> float:
     if longest > BLUR_SIDE_PX:
         height, width = (max(1, round(side * BLUR_SIDE_PX / longest)) for side in grey.shape)
         small = cv2.resize(grey, (width, height), interpolation=cv2.INTER_AREA)
-    # 16 bits hold every value (-1,020 to 1,020) and take a third of the time of floats. Both sums are of whole numbers
-    # and below 2^53, so exact: the same as cv2.meanStdDev, in less time.
+    # 16 bits hold every value (-1,020 to 1,020) and take a third of the time of floats. Both sums are of integers below
+    # 2^53, so they are exact: the same as cv2.meanStdDev, in less time.
     laplacian = cv2.Laplacian(small, cv2.CV_16S)
     values = laplacian.ravel().astype(np.float64)
     mean = cv2.sumElems(laplacian)[0] / values.size
@@ -87,7 +87,7 @@ def blur(grey: UInt8Array) -> float:
 
 
 def pixel_digest(decoded: Decoded) -> bytes:
-    """16 bytes that two pictures share if mode, size and every upright pixel are equal, however they are stored."""
+    """A digest (16 bytes) of mode, size and every upright pixel, equal for equal pictures in any file format."""
     height, width, _ = decoded.rgb.shape
     digest = hashlib.sha256(f"{decoded.mode} {width} {height} ".encode())
     digest.update(np.ascontiguousarray(decoded.rgb).data)
@@ -95,7 +95,7 @@ def pixel_digest(decoded: Decoded) -> bytes:
 
 
 def to_grey(rgb: UInt8Array) -> UInt8Array:
-    """(H, W, 3) to (H, W), by the weights of ITU-R BT.601."""
+    """Convert RGB (H, W, 3) to grey (H, W), with the weights of ITU-R BT.601."""
     return cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY)  # type: ignore[return-value]
 
 

@@ -1,8 +1,8 @@
 """A verification pack: a pickle of `(images, is_same)`, as InsightFace ships LFW, CFP-FP and AgeDB-30.
 
 Pair p is images 2p and 2p+1, each the bytes of an encoded picture or a uint8 array of them. A pickle can name any
-function of the machine and call it, so this one is read in a closed world: the few names that arrays need mean
-stand-ins of ours, every other name is refused, and no other code, not even numpy's, sees what the file says.
+function of the machine and call it, so this one is read by a restricted unpickler: the few names that arrays need are
+replaced by stand-ins, every other name is refused, and no other code, not even numpy's, gets the content of the file.
 """
 
 import io
@@ -15,20 +15,20 @@ from pipelines.settings import UserError
 
 
 def read_pack(content: bytes, *, path: str) -> tuple[list[bytes], list[bool]]:
-    """The 2P encoded pictures of a pack, and P times whether two of them show one person.
+    """The 2P encoded pictures of a pack, and for each of the P pairs whether they show one person.
 
     Args:
-        path: where the content lies, for messages.
+        path: the path of the content, for messages.
 
     Raises:
-        UserError: it holds anything but pairs, or names a function that pairs have no need of.
+        UserError: the pack has anything but pairs, or names a function that pairs do not need.
     """
     try:
-        images, verdicts = _ClosedWorld(io.BytesIO(content)).load()
-        pictures, same = [_to_bytes(image) for image in images], _to_verdicts(verdicts)
+        images, answers = _RestrictedUnpickler(io.BytesIO(content)).load()
+        pictures, same = [_to_bytes(image) for image in images], _to_answers(answers)
     except _ForeignGlobalError as error:
-        raise UserError(f"{path} asks for {error}, which pairs have no need of; do not trust this file") from None
-    # A damaged pickle can raise nearly anything on its way.
+        raise UserError(f"{path} calls {error}, which pairs do not need; do not trust this file") from None
+    # A damaged pickle can raise nearly any error.
     except Exception as error:
         problem = f"{type(error).__name__}: {error}"
         raise UserError(f"{path} is no pickle of (images, is_same) ({problem}); name a verification pack") from None
@@ -38,11 +38,11 @@ def read_pack(content: bytes, *, path: str) -> tuple[list[bytes], list[bool]]:
 
 
 class _ForeignGlobalError(Exception):
-    """A name outside the closed world."""
+    """A pickle names a function that is not in the table of stand-ins."""
 
 
 class _Array:
-    """Stands for an array: what a pickle says of it, believed only for plain bytes."""
+    """Stand-in for an array; accepts arrays of plain bytes only."""
 
     def __init__(self) -> None:
         self.raw = b""
@@ -62,7 +62,7 @@ class _Array:
 
 
 class _Dtype:
-    """Stands for a type of array elements of one byte; its byte order means nothing."""
+    """Stand-in for a dtype of one byte, whose byte order has no meaning."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -71,8 +71,8 @@ class _Dtype:
         pass
 
 
-class _Maker:
-    """Stands for a function: can be called, and nothing in it changed."""
+class _Function:
+    """Stand-in for a function: it can be called, and its state cannot be set."""
 
     __slots__ = ("_make",)
 
@@ -108,14 +108,14 @@ def _make_nothing(*_arguments: Any) -> NoReturn:
 
 
 def _make_bytes(text: Any = "", encoding: Any = "latin1") -> bytes:
-    # How Python 3 writes bytes for Python 2: as text of code points below 256, and as `bytes()` where there are none.
+    # Python 3 writes bytes for Python 2 as text of code points below 256, and empty ones as `bytes()`.
     if encoding != "latin1" or not isinstance(text, str):
         raise pickle.UnpicklingError(f"text in encoding {encoding!r}")
     return text.encode("latin1")
 
 
-# numpy 2 moved its insides from `core` to `_core`; packs of both kinds are about.
-_KNOWN: dict[tuple[str, str], Callable[..., Any]] = {
+# numpy 2 renamed `core` to `_core`; packs of both kinds exist.
+_STAND_INS: dict[tuple[str, str], Callable[..., Any]] = {
     ("numpy", "ndarray"): _make_nothing,
     ("numpy", "dtype"): _make_dtype,
     ("_codecs", "encode"): _make_bytes,
@@ -125,14 +125,14 @@ _KNOWN: dict[tuple[str, str], Callable[..., Any]] = {
 }
 
 
-class _ClosedWorld(pickle.Unpickler):
+class _RestrictedUnpickler(pickle.Unpickler):
     def __init__(self, stream: io.BytesIO) -> None:
         super().__init__(stream, encoding="bytes")  # Python 2 wrote the pictures as its `str`
 
-    def find_class(self, module: str, name: str) -> _Maker:
-        if (module, name) not in _KNOWN:
+    def find_class(self, module: str, name: str) -> _Function:
+        if (module, name) not in _STAND_INS:
             raise _ForeignGlobalError(f"{module}.{name}")
-        return _Maker(_KNOWN[module, name])
+        return _Function(_STAND_INS[module, name])
 
 
 def _to_bytes(image: Any) -> bytes:
@@ -143,8 +143,8 @@ def _to_bytes(image: Any) -> bytes:
     return image
 
 
-def _to_verdicts(verdicts: Any) -> list[bool]:
-    values = list(verdicts.raw) if isinstance(verdicts, _Array) else list(verdicts)
+def _to_answers(answers: Any) -> list[bool]:
+    values = list(answers.raw) if isinstance(answers, _Array) else list(answers)
     if any(value not in (0, 1) for value in values):
         raise TypeError("is_same holds something other than true and false")
     return [bool(value) for value in values]

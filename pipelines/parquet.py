@@ -1,8 +1,8 @@
-"""Write a DataFrame as Parquet files from the executors, with exact row groups and names that a retry repeats.
+"""Parquet files written by the executors, with exact row groups and reproducible names.
 
-Spark's own writer controls neither: it puts a random number into each name and closes a row group by its own
-estimate. Here each file is written by one task under a temporary name and renamed when whole; only the files that the
-manifest lists are part of the artefact.
+Spark's own writer controls neither: it puts a random number into each name and ends a row group by an estimate. Here
+each file is written by one task under a temporary name and renamed when it is complete; only files that the manifest
+lists are part of the artefact.
 """
 
 import os
@@ -18,8 +18,8 @@ from pipelines.manifest import File, RowGroup, describe
 from pipelines.records import IMAGE, ROWS
 from pipelines.tables.arrow import runs
 
-FILE = "file"  # the column that says which file a row goes to
-GROUP = "group"  # the column that says where row groups end, where the number of rows alone does not
+FILE = "file"  # the column with the name of the file that a row goes to
+GROUP = "group"  # the column whose changes end row groups, where the number of rows alone does not
 _REPORT_SCHEMA = "entry string"
 _ROWS_PER_FILE = 1_000_000
 
@@ -27,11 +27,11 @@ _ROWS_PER_FILE = 1_000_000
 def in_files(
     rows: DataFrame, *, num_rows: int, key: Sequence[str], folder: str = ROWS, rows_per_file: int = _ROWS_PER_FILE
 ) -> DataFrame:
-    """Add `file`, and put the rows into the order in which they are stored: both follow from the key alone.
+    """Add `file`, and sort the rows into the order in which they are stored; both depend on the key alone.
 
     Args:
-        num_rows: about how many there are; tells the number of files.
-        key: the columns that tell rows apart; the first begins with eight hex digits, such as an `image_id`.
+        num_rows: their approximate number, which sets the number of files.
+        key: the columns that identify a row; the first begins with eight hex digits, such as an `image_id`.
     """
     num_files = max(1, -(-num_rows // rows_per_file))
     leading = F.conv(F.substring(key[0], 1, 8), 16, 10).cast("long")
@@ -43,12 +43,12 @@ def write_files(frame: DataFrame, folder: Path, *, schema: pa.Schema, rows_per_g
     """Write one file per value of the column `file`, and return the files' manifest entries, sorted by path.
 
     Args:
-        frame: columns of the schema and `file` (the file's name without suffix). Rows of one file lie in one
-            partition, next to each other, in the order in which they shall be stored. Where there is a column `group`
-            that is not null, a row group ends where that changes, and there alone.
-        folder: where the files go; every executor can write there.
+        frame: columns of the schema and `file` (the file's name without suffix). The rows of a file are neighbours in
+            one partition, in the order in which they are stored. Where there is a column `group` that is not null, row
+            groups end where it changes, and only there.
+        folder: the folder of the files; every executor can write there.
         schema: the Arrow schema of the files; its metadata is stored.
-        rows_per_group: rows of each row group but the last of a file.
+        rows_per_group: number of rows of each row group except the last of a file.
     """
     names = [*schema.names, FILE, *({GROUP} & set(frame.columns))]
 
@@ -69,7 +69,7 @@ def write_table(table: pa.Table, folder: Path, name: str) -> File:
 
 
 def remove_unlisted(folder: Path, files: Sequence[File]) -> None:
-    """Remove what killed tasks left below the folder: whatever the manifest will not list."""
+    """Remove the files below the folder that the manifest will not list, such as those of killed tasks."""
     listed = {folder / file.path for file in files}
     for path in folder.rglob("*"):
         if path.is_file() and path not in listed:
@@ -84,11 +84,11 @@ def write_runs(
     rows_per_group: int,
     bytes_per_group: int | None = None,
 ) -> Iterator[File]:
-    """Write batches in order, on whatever machine this is; a new file begins where the column `file` changes.
+    """Write batches in order, on this machine; a new file begins where the column `file` changes.
 
     Args:
-        bytes_per_group: a row group also ends with the batch that fills so many bytes, which bounds the memory
-            where pictures are large.
+        bytes_per_group: a row group also ends with the batch that reaches this size, which bounds the memory where
+            pictures are large.
     """
     open_file: _OpenFile | None = None
     for name, rows in runs(batches, FILE):
@@ -103,7 +103,7 @@ def write_runs(
 
 
 class _OpenFile:
-    """A Parquet file being written: rows gather until a row group is full."""
+    """A Parquet file being written; rows are collected until a row group is full."""
 
     def __init__(
         self, folder: Path, name: str, schema: pa.Schema, rows_per_group: int, bytes_per_group: int | None
@@ -128,7 +128,7 @@ class _OpenFile:
         self._group: int | None = None
 
     def append(self, rows: pa.RecordBatch, group: int | None) -> None:
-        """Add rows; those of a `group` that is not null stay together, whatever their number."""
+        """Add rows; rows of a `group` that is not null form one row group, whatever their number."""
         table = pa.Table.from_batches([rows]).select(self._schema.names).cast(self._schema)
         if group != self._group and self._waiting:
             self._flush(self._schema.empty_table())
@@ -164,7 +164,7 @@ def describe_parquet(folder: Path, path: Path) -> File:
     """The manifest entry of a Parquet file, its row groups from the footer.
 
     Raises:
-        OSError, pa.ArrowException: it is no whole Parquet file.
+        OSError, pa.ArrowException: it is not a complete Parquet file.
     """
     footer = pq.read_metadata(path)
     groups = [footer.row_group(index) for index in range(footer.num_row_groups)]

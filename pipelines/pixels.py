@@ -1,6 +1,6 @@
-"""One image's bytes to upright RGB pixels, or to the name of what is wrong with them (pure, no Spark).
+"""Decoding of one image to upright RGB pixels, or to a named fault (pure, no Spark).
 
-The format is what the content says, never the file name; sizes are checked before a pixel is made.
+The format is read off the content, never the file name; declared sizes are checked before pixels are allocated.
 """
 
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from pipelines.settings import PixelSettings
 # Training catches the error, and may import this module alone.
 __all__ = ["DecodeError", "Decoded", "decode", "sniff", "upright"]
 
-# How each format opens, under Pillow's name of it.
+# The first bytes of each format, and Pillow's name of it.
 _SIGNATURES = (
     (b"\x89PNG\r\n\x1a\n", "PNG"),
     (b"GIF87a", "GIF"),
@@ -36,11 +36,11 @@ _AVIF_BRANDS = frozenset({b"avif", b"avis"})
 
 @dataclass(frozen=True)
 class Decoded:
-    """A picture as it is to be seen."""
+    """A decoded picture, as it is displayed."""
 
     rgb: Picture  # (H, W, 3), upright
     format: str  # Pillow's name: JPEG, PNG, WEBP, ...
-    mode: str  # of the stored pixels, Pillow's word: RGB, L, CMYK, P, I;16, ...
+    mode: str  # Pillow's name of the stored pixels: RGB, L, CMYK, P, I;16, ...
     orientation: int  # EXIF 1..8 as stored; applied to `rgb`
 
     @property
@@ -56,7 +56,7 @@ def decode(data: bytes, settings: PixelSettings) -> Decoded:
     """Decode one picture: the first frame of an animation, transparency on white, 16 bits scaled to 8.
 
     Raises:
-        DecodeError: with the fault's name; any bytes give either pixels or this.
+        DecodeError: with the fault's name; every input gives either pixels or this error.
     """
     if not data:
         raise DecodeError(EMPTY, "no bytes")
@@ -75,7 +75,7 @@ def sniff(data: bytes) -> str:
     """Pillow's name of the format, from the first bytes.
 
     Raises:
-        DecodeError: no image, or one of a format that is not read here.
+        DecodeError: the bytes are no image, or of a format that is not supported.
     """
     if data.startswith(jpeg.SIGNATURE):
         return "JPEG"
@@ -108,7 +108,7 @@ def upright(rgb: Picture, orientation: int) -> Picture:
 
 
 def _brands(data: bytes) -> frozenset[bytes]:
-    """The brands of an ISO base media file (ISO/IEC 14496-12, box `ftyp`); none for other files."""
+    """The brands of an ISO base media file (ISO/IEC 14496-12, box `ftyp`); empty for other files."""
     if data[4:8] != b"ftyp":
         return frozenset()
     end = min(int.from_bytes(data[:4], "big"), len(data), 256)

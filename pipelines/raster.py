@@ -1,8 +1,8 @@
-"""Every format but JPEG to stored pixels, through Pillow: PNG, GIF, BMP, TIFF, WebP, PNM, JPEG 2000, AVIF, HEIF.
+"""Decoding of all formats except JPEG, through Pillow: PNG, GIF, BMP, TIFF, WebP, PNM, JPEG 2000, AVIF, HEIF.
 
-Animations give their first frame, transparency is laid on white, 16 bits are scaled to 8. HEIF needs the optional
-pillow-heif. Of a damaged TIFF the C library also writes a line to stderr, which only a process-wide redirection could
-stop.
+Animations give their first frame, transparency is composed on white, 16 bits are scaled to 8. HEIF needs the optional
+pillow-heif. For a damaged TIFF the C library also writes a line to stderr, which only a process-wide redirection could
+prevent.
 """
 
 import functools
@@ -30,10 +30,10 @@ _TRANSPARENT = frozenset({"RGBA", "LA", "PA", "RGBa", "La"})
 
 @dataclass(frozen=True)
 class RasterHeader:
-    """What Pillow says of the stored pixels."""
+    """Pillow's description of the stored pixels."""
 
     mode: str
-    orientation: int  # as the file says, 1..8
+    orientation: int  # as stored, 1..8
     is_turned: bool  # whether the decoder has applied the orientation already
 
 
@@ -44,11 +44,11 @@ def decode_raster(data: bytes, picture_format: str, settings: PixelSettings) -> 
         picture_format: Pillow's name of the one format that may read the bytes.
 
     Raises:
-        DecodeError: the picture is damaged, of an unread coding, or above a limit.
+        DecodeError: the picture is damaged, of an unsupported coding, or above a limit.
     """
     if picture_format == "PNG":
         check_png(data)
-    # What matters is raised, the rest would flood the logs. Not `catch_warnings`: it is unsafe among threads.
+    # Errors are raised; warnings would flood the logs. `catch_warnings` is not safe among threads.
     warnings.filterwarnings("ignore", module=r"PIL\.")
     try:
         return _decode_with_pillow(data, picture_format, settings)
@@ -60,7 +60,7 @@ def decode_raster(data: bytes, picture_format: str, settings: PixelSettings) -> 
 
 @functools.cache
 def reads_heif() -> bool:
-    """Teach Pillow to read HEIF, where pillow-heif is installed; whether it is."""
+    """Register HEIF with Pillow where pillow-heif is installed; false where it is not."""
     try:
         import pillow_heif
     except ImportError:
@@ -70,10 +70,10 @@ def reads_heif() -> bool:
 
 
 def check_png(data: bytes) -> None:
-    """Hold every chunk against its checksum, up to the end mark: Pillow skips those of the pixel data.
+    """Verify the checksum of every chunk up to IEND, since Pillow skips those of the pixel data.
 
     Raises:
-        DecodeError: a checksum is wrong, or the file ends before the end mark.
+        DecodeError: a checksum is wrong, or the file ends before IEND.
     """
     view = memoryview(data)
     position = _PNG_SIGNATURE_BYTES
@@ -96,7 +96,7 @@ def _decode_with_pillow(data: bytes, picture_format: str, settings: PixelSetting
     with Image.open(io.BytesIO(data), formats=(picture_format,)) as picture:
         check_size(*picture.size, settings)
         mode = picture.mode
-        # Opening a HEIF clears the tag, since libheif turns the pixels by a mark of the container.
+        # Opening a HEIF clears the tag, since libheif turns the pixels by a property of the container.
         orientation = picture.info.get("original_orientation") or _orientation(picture)
         picture.load()
         # Loading a TIFF turns it upright and removes the tag.
@@ -107,7 +107,7 @@ def _decode_with_pillow(data: bytes, picture_format: str, settings: PixelSetting
 def _orientation(picture: Image.Image) -> int:
     try:
         value = picture.getexif().get(ORIENTATION_TAG, UPRIGHT)
-    except Exception:  # damaged metadata: the pixels are none the worse
+    except Exception:  # damaged metadata; the pixels may be sound
         return UPRIGHT
     return value if isinstance(value, int) and 1 <= value <= 8 else UPRIGHT
 

@@ -47,12 +47,12 @@ STATUSES = (KEPT, REJECTED, DUPLICATE, CONFLICT)
 
 SPLITS = ("train", "val", "test")
 
-# The folders of an artefact's tables: its main one, and beside the decisions those of what is not kept
-# and, where there is an evaluation set to keep apart, of what lies in that too.
+# The folders of an artefact's tables: the main one; beside the decisions, those of the rows that are not kept and of the
+# leaks, pictures that are in the evaluation set too.
 ROWS = "rows"
 REJECTED_ROWS = "rejected"
 EXCLUDED_ROWS = "exclusions"
-# Those of what embeddings say.
+# The folders of the scores by embeddings.
 FIT_ROWS = "fits"
 MERGE_ROWS = "merges"
 NEIGHBOUR_ROWS = "neighbours"
@@ -63,10 +63,10 @@ HASH_BITS = 256
 MEASUREMENTS = pa.schema(
     [
         ("num_bytes", pa.int64()),
-        ("format", pa.string()),  # as the content says, never the file name
+        ("format", pa.string()),  # read off the content, never the file name
         ("width", pa.int32()),  # after the EXIF orientation is applied
         ("height", pa.int32()),
-        ("mode", pa.string()),  # Pillow's word for the stored pixels: RGB, L, CMYK, P, I;16, ...
+        ("mode", pa.string()),  # Pillow's name of the stored pixels: RGB, L, CMYK, P, I;16, ...
         ("orientation", pa.int32()),  # EXIF 1..8; 1 = upright
         ("decode", pa.string()),  # "ok" or the name of the fault
         ("blur", pa.float32()),  # variance of the Laplacian: small = blurred
@@ -97,8 +97,8 @@ RECORDS = pa.schema(
     ]
 )
 
-# Two pictures whose hashes, or that of either's mirror image, are close, or whose pixels are equal; before anything is
-# known of their quality. Not every such pair is a row, but enough of them to join all that hang together.
+# Pairs of pictures with close hashes, plain or of the mirror image of either, or with equal pixels, whatever their
+# quality. Not every such pair is a row, but enough of them to connect every group.
 PAIRS = pa.schema(
     [
         (LEFT, pa.string()),  # image_id, the smaller one
@@ -107,17 +107,17 @@ PAIRS = pa.schema(
     ]
 )
 
-# What a model makes of each distinct picture: of unit length.
+# The embedding of each distinct picture, of unit length.
 EMBEDDINGS = pa.schema([(IMAGE_ID, pa.string()), (EMBEDDING, pa.list_(pa.float32()))])
 
-# What embeddings say of pictures and identities; thresholds are applied to these numbers later. Each is a table (a
-# folder) of the same artefact. How well a picture fits the identities, once per picture and identity:
+# Scores of pictures and identities by embeddings, three tables (folders) of one artefact; thresholds are applied later.
+# The fit of a picture to its identity and to the nearest other one, a row per picture and identity:
 FITS = pa.schema(
     [
         (IMAGE_ID, pa.string()),
         (IDENTITY, pa.string()),
         (OWN_COSINE, pa.float32()),  # to the trimmed centre of its identity
-        (OTHER_IDENTITY, pa.string()),  # whose centre is the nearest of the others; null where there is no other
+        (OTHER_IDENTITY, pa.string()),  # the other identity with the nearest centre; null if there is no other
         (OTHER_COSINE, pa.float32()),  # to that centre
     ]
 )
@@ -128,12 +128,12 @@ MERGES = pa.schema(
         (LEFT, pa.string()),
         (RIGHT, pa.string()),
         (COSINE, pa.float32()),  # of the whitened centres
-        # How far that stands out among the cosines of either to its 20 nearest, in standard deviations: at most 4.4
+        # `score.cosine_search.prominence`: the cosine, normalised by those to the 20 nearest centres; at most 4.4
         (PROMINENCE, pa.float32()),
     ]
 )
 
-# Pictures whose embeddings are close: left < right by image_id, those of a reference among them.
+# Pairs of pictures with close embeddings, left < right by image_id; including pictures of a reference.
 NEIGHBOURS = pa.schema([(LEFT, pa.string()), (RIGHT, pa.string()), (COSINE, pa.float32())])
 
 # One row per row of RECORDS, always.
@@ -142,11 +142,11 @@ DECISIONS = pa.schema(
         (IMAGE_ID, pa.string()),
         (SOURCE, pa.string()),
         (IDENTITY, pa.string()),  # as the source names it
-        (MERGED_INTO, pa.string()),  # the identity that it is taken for; null unless it was merged with others
+        (MERGED_INTO, pa.string()),  # the identity after merging; null unless it was merged with others
         (STATUS, pa.string()),  # one of STATUSES
         (REASON, pa.string()),  # null when kept
-        (GROUP_ID, pa.string()),  # duplicate group: image_id of its keeper; null when alone
-        (KEEPER_ID, pa.string()),  # image_id of the survivor this row stands behind, or of the reference it equals
+        (GROUP_ID, pa.string()),  # group of duplicates: image_id of its keeper; null if alone
+        (KEEPER_ID, pa.string()),  # image_id of the kept picture that this row duplicates, or of the reference
         (DISTANCE, pa.int32()),  # Hamming distance to the keeper, bits
         (LABEL, pa.int64()),  # dense within its split; null unless kept
         (SPLIT, pa.string()),  # one of SPLITS; null unless kept
@@ -161,22 +161,22 @@ REJECTIONS = pa.schema(
         (IDENTITY, pa.string()),
         (STATUS, pa.string()),  # rejected, duplicate or conflict
         (REASON, pa.string()),
-        # That decided: a range of the settings of cleaning, a cosine, or for a duplicate what its keeper was chosen by;
-        # null where none did.
+        # The decisive measurement: of a rule of cleaning, a cosine, or for a duplicate the first in which its keeper
+        # differs; null where none decided.
         (MEASUREMENT, pa.string()),
-        (VALUE, pa.float64()),  # of that measurement; null where it is unknown
-        (LIMIT, pa.float64()),  # that the value was held against; the keeper's for a duplicate
+        (VALUE, pa.float64()),  # of that measurement; null if it is unknown
+        (LIMIT, pa.float64()),  # the limit that the value broke; for a duplicate the keeper's value
         (KEEPER_ID, pa.string()),
         (DISTANCE, pa.int32()),
     ]
 )
 
-# One row per row of REJECTIONS that shows what a picture of the evaluation set shows.
+# One row per row of REJECTIONS that shows the same as a picture of the evaluation set.
 EXCLUSIONS = pa.schema(
     [
         (IMAGE_ID, pa.string()),
         (SOURCE, pa.string()),
-        (KEEPER_ID, pa.string()),  # image_id of that picture
+        (KEEPER_ID, pa.string()),  # image_id of the picture of the evaluation set
         (DISTANCE, pa.int32()),  # Hamming distance to it, bits; null where only its embedding is close
         (VALUE, pa.float64()),  # the cosine to it where that decided, else null
     ]

@@ -1,13 +1,13 @@
 """Libraries that only some machines need, and the command that installs each.
 
-Executors of Spark need no torch and hosts of ranks no pyspark, so each has an extra of the distribution (see
-pyproject.toml). Petastorm and Horovod are in neither, since one resolver run cannot install them beside torch: the
-command `ringmill install` does.
+Spark executors need no torch and hosts of ranks no pyspark, so there is an extra of the distribution for each (see
+pyproject.toml). Petastorm and Horovod are in neither, since pip cannot resolve them together with torch: the command
+`ringmill install` installs them.
 """
 
 from pipelines.settings import UserError
 
-# Extra -> the modules that it brings, besides those that are always there.
+# Extra -> the modules that it adds to the base installation.
 EXTRAS = {
     "spark": ("pyspark", "pandas", "scipy", "onnxruntime"),
     "train": (

@@ -8,7 +8,7 @@ _DEFAULTS = {
 }
 
 
-# One Arrow batch of pictures stays small in both directions; rows of numbers would pay four times over for that.
+# An Arrow batch of pictures must stay small; for rows of numbers small batches take four times as long.
 PICTURES_PER_BATCH = 512
 NUMBERS_PER_BATCH = 8192
 
@@ -16,13 +16,13 @@ NUMBERS_PER_BATCH = 8192
 def build_session(app_name: str, *, rows_per_batch: int = PICTURES_PER_BATCH) -> SparkSession:
     """The session of one job.
 
-    The master and the memory come from spark-submit, never from code; a setting that the user gave there or in
-    spark-defaults.conf wins over ours.
+    The master and the memory come from spark-submit, never from code; a setting given there or in spark-defaults.conf
+    takes precedence over those of this file.
     """
     spark = SparkSession.builder.appName(app_name).getOrCreate()
-    # Asked of the context, since before it exists nothing in Python knows what spark-submit was told.
+    # Read from the context, since before it exists Python does not know the options of spark-submit.
     given = spark.sparkContext.getConf()
-    # Spark's 200 partitions are mostly empty on a small machine, while adaptive execution only merges and never splits.
+    # Spark's 200 partitions are mostly empty on a small machine; adaptive execution only merges, never splits.
     chosen = {
         "spark.sql.shuffle.partitions": str(4 * spark.sparkContext.defaultParallelism),
         "spark.sql.execution.arrow.maxRecordsPerBatch": str(rows_per_batch),

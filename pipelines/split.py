@@ -1,4 +1,4 @@
-"""Give every identity a side and a label: no identity, and so no group of duplicates, stands on two sides."""
+"""Splits and labels of identities: no identity, and so no group of duplicates, is in two splits."""
 
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
@@ -12,7 +12,10 @@ def label_identities(identities: DataFrame, settings: SplitSettings, *, seed: in
     """Add `split` and `label` to a table of distinct identities.
 
     Identities are numbered in a seeded pseudo-random order; the first go to val, the next to test, the rest to train,
-    and labels count from 0 within each side.
+    and labels count from 0 within each split.
+
+    Raises:
+        UserError: none remains to train on.
     """
     count = identities.count()
     num_val = _held_out(settings.val_fraction, count)
@@ -22,14 +25,14 @@ def label_identities(identities: DataFrame, settings: SplitSettings, *, seed: in
             f"{count} identities are left after cleaning, of which curate.split holds out {num_val + num_test}: "
             "none remains to train on; give more identities or set curate.split.val_fraction=0"
         )
-    rank = F.col("_rank")
-    side = F.when(rank < num_val, "val").when(rank < num_val + num_test, "test").otherwise("train")
-    first = F.when(rank < num_val, 0).when(rank < num_val + num_test, num_val).otherwise(num_val + num_test)
+    number = F.col("_number")
+    split = F.when(number < num_val, "val").when(number < num_val + num_test, "test").otherwise("train")
+    first = F.when(number < num_val, 0).when(number < num_val + num_test, num_val).otherwise(num_val + num_test)
     return (
-        with_row_number(identities, IDENTITY, seed=seed, name="_rank")
-        .withColumn(SPLIT, side)
-        .withColumn(LABEL, (rank - first).cast("long"))
-        .drop("_rank")
+        with_row_number(identities, IDENTITY, seed=seed, name="_number")
+        .withColumn(SPLIT, split)
+        .withColumn(LABEL, (number - first).cast("long"))
+        .drop("_number")
     )
 
 

@@ -9,7 +9,7 @@ from pyspark.sql import functions as F
 from pipelines.dedup.elect import source_rank
 from pipelines.dedup.settings import DedupSettings
 from pipelines.dedup.verdicts import MEMBERS
-from pipelines.identity import NAME, needed
+from pipelines.identity import NAME, require_embeddings
 from pipelines.records import (
     COSINE,
     DECODE_OK,
@@ -37,7 +37,7 @@ def semantic_links(neighbours: DataFrame | None, settings: SemanticSettings) -> 
     """
     if settings.min_cosine is None:
         return None
-    known = needed(neighbours, f"curate.semantic.min_cosine={settings.min_cosine}")
+    known = require_embeddings(neighbours, f"curate.semantic.min_cosine={settings.min_cosine}")
     return known.where(F.col(COSINE) >= settings.min_cosine)
 
 

@@ -1,2 +1,2 @@
 """A sample set of drawn faces with planted faults. Read in this order: person, shot, shapes, hair, scene, drawing,
-faults, plan, write."""
+album, planted_faults, sample_plan, write."""

@@ -1,4 +1,4 @@
-"""All photos of one identity, redrawn where two would look alike to a hash or one would look broken to a rule."""
+"""All photos of one identity; a photo that would be a near-duplicate or be rejected by a rule is drawn again."""
 
 import cv2
 import numpy as np
@@ -9,7 +9,7 @@ from pipelines.sample.drawing import draw_photo
 from pipelines.sample.person import Person, draw_person
 from pipelines.sample.shot import take_shot
 
-# Stricter than what is promised of the files (32 bits, sharpness 60, hash quality 50): the JPEG still takes its part.
+# Stricter than the promise for the files (32 bits, sharpness 60, hash quality 50), since JPEG reduces all three.
 MIN_DISTANCE_BITS = 44
 MIN_SHARPNESS = 150.0
 MIN_HASH_QUALITY = 55.0
@@ -19,9 +19,9 @@ _SHARPNESS_SIDE_PX = 256
 
 
 def draw_album(seed: int, identity: int, num_photos: int, *, size_px: tuple[int, int]) -> list[tuple[Picture, int]]:
-    """Pictures of one identity with the JPEG quality of each, the same for the same arguments.
+    """Draw the pictures of one identity, with the JPEG quality of each; deterministic.
 
-    The whole album depends on `num_photos`: a photo that is too near an earlier one is drawn again.
+    The whole album depends on `num_photos`, since a photo that is too similar to an earlier one is drawn again.
     """
     person = draw_person(np.random.default_rng([seed, identity, 0]))
     album = [_draw(person, [seed, identity, 1 + photo, 0], size_px) for photo in range(num_photos)]
@@ -48,7 +48,7 @@ def _draw(person: Person, entropy: list[int], size_px: tuple[int, int]) -> tuple
 
 
 def _is_unfit(pictures: list[Picture]) -> BoolArray:
-    """(N,): too near an earlier picture, plain or mirrored, or too blurred or too plain."""
+    """(N,): too similar to an earlier picture, plain or mirrored, or too blurred, or too flat."""
     greys: list[UInt8Array] = [np.asarray(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), np.uint8) for picture in pictures]
     hashes = perceptual_hashes(np.stack([to_hash_input(grey) for grey in greys]))
     distance = np.minimum(hamming(hashes.plain[:, None], hashes.plain), hamming(hashes.plain[:, None], hashes.flipped))

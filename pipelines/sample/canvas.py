@@ -1,4 +1,4 @@
-"""A square picture on which shapes given in head units (x, y, z) are drawn as the turned head shows them."""
+"""A square picture on which shapes in head units (x, y, z) are drawn in the pose of the head."""
 
 import math
 
@@ -18,7 +18,7 @@ _FIXED = 2**_SHIFT
 
 
 class Canvas:
-    """Colours at 256 px and soft shadows at 64 px, both seen through one pose."""
+    """A picture of 256 px and a mask of soft shadows of 64 px, both drawn in one pose."""
 
     def __init__(self, picture: Picture, pose: Pose) -> None:
         self.picture = picture
@@ -28,33 +28,33 @@ class Canvas:
         self._origin = np.array([pose.centre_x, pose.centre_y]) * (SIDE_PX * _FIXED)
 
     def fill(self, points: Points, colour: Colour) -> None:
-        """A filled shape, (N, 3)."""
+        """Fill a shape (N, 3)."""
         cv2.fillPoly(self.picture, [self._project(points)], colour, cv2.LINE_AA, _SHIFT)
 
     def stroke(self, points: Points, colour: Colour, width: float, *, closed: bool = False) -> None:
-        """A line of a width in head units, (N, 3)."""
+        """Draw a line (N, 3), its width in head units."""
         thickness = max(1, round(width * self.scale))
         cv2.polylines(self.picture, [self._project(points)], closed, colour, thickness, cv2.LINE_AA, _SHIFT)
 
     def discs(self, centres: Points, radius: float, colour: Colour) -> None:
-        """Filled circles that always face the viewer, centres (N, 3)."""
+        """Fill circles around centres (N, 3), facing the viewer in every pose."""
         radius_fixed = round(radius * self.scale * _FIXED)
         for centre in self._project(centres).tolist():
             cv2.circle(self.picture, centre, radius_fixed, colour, cv2.FILLED, cv2.LINE_AA, _SHIFT)
 
     def shadow(self, points: Points, level: int) -> None:
-        """Darken a soft shape: 255 leaves the picture as it is."""
+        """Darken a soft shape; the level 255 changes nothing."""
         shape = self._project(points) // (SIDE_PX // SHADE_SIDE_PX)
         cv2.fillPoly(self.shade, [shape], (level,), cv2.LINE_AA, _SHIFT)
 
     def _project(self, points: Points) -> Int32Array:
-        # Orthographic, so that far and near parts keep their size; (N, 3) to (N, 2) in OpenCV's fixed point.
+        # Orthographic: (N, 3) to (N, 2) in OpenCV's fixed point.
         fixed: Int32Array = np.rint(points @ self._matrix + self._origin).astype(np.int32)
         return fixed
 
 
 def _projection(pose: Pose) -> Points:
-    """(3, 2): turn by yaw, then pitch, drop the depth, then roll in the picture plane."""
+    """The projection (3, 2): rotate by yaw and pitch, drop the depth, then roll in the picture plane."""
     sin_yaw, cos_yaw = math.sin(pose.yaw), math.cos(pose.yaw)
     sin_pitch, cos_pitch = math.sin(pose.pitch), math.cos(pose.pitch)
     turned = np.array([[cos_yaw, -sin_yaw * sin_pitch], [0.0, cos_pitch], [sin_yaw, cos_yaw * sin_pitch]])
@@ -64,12 +64,12 @@ def _projection(pose: Pose) -> Points:
 
 
 def mix(left: Colour, right: Colour, share: float) -> Colour:
-    """A colour between two: share 0 is the left one, 1 the right one."""
+    """Mix two colours: share 0 is the left one, 1 the right one."""
     red, green, blue = (a + (b - a) * share for a, b in zip(left, right, strict=True))
     return red, green, blue
 
 
 def dim(colour: Colour, factor: float) -> Colour:
-    """A colour made darker or, above 1, lighter."""
+    """Multiply a colour by a factor, up to white."""
     red, green, blue = (min(255.0, channel * factor) for channel in colour)
     return red, green, blue

@@ -1,4 +1,4 @@
-"""One photo of one person: the parts of the head from back to front, then light, lens and grain."""
+"""Drawing one photo of one person: the parts of the head from back to front, then light, camera and grain."""
 
 import math
 
@@ -16,7 +16,7 @@ _RING = np.stack([np.cos(np.linspace(0, 2 * np.pi, 14)), np.sin(np.linspace(0, 2
 
 
 def draw_photo(person: Person, shot: Shot, rng: np.random.Generator) -> Picture:
-    """The picture of a person as one shot shows it, (height, width, 3) RGB."""
+    """Draw a person in one shot, (height, width, 3) RGB."""
     canvas = Canvas(scene.background(rng), shot.pose)
     hair.draw_behind(canvas, person)
     _draw_body(canvas, person, shot.wear)
@@ -48,7 +48,7 @@ def _draw_head(canvas: Canvas, person: Person, light: Light) -> None:
     face = shapes.face(person.skull)
     canvas.fill(face, person.skin)
     canvas.stroke(face, dim(person.skin, 0.72), 0.02, closed=True)
-    # The lit part of the face is its outline pushed towards the light; the rest of it and the neck lie in the shade.
+    # The lit part of the face is its outline moved towards the light; the rest and the neck are in the shade.
     towards = np.array([math.cos(light.angle), math.sin(light.angle), 0.0]) * 0.16
     canvas.shadow(shapes.neck(person.skull), 200)
     canvas.shadow(face, 255 - int(170 * light.strength))

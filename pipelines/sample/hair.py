@@ -1,4 +1,4 @@
-"""Hair of the head: what lies behind the face, and what lies on it, by style."""
+"""Hair of the head, by style: the part behind the face and the part on it."""
 
 import functools
 
@@ -10,7 +10,7 @@ from pipelines.sample.person import Colour, Hair, Person, Skull
 
 _ARC = np.linspace(-1.0, 1.0, 21)
 
-# Style -> what the cap adds to the skull above and beside, how far the hairline is raised, and where the sides end.
+# Style -> thickness of the cap above and beside the skull, height added to the hairline, height at which the sides end.
 _CAPS = {
     "buzz": (0.03, 0.02, 0.0, 0.05),
     "short": (0.1, 0.05, 0.02, 0.1),
@@ -26,7 +26,7 @@ _CAPS = {
 
 
 def draw_behind(canvas: Canvas, person: Person) -> None:
-    """Hair that the face and the neck cover."""
+    """Draw the hair behind the face and the neck."""
     hair, skull = person.hair, person.skull
     colour = dim(hair.colour, 0.82)
     if hair.style in ("long", "fringe"):
@@ -43,7 +43,7 @@ def draw_behind(canvas: Canvas, person: Person) -> None:
 
 
 def draw_cap(canvas: Canvas, person: Person) -> None:
-    """Hair that lies on the forehead and the temples."""
+    """Draw the hair on the forehead and the temples."""
     hair, skull = person.hair, person.skull
     if hair.style == "bald":
         return
@@ -72,7 +72,7 @@ def _cap(skull: Skull, hair: Hair) -> tuple[Points, Points]:
 
 
 def _outer(skull: Skull, above: float, beside: float, end: float) -> Points:
-    """(21, 3): from the left temple over the crown to the right one."""
+    """The outer edge (21, 3), from the left temple over the crown to the right one."""
     angle = _ARC * np.pi / 2
     x = (skull.half_width + beside) * np.sin(angle)
     y = -(skull.crown + above) * np.cos(angle) + end * np.abs(_ARC) ** 6
@@ -80,7 +80,7 @@ def _outer(skull: Skull, above: float, beside: float, end: float) -> Points:
 
 
 def _hairline(skull: Skull, hair: Hair, raised: float, end: float) -> Points:
-    """(21, 3): from temple to temple; its highest point follows the parting."""
+    """The hairline (21, 3), from temple to temple; its highest point follows the parting."""
     place = _ARC - hair.parting * 0.6 * (1.0 - _ARC**2)
     height = -(hair.hairline + raised) * (1.0 - np.abs(place) ** (2.0 + 6.0 * hair.length))
     if hair.style == "fringe":
@@ -91,7 +91,7 @@ def _hairline(skull: Skull, hair: Hair, raised: float, end: float) -> Points:
 
 @functools.lru_cache
 def _mane(skull: Skull, hair: Hair) -> Points:
-    """(15, 3): long hair behind the head, down to the jaw or below the shoulders."""
+    """The outline (15, 3) of long hair behind the head, down to the jaw or below the shoulders."""
     bottom = 0.6 + hair.length * (0.35 if hair.style == "fringe" else 1.1)
     width = skull.half_width + 0.12 + hair.volume * 0.8
     angle = np.linspace(-np.pi / 2, np.pi / 2, 11)

@@ -1,8 +1,8 @@
-"""Who is drawn: the facial parameters of one identity, all from its seed.
+"""A drawn person: the facial parameters of one identity, all from its seed.
 
 Lengths are in head units: the origin lies between the eyes, x to the right, y down, z towards the viewer; the chin is
-near y = 1 and the top of the skull near y = -1.1. Colours are RGB, 0..255. The parts compare and hash as objects, not
-by value, so that outlines which are the same in every photo of a person are kept after the first.
+near y = 1 and the top of the skull near y = -1.1. Colours are RGB, 0..255. The parts compare and hash by object, not by
+value, so that outlines which are the same in every photo of a person can be cached.
 """
 
 from dataclasses import dataclass
@@ -67,7 +67,7 @@ class Skull:
     jaw: float  # exponent: small = narrow, large = square
     taper: float  # exponent: small = round, large = pointed
     ear_size: float
-    ear_out: float  # how far the ears stand off
+    ear_out: float  # distance of the ears from the skull
     neck: float
 
 
@@ -144,7 +144,7 @@ class Person:
 
 
 def draw_person(rng: np.random.Generator) -> Person:
-    """Draw an identity: wide and even ranges, so that few people look alike."""
+    """Draw an identity from wide, uniform ranges, so that few people look alike."""
     melanin = rng.uniform(0.0, 1.0)
     skin = np.array([np.interp(melanin * 4, range(5), _SKIN_TONES[:, channel]) for channel in range(3)])
     skin *= 1.0 + rng.uniform(-0.05, 0.05, 3)

@@ -1,9 +1,9 @@
-"""The faults that are planted: each a function of a clean photo that gives the bytes of a file.
+"""The planted faults: each is a function from a clean photo to the bytes of a file.
 
-Three kinds. A *copy* shows a photo that lies in the set already: which of the two survives is the keeper rule's choice
-(largest, then most bytes, sharpness, image_id), so `expected` describes the pair: one row is kept, the other is a
-duplicate. A *conflict* is a copy under another identity: nobody can tell which name is right, so both rows expect
-`conflict`. The others are made of photos drawn for them alone: files to be refused, and odd but valid files to be kept.
+There are three kinds. A *copy* shows a photo that is in the set already: the keeper rule decides which of the two is
+kept (largest, then most bytes, sharpness, image_id), so `expected` describes the pair: one row is kept, the other is a
+duplicate. A *conflict* is a copy under another identity: the right name is unknown, so both rows expect `conflict`. The
+others use photos that are drawn for them: files that must be rejected, and unusual but valid files that must be kept.
 """
 
 import functools
@@ -24,8 +24,8 @@ Make = Callable[["Photo", np.random.Generator], bytes]
 
 _BOMB_SIDE_PX = 20_000
 _ORIENTATION_TAG = 0x0112
-_MIN_COPY_SIDE_PX = 64  # a smaller copy would be refused as small before it is found to be a copy
-_MAX_ENLARGEMENT = 1.6  # a larger copy would be refused as blurred, though as the largest it is the keeper
+_MIN_COPY_SIDE_PX = 64  # a smaller copy would be rejected as small before duplicates are found
+_MAX_ENLARGEMENT = 1.6  # a larger copy would be rejected as blurred, although the largest one is the keeper
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Photo:
 
 @dataclass(frozen=True)
 class PlantedFault:
-    """A way to spoil a photo, and what the pipeline is to make of it."""
+    """A way to modify a photo, and the expected decision on the file."""
 
     name: str
     make: Make
@@ -48,7 +48,7 @@ class PlantedFault:
 
 
 def encode_jpeg(picture: Picture, quality: int) -> bytes:
-    """RGB or grey pixels to the bytes of a JPEG file."""
+    """Encode RGB or grey pixels as a JPEG file."""
     ordered = cv2.cvtColor(picture, cv2.COLOR_RGB2BGR) if picture.ndim == 3 else picture
     is_done, buffer = cv2.imencode(".jpg", ordered, [cv2.IMWRITE_JPEG_QUALITY, quality])
     assert is_done
@@ -85,7 +85,7 @@ def _copy_or_reencode(photo: Photo, rng: np.random.Generator) -> bytes:
 
 
 def _as_stored(photo: Photo) -> Picture:
-    # What a copier sees: the pixels out of the file, with what the first JPEG did to them.
+    # Copies start from the decoded file, with the artefacts of the first JPEG.
     decoded = cv2.imdecode(np.frombuffer(photo.jpeg, np.uint8), cv2.IMREAD_COLOR)
     assert decoded is not None, "the photo is a JPEG that was just made"
     return cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB).astype(np.uint8, copy=False)
@@ -161,14 +161,14 @@ def _as_sixteen_bit(photo: Photo, rng: np.random.Generator) -> bytes:
 
 
 def _as_palette(photo: Photo, rng: np.random.Generator) -> bytes:
-    # The entry of the upper left pixel becomes see-through, as in a cut-out.
+    # The palette entry of the upper left pixel becomes transparent, as in a cut-out.
     indexed = Image.fromarray(photo.picture).quantize(64)
     return _save(indexed, "PNG", transparency=int(np.asarray(indexed)[0, 0]))
 
 
 def _turn(photo: Photo, rng: np.random.Generator) -> bytes:
     exif = Image.Exif()
-    exif[_ORIENTATION_TAG] = 6  # the viewer is to turn the pixels a quarter clockwise
+    exif[_ORIENTATION_TAG] = 6  # viewers rotate the pixels by 90 degrees clockwise
     turned = Image.fromarray(np.ascontiguousarray(np.rot90(photo.picture)))
     return _save(turned, "JPEG", quality=92, exif=exif.tobytes())
 
@@ -189,7 +189,7 @@ COPIES = (
 CONFLICTS = (PlantedFault("conflict", _copy_or_reencode, CONFLICT),)
 OWN_PHOTO = (
     PlantedFault("truncated", _truncate, REJECTED, "truncated"),
-    # To a decoder, a tail of zeros is pixels that never came.
+    # A decoder reports a tail of zeros as missing pixels.
     PlantedFault("zeroed", _zero_tail, REJECTED, "truncated"),
     PlantedFault("garbled", _garble, REJECTED, "corrupt"),
     PlantedFault("not_an_image", _write_no_image, REJECTED, "not_an_image"),

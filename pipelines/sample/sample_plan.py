@@ -1,7 +1,7 @@
-"""Which file shows which photo with which fault: the whole set as a list, before anything is drawn.
+"""The plan of a sample set: the photo and the fault of every file, before anything is drawn.
 
-Every identity has `photos` clean photos, and the faults come on top, so none takes a photo away. File names are numbers
-in random order and tell nothing.
+Every identity has `photos` clean photos, and the faults are additional files. File names are numbers in random order,
+without information.
 """
 
 from collections import defaultdict
@@ -26,14 +26,14 @@ class PlannedFile:
     fault: str  # "" for a clean photo
     of: str  # path of the original of a copy
     expected: str
-    photo: int  # number of the photo in the album of the identity who is drawn
+    photo: int  # index of the photo in the album of the drawn identity
 
 
 def plan_sample(settings: SampleSettings) -> list[list[PlannedFile]]:
-    """The files of the set, by the identity whose album they are made from; clean photos come first in each list.
+    """The files of the set, one list per drawn identity; clean photos come first in each list.
 
     Raises:
-        UserError: the set is too small for its copies, or the sides are in the wrong order.
+        UserError: the set is too small for its copies, or min_side_px is above max_side_px.
     """
     _check(settings)
     rng = np.random.default_rng([settings.seed, _PLAN_STREAM])
@@ -75,7 +75,7 @@ def _plan_copies(albums: list[list[PlannedFile]], settings: SampleSettings, rng:
 
 def _plan_own_photos(albums: list[list[PlannedFile]], settings: SampleSettings, rng: np.random.Generator) -> None:
     next_photo = [settings.photos] * settings.identities
-    # Round after round over the identities, so that none gets many of them.
+    # In turn over the identities, so that none gets many of them.
     owners = rng.permutation(settings.identities).tolist()
     faults = [fault for fault in OWN_PHOTO for _ in range(_count(settings, fault))]
     for turn, fault in enumerate(faults):

@@ -1,4 +1,4 @@
-"""What is round the head: the background before it is drawn, and light and lens after."""
+"""The scene around the head: the background, and light, camera and grain."""
 
 import functools
 import math
@@ -16,7 +16,7 @@ _GRID = np.linspace(-1.0, 1.0, SHADE_SIDE_PX, dtype=np.float32)
 
 
 def background(rng: np.random.Generator) -> Picture:
-    """A backdrop with strong coarse structure, (256, 256, 3): what keeps two photos of one person apart for a hash."""
+    """A background with strong coarse structure, (256, 256, 3), so that the hashes of two photos differ."""
     picture = _gradient(rng)
     _BACKDROPS[rng.integers(len(_BACKDROPS))](picture, rng)
     return picture
@@ -94,10 +94,10 @@ _BACKDROPS: tuple[Callable[[Picture, np.random.Generator], None], ...] = (
 
 
 def expose(picture: Picture, shade: UInt8Array, light: Light, camera: Camera) -> Float32Array:
-    """Light a drawn picture and take it at the camera's size: (height, width, 3), grey levels 0..255."""
+    """Light a drawn picture and resize it to the camera's size: (height, width, 3), grey levels 0..255."""
     size = (camera.width_px, camera.height_px)
     margin = (SIDE_PX - SIDE_PX * camera.width_px // camera.height_px) // 2
-    # Not by area, which takes five times as long: the shapes are drawn smooth and shrink by little more than two.
+    # Area interpolation takes five times as long; the shapes are smooth and shrink by little more than two.
     small = cv2.resize(picture[:, margin : SIDE_PX - margin], size, interpolation=cv2.INTER_LINEAR)
     soft = cv2.GaussianBlur(shade, (9, 9), 0)
     slope = _GRID[None, :] * math.cos(light.angle) + _GRID[:, None] * math.sin(light.angle)
@@ -108,7 +108,7 @@ def expose(picture: Picture, shade: UInt8Array, light: Light, camera: Camera) ->
 
 
 def add_grain(lit: Float32Array, camera: Camera, rng: np.random.Generator) -> Picture:
-    """Grain of the sensor, alike in the three colours, and the rounding to 8 bits."""
+    """Add sensor grain, equal in the three channels, and round to 8 bits."""
     top, left = rng.integers(0, _GRAIN_SIDE_PX - SIDE_PX, 2).tolist()
     grain = _grain()[top : top + camera.height_px, left : left + camera.width_px]
     return np.asarray(cv2.addWeighted(lit, 1.0, grain, camera.noise, 0.0, dtype=cv2.CV_8U), np.uint8)
@@ -116,6 +116,6 @@ def add_grain(lit: Float32Array, camera: Camera, rng: np.random.Generator) -> Pi
 
 @functools.cache
 def _grain() -> Float32Array:
-    # One field of which each photo cuts its own window: drawing fresh noise would take a tenth of a photo's time.
+    # One field, of which each photo takes a window: new noise for each would take a tenth of a photo's time.
     field = np.random.default_rng(0).standard_normal((_GRAIN_SIDE_PX, _GRAIN_SIDE_PX, 1), dtype=np.float32)
     return np.repeat(field, 3, axis=2)

@@ -7,14 +7,14 @@ import numpy as np
 from pipelines.arrays import Points
 from pipelines.sample.person import Eyes, NoseMouth, Skull
 
-FACE_DEPTH = 0.62  # how far the middle of the face stands before the skull's outline
+FACE_DEPTH = 0.62  # distance of the middle of the face in front of the skull's outline
 
 _HALF_TURN = np.linspace(0.0, np.pi, 13)
 _UNIT = np.linspace(-1.0, 1.0, 9)
 
 
 def with_depth(x: Points, y: Points, depth: float) -> Points:
-    """Put plane points on the front of the head: deepest at the middle, falling off to the sides."""
+    """Put points (x, y) on the front of the head: `depth` at the middle, less towards the sides."""
     points = np.empty((*x.shape, 3))
     points[..., 0], points[..., 1], points[..., 2] = x, y, depth - 0.55 * x * x
     return points
@@ -33,7 +33,7 @@ def face(skull: Skull) -> Points:
 
 @functools.lru_cache
 def lower_face(skull: Skull, *, top: float, inset: float, narrow: float = 1.0) -> Points:
-    """The beard's part of the face: its outline from height `top` down, closed by a line that sags in the middle."""
+    """The part of the face with the beard: its outline below `top`, closed by a line that is lower in the middle."""
     outline = face(skull)[:28]
     outline = outline[(outline[:, 1] > top) & (np.abs(outline[:, 0]) <= skull.half_width * narrow)]
     x = _UNIT * np.abs(outline[-1, 0]) * (1.0 - inset)
@@ -64,12 +64,12 @@ def shoulders(half_width: float, top: float) -> Points:
 
 @functools.lru_cache
 def eye_centre(eyes: Eyes, side: int) -> Points:
-    """(1, 3)."""
+    """The centre of an eye, (1, 3)."""
     return with_depth(np.array([side * eyes.spread]), np.array([eyes.height]), FACE_DEPTH)
 
 
 def eye(eyes: Eyes, side: int, openness: float) -> Points:
-    """The opening between the lids: (18, 3), the upper lid first."""
+    """The opening between the lids, (18, 3), the upper lid first."""
     upper = -1.15 * openness * (1.0 - _UNIT**2)
     lower = 0.8 * openness * (1.0 - _UNIT[::-1] ** 2)
     along = np.concatenate([_UNIT, _UNIT[::-1]]) * eyes.half_width
@@ -109,7 +109,7 @@ def nose(parts: NoseMouth, eyes: Eyes) -> Points:
 
 
 def mouth_line(parts: NoseMouth, smile: float) -> tuple[Points, Points]:
-    """x and y, each (9,), of the line where the lips meet; a smile widens it and lifts its corners."""
+    """x and y, each (9,), of the line between the lips; a smile widens it and lifts its corners."""
     x = _UNIT * parts.mouth_half_width * (1.0 + 0.18 * smile)
     return x, parts.mouth_height - 0.1 * smile * (_UNIT**2 - 0.4)
 

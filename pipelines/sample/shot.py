@@ -1,4 +1,4 @@
-"""How a person is photographed: pose, light, expression, accessories, framing and camera of one photo."""
+"""The circumstances of one photo: pose, light, expression, accessories, framing and camera."""
 
 from dataclasses import dataclass
 
@@ -9,7 +9,7 @@ from pipelines.sample.person import Colour, Person
 
 @dataclass(frozen=True)
 class Pose:
-    """Where the head is and where it looks."""
+    """Position, size and direction of the head."""
 
     yaw: float  # radians, positive to the viewer's right
     pitch: float
@@ -21,7 +21,7 @@ class Pose:
 
 @dataclass(frozen=True)
 class Expression:
-    """What the face does."""
+    """The expression of the face."""
 
     smile: float  # -0.5 sad .. 1 laughing
     mouth_open: float  # 0..1
@@ -33,9 +33,9 @@ class Expression:
 
 @dataclass(frozen=True)
 class Light:
-    """What falls on the scene."""
+    """The light on the scene."""
 
-    angle: float  # radians, where the light comes from
+    angle: float  # radians, direction of the light source
     strength: float  # 0 flat .. 0.5 hard
     colour: Colour  # factors near 1
     exposure: float
@@ -43,7 +43,7 @@ class Light:
 
 @dataclass(frozen=True)
 class Wear:
-    """What the person has on."""
+    """Clothes and accessories."""
 
     clothes: Colour
     collar: Colour
@@ -53,7 +53,7 @@ class Wear:
 
 @dataclass(frozen=True)
 class Camera:
-    """How the scene becomes a file."""
+    """The size, noise and compression of the photo."""
 
     width_px: int
     height_px: int
@@ -63,7 +63,7 @@ class Camera:
 
 @dataclass(frozen=True)
 class Shot:
-    """One photo of somebody."""
+    """All circumstances of one photo."""
 
     pose: Pose
     expression: Expression
@@ -73,7 +73,7 @@ class Shot:
 
 
 def take_shot(rng: np.random.Generator, person: Person, *, size_px: tuple[int, int]) -> Shot:
-    """Draw the circumstances of one photo whose long side lies within `size_px`."""
+    """Draw the circumstances of one photo, whose long side is within `size_px`."""
     return Shot(
         pose=_draw_pose(rng),
         expression=_draw_expression(rng),

@@ -1,8 +1,8 @@
-"""Draw a sample set into a folder: images/<identity>/<number>.jpg, truth.csv, and sample.json when all is there.
+"""Writing a sample set to a folder: images/<identity>/<number>.jpg, truth.csv, and last sample.json.
 
 The columns of truth.csv: path (below images/, or the member's name in images.tar), identity, fault (empty for a clean
-photo), of (the path of a copy's original), expected (kept, rejected, duplicate or conflict; of a pair, see faults) and
-expected_reason.
+photo), of (the path of a copy's original), expected (kept, rejected, duplicate or conflict; for copies see
+planted_faults) and expected_reason.
 """
 
 import contextlib
@@ -31,17 +31,17 @@ TRUTH_NAME = "truth.csv"
 SUMMARY_NAME = "sample.json"
 TRUTH_COLUMNS = ("path", "identity", "fault", "of", "expected", "expected_reason")
 
-_VERSION = 2  # to be raised when the same settings give other bytes
+_VERSION = 2  # increase it when the same settings give other bytes
 
 Drawn = list[tuple[str, bytes]]
 Sink = Callable[[str, bytes], None]
 
 
 class SampleSummary(Settings):
-    """What a finished sample holds; the content of sample.json."""
+    """The contents of a finished sample: sample.json."""
 
     fingerprint: str
-    images: str  # what to ingest, relative to the sample's folder
+    images: str  # the source to ingest, relative to the sample's folder
     num_identities: int
     num_photos: int  # clean ones
     num_files: int
@@ -50,13 +50,13 @@ class SampleSummary(Settings):
 
 
 def write_sample(out: Path, settings: SampleSettings, *, on_progress: Callable[[int, int], None]) -> SampleSummary:
-    """Draw the set and return its summary; a folder that holds the same finished set is left as it is.
+    """Draw the set and return its summary; a folder with the same finished set is not changed.
 
     Args:
-        on_progress: told the number of identities done and of all, after each.
+        on_progress: called after each identity with the number done and the total.
 
     Raises:
-        UserError: the folder holds something else, or the settings cannot be met.
+        UserError: the folder has other content, or the settings cannot be met.
     """
     planned = plan_sample(settings)
     mark = fingerprint("sample", version=_VERSION, settings=settings.model_dump(exclude={"processes"}), parents={})
@@ -95,7 +95,7 @@ def _draw_all(planned: list[list[PlannedFile]], settings: SampleSettings) -> Ite
     if settings.processes == 1:
         yield from map(_draw_identity, tasks)
         return
-    # Spawned, not forked: the caller may run threads, and a fork would copy their locks as they happen to be held.
+    # Spawned, not forked: the caller may run threads, and a fork would copy locks that they hold.
     with multiprocessing.get_context("spawn").Pool(
         settings.processes, initializer=cv2.setNumThreads, initargs=(1,)
     ) as pool:
@@ -103,7 +103,7 @@ def _draw_all(planned: list[list[PlannedFile]], settings: SampleSettings) -> Ite
 
 
 def _draw_identity(task: tuple[SampleSettings, int, list[PlannedFile]]) -> Drawn:
-    """Every file that shows one person, copies under other names included."""
+    """Draw every file that shows one person, including copies under other names."""
     settings, identity, files = task
     num_photos = 1 + max(file.photo for file in files)
     album = draw_album(settings.seed, identity, num_photos, size_px=(settings.min_side_px, settings.max_side_px))
@@ -117,7 +117,7 @@ def _draw_identity(task: tuple[SampleSettings, int, list[PlannedFile]]) -> Drawn
 def _content(photo: Photo, file: PlannedFile, entropy: list[int]) -> bytes:
     if not file.fault:
         return photo.jpeg
-    # A fourth word keeps this stream apart from those of the album, whose last word counts attempts.
+    # The fourth word separates this stream from those of the album, whose last word counts attempts.
     return PLANTED_FAULTS[file.fault].make(photo, np.random.default_rng([*entropy, 1_000_000]))
 
 
@@ -137,7 +137,7 @@ def _write_file(path: Path, content: bytes) -> None:
 
 
 def _add_member(archive: tarfile.TarFile, path: str, content: bytes) -> None:
-    # A fresh TarInfo holds no time and no owner, so that the archive's bytes depend on the set alone.
+    # A new TarInfo has no time and no owner, so that the archive's bytes depend on the set alone.
     member = tarfile.TarInfo(path)
     member.size = len(content)
     archive.addfile(member, io.BytesIO(content))

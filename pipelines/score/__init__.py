@@ -1,5 +1,5 @@
-"""What embeddings say of pictures and identities: `records.FITS`, `MERGES` and `NEIGHBOURS`; nothing is decided here.
+"""Scores of pictures and identities by embeddings: `records.FITS`, `MERGES` and `NEIGHBOURS`, without decisions.
 
-Read `centre` first (an identity in spite of wrong pictures), then `cells` (what is worth comparing) and `search` (the
-comparison). Every vector moves once for each of the two purposes: to its identity, and to its cells.
+`centre` (the trimmed centre of an identity), `whiten` (whitened vectors), `cells` (blocking: only vectors of one cell
+are compared), `cosine_search` (the comparisons in a cell), `passes` (these in Arrow batches), `score` (all in Spark).
 """

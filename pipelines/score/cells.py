@@ -1,8 +1,8 @@
-"""Which vectors are worth comparing: those that share a cell (pure).
+"""Blocking of vectors into cells: only vectors that share a cell are compared (pure).
 
-The cells are those of spherical k-means (Dhillon and Modha, Machine Learning 42, 2001) on a sample; a vector lies in
-the cells of its few nearest means, since of two close ones the border may run between them. A small set is one cell,
-where every two vectors meet.
+The cells are those of spherical k-means (Dhillon and Modha, Machine Learning 42, 2001) on a sample; a vector is in the
+cells of its few nearest means, since a border may separate two close vectors. A small set is one cell, in which all
+vectors are compared with all.
 """
 
 import numpy as np
@@ -15,14 +15,14 @@ SAMPLED_PER_CELL = 64
 
 
 def plan_cells(num_vectors: int, *, vectors_per_cell: int) -> int:
-    """How many cells so many vectors need."""
+    """The number of cells for `num_vectors` vectors."""
     return max(1, -(-num_vectors // vectors_per_cell))
 
 
 def find_means(sample: Vectors, num_cells: int) -> Vectors:
-    """The means (C, D) of the cells, of unit length, from unit vectors (N, D) in an order that says nothing of them.
+    """The means (C, D) of the cells, of unit length, from unit vectors (N, D) in random order.
 
-    They start at the first vectors; a mean that nothing is near to stays where it is.
+    They start at the first vectors; the mean of an empty cell stays as it is.
     """
     means = sample[:num_cells].copy()
     for _ in range(_ROUNDS):
@@ -35,6 +35,6 @@ def find_means(sample: Vectors, num_cells: int) -> Vectors:
 
 
 def nearest_cells(vectors: Vectors, means: Vectors, count: int) -> IntArray:
-    """The `count` nearest means, (N, count), the nearest first; all of them where there are fewer."""
+    """The indices (N, count) of the nearest means of each vector, nearest first; all of them if there are fewer."""
     order = np.argsort(-(vectors @ means.T), axis=1, kind="stable")
     return order[:, :count]

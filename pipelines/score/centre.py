@@ -1,8 +1,8 @@
-"""What an identity looks like, in spite of pictures that are not of it: a trimmed mean of unit vectors (pure).
+"""The centre of an identity, robust against pictures of other people: a trimmed mean of unit vectors (pure).
 
-The worst pictures are left out of the mean by a share, as the trimmed mean of robust statistics does (Tukey, 1962), and
-a picture inside it is held against the mean of the others: against a mean that holds itself it would always look well,
-the better the fewer the pictures are.
+A share of the farthest pictures is left out of the mean, as in the trimmed mean of robust statistics (Tukey, 1962). A
+picture inside the mean is compared with the mean of the others, since a mean that includes the picture itself is biased
+towards it, the more the fewer pictures there are.
 """
 
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ import numpy as np
 
 from pipelines.arrays import BoolArray, Float64Array, Vectors
 
-# Each round looks for the worst from a better mean; the set seldom changes after the second.
+# Each round trims by a better mean; the set seldom changes after the second.
 _ROUNDS = 3
 
 
@@ -19,21 +19,21 @@ _ROUNDS = 3
 class Centre:
     """The centre of an identity."""
 
-    total: Float64Array  # (D,), the sum of the vectors that were left in
-    inside: BoolArray  # (N,), which of the vectors that it was made from these are
+    total: Float64Array  # (D,), the sum of the vectors inside
+    inside: BoolArray  # (N,), the vectors that are in the sum
 
     @property
     def direction(self) -> Vectors:
-        """(D,), of unit length; zeros where the vectors cancel out."""
+        """The direction (D,) of the sum, of unit length; zeros where the vectors cancel out."""
         length = np.linalg.norm(self.total)
         scaled: Vectors = (self.total / (length if length > 0 else 1.0)).astype(np.float32)
         return scaled
 
 
 def trimmed_centre(vectors: Vectors, trim: float) -> Centre:
-    """The mean direction of unit vectors (N, D) without the share `trim` of them that lie farthest from it.
+    """The mean direction of unit vectors (N, D) without the share `trim` of them that are farthest from it.
 
-    At least one vector is left in; of vectors that lie equally far the first are.
+    At least one vector stays inside; among equally far vectors the first ones.
     """
     wide = vectors.astype(np.float64)
     num_inside = max(1, len(wide) - int(trim * len(wide)))
@@ -48,14 +48,14 @@ def trimmed_centre(vectors: Vectors, trim: float) -> Centre:
 
 
 def cosines_to(centre: Centre, vectors: Vectors) -> Float64Array:
-    """The cosine (N,) of each of the vectors (N, D) that the centre was made from to the mean of the others inside.
+    """The cosine (N,) of each of the centre's own vectors (N, D) to the mean of the others inside.
 
     NaN where there are no others.
     """
     wide = vectors.astype(np.float64)
     others = centre.total - wide * centre.inside[:, None]
     lengths = np.linalg.norm(others, axis=1)
-    # What is left of a sum of unit vectors when all are taken out again is dust.
+    # Subtracting all vectors from their sum leaves rounding errors.
     with np.errstate(invalid="ignore", divide="ignore"):
         cosines: Float64Array = np.einsum("nd,nd->n", wide, others) / np.where(lengths > 1e-6, lengths, np.nan)
     return cosines

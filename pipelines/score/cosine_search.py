@@ -1,4 +1,4 @@
-"""The search inside one cell: every two vectors are compared, by blocks of a product of matrices (pure)."""
+"""The search inside one cell: all vectors are compared with all, by blocks of a matrix product (pure)."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ _BLOCK = 1024
 
 @dataclass(frozen=True)
 class CosinePairs:
-    """Pairs of rows of two tables of vectors, and their cosines."""
+    """Pairs of rows of two matrices of vectors, and their cosines."""
 
     left: IntArray
     right: IntArray
@@ -23,8 +23,8 @@ def close_pairs(vectors: Vectors, *, min_cosine: float, most: int) -> CosinePair
     """The pairs left < right of unit vectors (N, D) with a cosine of at least `min_cosine`, in order.
 
     Args:
-        most: of a vector that more are close to only so many of the closest count, so that the pairs do not grow with
-            the square of what is alike; a pair is found where it counts for either of the two.
+        most: the number of nearest neighbours of a vector that count, so that the pairs do not grow with the square of
+            the number of similar vectors; a pair is found if it counts for either of the two.
     """
     parts = [_block_pairs(vectors, start, min_cosine, most) for start in range(0, len(vectors), _BLOCK)]
     if not parts:
@@ -37,7 +37,7 @@ def close_pairs(vectors: Vectors, *, min_cosine: float, most: int) -> CosinePair
 
 
 def nearest(vectors: Vectors, centres: Vectors, *, count: int) -> CosinePairs:
-    """For each of the unit vectors (N, D) the `count` nearest of the centres (M, D), or all of fewer."""
+    """The `count` nearest centres (M, D) of each unit vector (N, D), or all of them if there are fewer."""
     count = min(count, len(centres))
     blocks = list(_products(vectors, centres)) if count else []
     order = [np.argsort(-cosines, axis=1, kind="stable")[:, :count] for _, cosines in blocks]
@@ -50,11 +50,11 @@ def nearest(vectors: Vectors, centres: Vectors, *, count: int) -> CosinePairs:
 
 
 def prominence(vectors: Vectors, pairs: CosinePairs, *, cohort: int) -> Float32Array:
-    """How far the cosine of each pair stands out, in standard deviations, (P,).
+    """The prominence (P,) of each pair: its cosine, normalised by the cosines to near vectors.
 
-    For either of the two, among its cosines to the `cohort` nearest of the others; the mean of both. This is the
-    adaptive symmetric normalisation of speaker verification (Matejka et al., Interspeech 2017): of two vectors in a
-    crowd that lies close anyway it asks more. It is at most sqrt(cohort - 1).
+    For either vector: the cosine minus the mean of the cosines to its `cohort` nearest others, in standard deviations
+    of these; then the mean of both. This is the adaptive symmetric normalisation of speaker verification (Matejka et
+    al., Interspeech 2017): it demands more of two vectors in a dense region. It is at most sqrt(cohort - 1).
     """
     cohort = min(cohort, len(vectors) - 1)
     if not len(pairs.left):
@@ -64,8 +64,9 @@ def prominence(vectors: Vectors, pairs: CosinePairs, *, cohort: int) -> Float32A
         rows = np.arange(len(cosines))
         cosines[rows, rows + start] = -np.inf
         nearest_cosines.append(-np.sort(np.partition(-cosines, cohort - 1, axis=1)[:, :cohort], axis=1))
-    crowd = np.concatenate(nearest_cosines).astype(np.float64)
-    mean, spread = crowd.mean(axis=1), np.maximum(crowd.std(axis=1), 1e-6)
+    cosines_to_cohort = np.concatenate(nearest_cosines).astype(np.float64)
+    mean = cosines_to_cohort.mean(axis=1)
+    spread = np.maximum(cosines_to_cohort.std(axis=1), 1e-6)
     sides = [(pairs.cosine - mean[side]) / spread[side] for side in (pairs.left, pairs.right)]
     found: Float32Array = (np.mean(sides, axis=0)).astype(np.float32)
     return found

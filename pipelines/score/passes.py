@@ -1,4 +1,4 @@
-"""The Arrow passes of the scores: along the pictures of each identity, and along the vectors of each cell."""
+"""The Arrow passes of the scores: over the pictures of each identity, and over the vectors of each cell."""
 
 import itertools
 import operator
@@ -20,7 +20,7 @@ from pipelines.tables.arrow import runs, to_lists, to_matrix
 
 KIND, NAME, CELL, WHITE = "kind", "name", "cell", "white"
 CENTRE, PICTURE = 0, 1  # kinds of vectors
-NEAREST, MERGE, NEIGHBOUR = 0, 1, 2  # kinds of what is found
+NEAREST, MERGE, NEIGHBOUR = 0, 1, 2  # kinds of found pairs
 
 # A row without image_id is the identity itself: its trimmed centre, and the plain mean of its white vectors.
 _FITTED = (IMAGE_ID, IDENTITY, OWN_COSINE, EMBEDDING, WHITE)
@@ -30,17 +30,17 @@ FITTED_ROWS = f"{IMAGE_ID} string, {IDENTITY} string, {OWN_COSINE} float, {EMBED
 SPREAD_ROWS = f"{KIND} int, {NAME} string, {EMBEDDING} {_LIST}, {WHITE} {_LIST}, {CELL} int"
 FOUND_ROWS = f"{KIND} int, {LEFT} string, {RIGHT} string, {COSINE} float, {PROMINENCE} float"
 
-# A larger identity gets its centre from its first so many pictures: their ids are digests, so that is a fair sample.
+# The centre of a larger identity is that of its first pictures; ids are digests, so they are a random sample.
 _MOST_IN_CENTRE = 16384
-_COHORT = 20  # of near identities, among which one that is nearer must stand out
-_NUM_CANDIDATES = 2  # centres: one of them may be the picture's own identity
+_COHORT = 20  # nearest identities, to which the cosine of a pair is compared for its prominence
+_NUM_CANDIDATES = 2  # centres of each picture; one of them may be that of its own identity
 
 Batches = Iterable[pa.RecordBatch]
 Work = Callable[[Batches], Iterator[pa.RecordBatch]]
 
 
 def fitter(trim: float, whiten: Whitening) -> Work:
-    """Rows in order of identity and image_id -> their cosines to the centre, and the identity: `FITTED_ROWS`."""
+    """A pass over rows sorted by identity and image_id; returns cosines to the centre and the centre: `FITTED_ROWS`."""
 
     def fit(batches: Batches) -> Iterator[pa.RecordBatch]:
         for identity, parts in _runs(batches, IDENTITY):
@@ -50,7 +50,7 @@ def fitter(trim: float, whiten: Whitening) -> Work:
 
 
 def spreader(means: Vectors, count: int) -> Work:
-    """Rows of `kind`, `name` and `embedding` -> each once for every cell that it lies in: `SPREAD_ROWS`."""
+    """A pass over rows of `kind`, `name` and `embedding`; returns each once per cell: `SPREAD_ROWS`."""
 
     def spread(batches: Batches) -> Iterator[pa.RecordBatch]:
         for batch in batches:
@@ -66,18 +66,19 @@ def spreader(means: Vectors, count: int) -> Work:
 
 
 def searcher(*, min_merge_cosine: float, min_neighbour_cosine: float, most: int) -> Work:
-    """Rows in order of cell, kind and name -> what is close to what: `FOUND_ROWS`."""
+    """A pass over rows sorted by cell, kind and name; returns the close pairs: `FOUND_ROWS`."""
 
     def search(batches: Batches) -> Iterator[pa.RecordBatch]:
         for _, parts in _runs(batches, CELL):
             cell = _joined(list(parts))
-            people, photos = (cell.filter(pc.equal(cell.column(KIND), kind)) for kind in (CENTRE, PICTURE))
-            identities, pictures = people.column(NAME), photos.column(NAME)
-            centres, whites, embeddings = map(to_matrix, (people[EMBEDDING], people[WHITE], photos[EMBEDDING]))
+            centre_rows, picture_rows = (cell.filter(pc.equal(cell.column(KIND), kind)) for kind in (CENTRE, PICTURE))
+            identities, pictures = centre_rows.column(NAME), picture_rows.column(NAME)
+            centres, whites = to_matrix(centre_rows[EMBEDDING]), to_matrix(centre_rows[WHITE])
+            embeddings = to_matrix(picture_rows[EMBEDDING])
             yield _found(NEAREST, nearest(embeddings, centres, count=_NUM_CANDIDATES), pictures, identities)
             merges = close_pairs(whites, min_cosine=min_merge_cosine, most=most)
-            standing_out = prominence(whites, merges, cohort=_COHORT)
-            yield _found(MERGE, merges, identities, identities, standing_out)
+            prominences = prominence(whites, merges, cohort=_COHORT)
+            yield _found(MERGE, merges, identities, identities, prominences)
             neighbours = close_pairs(embeddings, min_cosine=min_neighbour_cosine, most=most)
             yield _found(NEIGHBOUR, neighbours, pictures, pictures)
 
@@ -85,7 +86,7 @@ def searcher(*, min_merge_cosine: float, min_neighbour_cosine: float, most: int)
 
 
 def _fit(identity: str, parts: Iterator[pa.RecordBatch], trim: float, whiten: Whitening) -> Iterator[pa.RecordBatch]:
-    """The pictures of one identity, however many they are: only those that make its centre are held at once."""
+    """Score the pictures of one identity; only those that make its centre are in memory together."""
     first, rest = _first_rows(parts, _MOST_IN_CENTRE)
     vectors = to_matrix(first.column(EMBEDDING))
     centre = trimmed_centre(vectors, trim)
@@ -94,7 +95,7 @@ def _fit(identity: str, parts: Iterator[pa.RecordBatch], trim: float, whiten: Wh
     for part in rest:
         cosines = to_matrix(part.column(EMBEDDING)).astype(np.float64) @ direction
         yield _fitted(part.column(IMAGE_ID), identity, cosines)
-    # Nothing is left out of this one: the wrong pictures are of many people, and to lose a third of few costs more.
+    # This mean is not trimmed: wrong pictures are of many people, and losing a third of few pictures costs more.
     white = unit(whiten(vectors).sum(axis=0, keepdims=True, dtype=np.float64))
     vectors_of = [to_lists(direction[None]), to_lists(white)]
     columns = [pa.nulls(1, pa.string()), pa.array([identity]), pa.nulls(1, pa.float32()), *vectors_of]
@@ -110,7 +111,7 @@ def _fitted(image_ids: pa.Array, identity: str, cosines: Float64Array) -> pa.Rec
 
 
 def _first_rows(parts: Iterator[pa.RecordBatch], count: int) -> tuple[pa.RecordBatch, Iterator[pa.RecordBatch]]:
-    """Exactly so many rows, or all of fewer, whatever the batches; and what is left."""
+    """Split off exactly `count` rows, or all if there are fewer; return them and the rest."""
     taken: list[pa.RecordBatch] = []
     missing = count
     for part in parts:
@@ -128,7 +129,7 @@ def _joined(batches: Sequence[pa.RecordBatch]) -> pa.RecordBatch:
 
 
 def _found(
-    kind: int, found: CosinePairs, left: pa.Array, right: pa.Array, prominence: Float32Array | None = None
+    kind: int, found: CosinePairs, left: pa.Array, right: pa.Array, prominences: Float32Array | None = None
 ) -> pa.RecordBatch:
     count = len(found.left)
     columns = [
@@ -136,12 +137,12 @@ def _found(
         left.take(pa.array(found.left)),
         right.take(pa.array(found.right)),
         pa.array(found.cosine),
-        pa.nulls(count, pa.float32()) if prominence is None else pa.array(prominence),
+        pa.nulls(count, pa.float32()) if prominences is None else pa.array(prominences),
     ]
     return pa.RecordBatch.from_arrays(columns, names=[KIND, LEFT, RIGHT, COSINE, PROMINENCE])
 
 
 def _runs(batches: Batches, column: str) -> Iterator[tuple[Any, Iterator[pa.RecordBatch]]]:
-    """Each value of a column that the rows are in order of, and its rows; to be taken before the next value's."""
+    """Each value of a sorted column and its rows, which must be consumed before the next value."""
     for value, slices in itertools.groupby(runs(batches, column), key=operator.itemgetter(0)):
         yield value, (part for _, part in slices)

@@ -1,7 +1,6 @@
-"""What embeddings say of pictures and identities: `records.FITS`, `MERGES` and `NEIGHBOURS`; nothing is decided here.
+"""The scores in Spark: every picture against its identity, close identities, close pictures.
 
-Read `centre` first (an identity in spite of wrong pictures), then `cells` (what is worth comparing) and `search` (the
-comparison). Every vector moves once for each of the two purposes: to its identity, and to its cells.
+Every vector is shuffled twice: to its identity, and to its cells.
 """
 
 from dataclasses import dataclass
@@ -45,12 +44,12 @@ from pipelines.score.settings import ScoreSettings
 from pipelines.score.whiten import find_whitening
 from pipelines.tables.arrow import to_matrix
 
-_SAMPLED = 20_000  # embeddings at least, or all of fewer, that whitening goes by
+_SAMPLED = 20_000  # embeddings from which whitening is estimated, at least, or all if there are fewer
 
 
 @dataclass(frozen=True)
 class Scores:
-    """The three tables, and the number of cells that they were found in; one = nothing was passed over."""
+    """The three tables, and the number of cells; with one cell all vectors were compared with all."""
 
     fits: DataFrame
     merges: DataFrame
@@ -59,15 +58,15 @@ class Scores:
 
 
 def score(embeddings: DataFrame, identities: DataFrame, settings: ScoreSettings) -> Scores:
-    """Hold every picture against its identity and its like, and the identities against each other.
+    """Compare every picture with its identity and with other pictures, and the identities with each other.
 
     Args:
-        embeddings: `records.EMBEDDINGS`; those of a reference among them.
-        identities: image_id and identity, such as `records.RECORDS`; rows without an identity count for none.
+        embeddings: `records.EMBEDDINGS`, including those of a reference.
+        identities: image_id and identity, such as `records.RECORDS`; rows without an identity are ignored.
 
     Returns:
-        Tables that do not depend on how the input is partitioned. An own cosine is null where an identity has no
-        second picture to go by; a picture without an embedding is in none of them.
+        Tables that do not depend on the partitioning of the input. An own cosine is null where the identity has no
+        other picture; pictures without an embedding are in none of the tables.
     """
     named = identities.where(F.col(IDENTITY).isNotNull()).select(IMAGE_ID, IDENTITY).distinct()
     by_identity = embeddings.join(named, on=IMAGE_ID, how="inner").select(IMAGE_ID, IDENTITY, EMBEDDING)
@@ -79,20 +78,20 @@ def score(embeddings: DataFrame, identities: DataFrame, settings: ScoreSettings)
     found = _search(embeddings, centres, find_means(sample, num_cells), settings)
     return Scores(
         fits=_fits(fitted.where(F.col(IMAGE_ID).isNotNull()), found.where(F.col(KIND) == NEAREST)),
-        merges=_once(found.where(F.col(KIND) == MERGE)),
-        neighbours=_once(found.where(F.col(KIND) == NEIGHBOUR)).drop(PROMINENCE),
+        merges=_distinct_pairs(found.where(F.col(KIND) == MERGE)),
+        neighbours=_distinct_pairs(found.where(F.col(KIND) == NEIGHBOUR)).drop(PROMINENCE),
         num_cells=num_cells,
     )
 
 
 def _sample(embeddings: DataFrame, count: int) -> Vectors:
-    # The digests that name pictures are as good as drawn by lot.
+    # The first by image_id, which are digests, are a random sample.
     rows = embeddings.orderBy(IMAGE_ID).limit(count).select(EMBEDDING).toArrow()
     return to_matrix(rows.column(EMBEDDING).combine_chunks())
 
 
 def _search(embeddings: DataFrame, centres: DataFrame, means: Vectors, settings: ScoreSettings) -> DataFrame:
-    """Compare what shares a cell: rows of kind, left, right, cosine and prominence."""
+    """Compare the vectors of each cell: rows of kind, left, right, cosine and prominence."""
     no_white = F.lit(None).cast("array<float>").alias(WHITE)
     pictures = embeddings.select(F.lit(PICTURE).alias(KIND), F.col(IMAGE_ID).alias(NAME), EMBEDDING, no_white)
     vectors = pictures.unionByName(
@@ -108,8 +107,8 @@ def _search(embeddings: DataFrame, centres: DataFrame, means: Vectors, settings:
     return in_order.mapInArrow(search, FOUND_ROWS).persist()
 
 
-def _once(pairs: DataFrame) -> DataFrame:
-    """Pairs that met in two cells, once; the larger crowd is the one to stand out of."""
+def _distinct_pairs(pairs: DataFrame) -> DataFrame:
+    """Remove repetitions of pairs that share two cells; keep the smaller prominence."""
     return pairs.groupBy(LEFT, RIGHT).agg(F.max(COSINE).alias(COSINE), F.min(PROMINENCE).alias(PROMINENCE))
 
 

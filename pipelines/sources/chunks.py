@@ -1,4 +1,4 @@
-"""Portions to units of work: few enough for the scheduler, many enough for all cores, the same on every cluster."""
+"""Chunks, the units of work: few enough for the scheduler, many enough for all cores, the same on every cluster."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pipelines.sources.entry import PORTION_IMAGES, Portion
 from pipelines.sources.settings import SourceSettings
 
-# A small source is cut into about so many chunks, so that no core waits long for the last one.
+# A small source is cut into about this many chunks, so that no core waits long for the last one.
 _FEWEST_CHUNKS = 32
 
 
@@ -23,7 +23,7 @@ class Chunk:
 
 
 def plan_chunks(portions: Sequence[Portion], settings: SourceSettings) -> Iterator[Chunk]:
-    """Put neighbouring portions together."""
+    """Join neighbouring portions into chunks."""
     most = images_per_chunk(sum(portion.num_images for portion in portions), settings)
     gathered: list[Portion] = []
     images = size = index = 0
@@ -40,11 +40,11 @@ def plan_chunks(portions: Sequence[Portion], settings: SourceSettings) -> Iterat
 
 
 def images_per_chunk(num_images: int, settings: SourceSettings) -> int:
-    """How many images a chunk of a source of so many takes at most; portions bound it from below."""
+    """The largest number of images in a chunk of a source with `num_images`; at least one portion."""
     return min(settings.chunk_images, max(PORTION_IMAGES, num_images // _FEWEST_CHUNKS))
 
 
 def expected_chunks(num_images: int, num_bytes: int, settings: SourceSettings) -> int:
-    """About how many chunks a source of so many images and bytes gives."""
+    """The approximate number of chunks of a source with so many images and bytes."""
     by_count = -(-num_images // images_per_chunk(num_images, settings))
     return max(1, by_count, -(-num_bytes // settings.chunk_bytes))

@@ -1,4 +1,4 @@
-"""What every kind of source speaks in: a container, a portion of it, a broken part, a raw image."""
+"""The types that all kinds of source share: a container, a portion of it, a broken part, a raw image."""
 
 import hashlib
 import os
@@ -9,10 +9,10 @@ from typing import Protocol
 from pipelines.decode_faults import TOO_MANY_BYTES
 from pipelines.sources.settings import SourceSettings
 
-UNREADABLE = "unreadable"  # listed, but its bytes could not be read
-INSIDE = "!/"  # between a container and what lies in it
+UNREADABLE = "unreadable"  # the fault of an image that is listed and cannot be read
+INSIDE = "!/"  # between the name of a container and that of its member
 
-# Neighbouring images are listed together up to this much; chunks are made of such portions.
+# The largest portion of neighbouring images; chunks consist of portions.
 PORTION_IMAGES = 512
 PORTION_BYTES = 16 << 20
 
@@ -21,23 +21,23 @@ _PIECE_BYTES = 8 << 20
 
 @dataclass(frozen=True)
 class Container:
-    """One thing that is looked through on its own: an archive, or a whole folder of loose files."""
+    """A unit of scanning: an archive, or a whole folder of loose files."""
 
     path: str
     num_bytes: int
-    version: str  # changes when the content does: time of change, or the store's own mark
+    version: str  # changes with the content: modification time, or the ETag of an object store
 
 
 @dataclass(frozen=True)
 class Portion:
-    """Neighbouring images of one container, which one task reads."""
+    """Neighbouring images of one container, read by one task."""
 
     container: str
-    start: int  # where the first begins, in the container's own unit: byte, row group
-    stop: int  # where the next portion begins
+    start: int  # position of the first image, in the unit of the container: byte, row group
+    stop: int  # position of the next portion
     num_images: int
     num_bytes: int  # of the images
-    listed: bytes = b""  # for loose files: what to read, packed
+    listed: bytes = b""  # for loose files: their compressed names
 
 
 @dataclass(frozen=True)
@@ -56,42 +56,42 @@ class Break:
 
 @dataclass(frozen=True)
 class RawImage:
-    """One raw image: where it came from, the name that its source gives, its bytes."""
+    """One raw image: its source, the identity that the source gives, its bytes."""
 
     source: str
     identity: str | None
     image_id: str  # sha256 of the bytes, hex
-    data: bytes  # empty where there is a fault
+    data: bytes  # empty if there is a fault
     num_bytes: int
-    fault: str | None = None  # why the bytes are not here
+    fault: str | None = None  # the reason for missing bytes
 
 
 class Readable(Protocol):
-    """A stream, as far as reading an image needs one."""
+    """The part of a stream's interface that reading an image needs."""
 
     def read(self, num_bytes: int, /) -> bytes:
         """The next bytes; fewer only at the end."""
 
 
 class SourceReader(Protocol):
-    """What the module of one kind of source offers."""
+    """The interface of a kind of source; each is a module with these functions."""
 
     def containers(self, settings: SourceSettings) -> Iterator[Container]:
-        """Everything that is to be looked through, in a fixed order; cheap, on the driver."""
+        """The containers of a source, in a fixed order; cheap, on the driver."""
 
     def scan(self, container: Container, settings: SourceSettings) -> Iterator[Portion | Break]:
-        """Look through one container without reading a picture, on any machine."""
+        """Scan one container without reading a picture, on any machine."""
 
     def read(self, portion: Portion, settings: SourceSettings, *, max_bytes: int) -> Iterator[RawImage]:
-        """The images of one portion in order, as many as it says.
+        """The images of one portion in order, `portion.num_images` of them.
 
         Raises:
-            OSError: the container is not as it was; what was readable was yielded before.
+            OSError: the container has changed since the scan; readable images were yielded before.
         """
 
 
 def take(stream: Readable, num_bytes: int, *, source: str, identity: str | None, max_bytes: int) -> RawImage:
-    """Read one image at the stream's position; one above `max_bytes` is digested in pieces and never held."""
+    """Read one image at the stream's position; one above `max_bytes` is digested in pieces and never held in memory."""
     if num_bytes > max_bytes:
         return _digest_only(stream, num_bytes, source, identity)
     try:
@@ -104,7 +104,7 @@ def take(stream: Readable, num_bytes: int, *, source: str, identity: str | None,
 
 
 def held(data: bytes, *, source: str, identity: str | None, max_bytes: int) -> RawImage:
-    """An image whose bytes are here."""
+    """An image whose bytes were read."""
     image_id = hashlib.sha256(data).hexdigest()
     if len(data) > max_bytes:
         return RawImage(source, identity, image_id, b"", len(data), TOO_MANY_BYTES)
@@ -112,7 +112,7 @@ def held(data: bytes, *, source: str, identity: str | None, max_bytes: int) -> R
 
 
 def lost(source: str, identity: str | None) -> RawImage:
-    """An image that was listed and cannot be read: still a row, so that the sum of outcomes is the sum of inputs."""
+    """An image that is listed and cannot be read: it becomes a row, so that every input has an outcome."""
     return RawImage(source, identity, hashlib.sha256().hexdigest(), b"", 0, UNREADABLE)
 
 
@@ -130,13 +130,13 @@ def _digest_only(stream: Readable, num_bytes: int, source: str, identity: str | 
 
 
 def is_full(num_images: int, num_bytes: int, settings: SourceSettings) -> bool:
-    """Whether so many neighbouring images are a portion; it is never wanted to be more than a chunk."""
+    """True where so many neighbouring images fill a portion, which is never larger than a chunk."""
     most_images, most_bytes = min(PORTION_IMAGES, settings.chunk_images), min(PORTION_BYTES, settings.chunk_bytes)
     return num_images >= most_images or num_bytes >= most_bytes
 
 
 class PortionCutter:
-    """Gathers the images of a container into portions of bounded size."""
+    """Collects the images of a container into portions of bounded size."""
 
     def __init__(self, container: str, settings: SourceSettings) -> None:
         self._container = container
@@ -152,25 +152,25 @@ class PortionCutter:
         self._bytes += num_bytes
 
     def cut(self, stop: int) -> Iterator[Portion]:
-        """What has gathered up to a position; nothing where no image has."""
+        """Yield the portion that ends at a position; nothing if it has no image."""
         if self._images:
             yield Portion(self._container, self._start, stop, self._images, self._bytes)
         self._start, self._images, self._bytes = stop, 0, 0
 
 
 def printable(name: bytes) -> str:
-    """A name as text that Arrow and JSON can hold; bytes that are not UTF-8 become escapes."""
+    """A name as text for Arrow and JSON; bytes that are not UTF-8 become escapes."""
     return name.decode("utf-8", "backslashreplace")
 
 
-def text(told: str) -> str:
-    """Text that Arrow can hold, of text in which bytes that are not UTF-8 became surrogates."""
+def text(name: str) -> str:
+    """Text for Arrow, from text in which bytes that are not UTF-8 became surrogates."""
     try:
-        return printable(told.encode("utf-8", "surrogateescape"))
-    except UnicodeEncodeError:  # half a pair, as JSON can name it
-        return printable(told.encode("utf-8", "backslashreplace"))
+        return printable(name.encode("utf-8", "surrogateescape"))
+    except UnicodeEncodeError:  # half a surrogate pair, which JSON allows
+        return printable(name.encode("utf-8", "backslashreplace"))
 
 
 def as_bytes(name: str) -> bytes:
-    """The bytes behind a name that Python decoded with surrogate escapes."""
+    """The original bytes of a name that Python decoded with surrogate escapes."""
     return os.fsencode(name)

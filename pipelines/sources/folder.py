@@ -29,13 +29,13 @@ def containers(settings: FolderSettings) -> Iterator[Container]:
     """The folder itself, one container of loose files."""
     if not os.path.isdir(settings.path):
         raise UserError(
-            f"source.path={settings.path} is no folder; name one, or say source=tar, list, recordio or parquet"
+            f"source.path={settings.path} is no folder; name one, or choose source=tar, list, recordio or parquet"
         )
     yield Container(settings.path, 0, "")
 
 
 def scan(container: Container, settings: FolderSettings) -> Iterator[Portion | Break]:
-    """Walk the folder."""
+    """Walk the folder and cut its files into portions."""
     names: list[bytes] = []
     num_bytes = 0
     for entry in entries(container.path):
@@ -62,17 +62,17 @@ def read(portion: Portion, settings: FolderSettings, *, max_bytes: int) -> Itera
                 size = os.fstat(stream.fileno()).st_size
                 yield take(stream, size, source=source, identity=identity, max_bytes=max_bytes)
         except OSError:
-            # Gone or forbidden since the listing.
+            # Removed, or made unreadable, since the scan.
             yield lost(source, identity)
 
 
 def entries(root: str) -> Iterator[Entry | Break]:
     """Every file below a folder, sorted by name within each."""
-    # A stack and no recursion: what was unpacked from an archive may be deeper than Python recurses.
+    # A stack and no recursion: an unpacked archive may be deeper than Python's limit.
     waiting: list[tuple[bytes, os.DirEntry[bytes] | None]] = [(b"", None)]
     while waiting:
         name, child = waiting.pop()
-        # A link to a folder may close a circle, so it is not followed; a link to a file is that file.
+        # A link to a folder may form a cycle, so it is not followed; a link to a file is that file.
         if child is None or child.is_dir(follow_symlinks=False):
             path = os.path.join(as_bytes(root), name)
             try:
@@ -83,14 +83,14 @@ def entries(root: str) -> Iterator[Entry | Break]:
                 continue
             waiting += [(os.path.join(name, child.name), child) for child in children]
             continue
-        with contextlib.suppress(FileNotFoundError):  # removed this moment: it was never there
+        with contextlib.suppress(FileNotFoundError):  # removed since it was listed
             facts = _stat(child)
             if stat.S_ISREG(facts.st_mode) or stat.S_ISLNK(facts.st_mode):
                 yield name, facts
 
 
 def _stat(child: os.DirEntry[bytes]) -> os.stat_result:
-    """Of the file that a link leads to; of the link itself where that is out of reach: listed, and unreadable."""
+    """The status of a file, or of a link whose target cannot be reached: it is listed, and will be unreadable."""
     try:
         return child.stat()
     except OSError:

@@ -1,4 +1,4 @@
-"""Images named one by one in a list: local paths, relative to the list or not, and URIs of object stores."""
+"""Images from a list of local paths, absolute or relative to the list, and URIs of object stores."""
 
 import itertools
 import json
@@ -12,7 +12,7 @@ from pipelines.sources.entry import PORTION_IMAGES, Break, Container, Portion, R
 from pipelines.sources.naming import naming, read_list
 from pipelines.sources.settings import ListSettings
 
-_MEASURED = 64  # pictures whose sizes are asked for, to tell those of the others
+_MEASURED = 64  # pictures whose sizes are read, to estimate those of the others
 
 
 def containers(settings: ListSettings) -> Iterator[Container]:
@@ -25,7 +25,7 @@ def containers(settings: ListSettings) -> Iterator[Container]:
 
 
 def scan(container: Container, settings: ListSettings) -> Iterator[Portion | Break]:
-    """Cut the list into portions; the files themselves are not asked for one by one."""
+    """Cut the list into portions, without a request for each file."""
     lines = read_list(Path(container.path), identity_column=settings.identity_column)
     position = 0
     average: int | None = None
@@ -39,18 +39,18 @@ def scan(container: Container, settings: ListSettings) -> Iterator[Portion | Bre
 def read(portion: Portion, settings: ListSettings, *, max_bytes: int) -> Iterator[RawImage]:
     """The pictures of one portion."""
     by_name = naming(settings) if settings.identity_pattern or settings.identity_list else None
-    for name, told in json.loads(zlib.decompress(portion.listed)):
-        path, identity = _path(portion.container, name), by_name(as_bytes(name)) if by_name else told
+    for name, listed in json.loads(zlib.decompress(portion.listed)):
+        path, identity = _path(portion.container, name), by_name(as_bytes(name)) if by_name else listed
         try:
             with storage.open_binary(path) as stream:
                 yield take(stream, storage.size_of(path), source=text(path), identity=identity, max_bytes=max_bytes)
-        # The file systems of fsspec raise what they like, such as BadZipFile.
+        # The file systems of fsspec raise errors of many classes, such as BadZipFile.
         except Exception:
             yield lost(text(path), identity)
 
 
 def _path(container: str, name: str) -> str:
-    """Where a picture lies that a list names so."""
+    """The path of a picture, from its name in a list."""
     return name if storage.is_remote(name) else str(Path(container).parent / name)
 
 

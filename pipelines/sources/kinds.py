@@ -1,9 +1,9 @@
-"""Where raw images lie, and how they are read.
+"""Reading raw images from a source of any kind.
 
-`describe` tells what to expect before anything is read; `containers` lists what is to be looked through, `scan` looks
-through one container and cuts it into portions, `plan_chunks` makes the units of work of them, `read` reads one unit.
-A chunk is one task's work and later one file of records, and follows from the source alone: never from the number of
-tasks, so that the records do not depend on the cluster that made them.
+`describe` counts images and bytes before anything is read; `containers` lists the containers, `scan` cuts one of them
+into portions, `plan_chunks` joins portions into chunks, `read` reads one chunk. A chunk is the work of one task and
+becomes one file of records. Chunks depend on the source alone and never on the number of tasks, so that the records do
+not depend on the cluster that made them.
 """
 
 import contextlib
@@ -31,7 +31,7 @@ def describe(settings: SourceSettings) -> SourceListing:
 
 
 def containers(settings: SourceSettings) -> Iterator[Container]:
-    """What is to be looked through, in a fixed order.
+    """The containers of a source, in a fixed order.
 
     Raises:
         UserError: there is nothing at source.path.
@@ -40,21 +40,21 @@ def containers(settings: SourceSettings) -> Iterator[Container]:
 
 
 def scan(container: Container, settings: SourceSettings) -> Iterator[Portion | Break]:
-    """Look through one container: portions of images, and the parts in which none can be found."""
+    """Scan one container: portions of images, and the parts in which none can be found."""
     return _kind(settings).scan(container, settings)
 
 
 def read(chunk: Chunk, settings: SourceSettings, *, max_bytes: int) -> Iterator[RawImage]:
-    """The images of one chunk, in order; one that cannot be read, or is above `max_bytes`, is still a row."""
+    """The images of one chunk, in order; one that cannot be read, or is above `max_bytes`, has a fault and no bytes."""
     for portion in chunk.portions:
         images = _kind(settings).read(portion, settings, max_bytes=max_bytes)
         yield from _as_many_as_listed(portion, images)
 
 
 def _as_many_as_listed(portion: Portion, images: Iterator[RawImage]) -> Iterator[RawImage]:
-    """What a container gives, and a row for every image that it no longer does."""
+    """The images of a portion, and one with a fault for every image that is missing since the scan."""
     done = 0
-    # Gone, cut or damaged since it was looked through.
+    # Removed, cut or damaged since the scan.
     with contextlib.suppress(OSError):
         for image in images:
             yield image

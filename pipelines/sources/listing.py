@@ -1,4 +1,4 @@
-"""What a source holds, told before the pass starts, and a digest that changes when the source does."""
+"""The listing of a source before it is read: numbers of images and bytes, and a digest that changes with the source."""
 
 import hashlib
 from collections.abc import Sequence
@@ -10,19 +10,19 @@ from pipelines.sources import folder
 from pipelines.sources.entry import Break, Container, SourceReader
 from pipelines.sources.settings import NamedSettings, SourceSettings
 
-# Archives are looked through up to so many images; the rest is told from the bytes that were passed.
+# Archives are scanned up to this many images; the rest is estimated from the share of bytes scanned.
 _COUNTED_IMAGES = 50_000
 _CUT_BY_BYTES = frozenset({"tar", "webdataset", "recordio"})
 
 
 @dataclass(frozen=True)
 class SourceListing:
-    """What a source holds, as far as can be told without reading it."""
+    """The contents of a source, counted or estimated without reading the images."""
 
     num_files: int  # files, members, records or rows that may be images
     num_bytes: int
     digest: str  # changes when something comes, goes, or changes size or time
-    is_exact: bool = True  # False: counted in a part of the source and told from that for all of it
+    is_exact: bool = True  # False: estimated from a part of the source
 
 
 def describe(kind: SourceReader, settings: SourceSettings) -> SourceListing:
@@ -74,7 +74,7 @@ def _describe_containers(kind: SourceReader, found: Sequence[Container], setting
 
 
 def _count(kind: SourceReader, found: Sequence[Container], settings: SourceSettings) -> tuple[int, int, float]:
-    """Images and bytes of the first containers, and which share of the source those are."""
+    """Images and bytes of the first containers, and the share of the source that these are."""
     images = size = passed = 0
     total = sum(container.num_bytes for container in found)
     for container in found:

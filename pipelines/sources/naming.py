@@ -1,4 +1,4 @@
-"""How a picture that has a name gets its identity: from a list, from a pattern, or from the folder that it lies in."""
+"""The identity of a picture by its name: from a list, from a pattern, or from the folder that it is in."""
 
 import csv
 import functools
@@ -17,15 +17,15 @@ _IDENTITY_COLUMNS = ("identity", "label", "class", "person", "id")
 
 @functools.lru_cache(maxsize=4)
 def naming(settings: NamedSettings) -> Callable[[bytes], str | None]:
-    """From a picture's name below its source to its identity; a list is read once per process.
+    """The function that maps a picture's name below its source to its identity; a list is read once per process.
 
     Raises:
         UserError: the list cannot be read.
     """
     if settings.identity_list is not None:
         column = settings.identity_column if isinstance(settings, ListSettings | WebDatasetSettings) else None
-        told = read_list(settings.identity_list, identity_column=column)
-        listed = {_bare(as_bytes(name)): identity for name, identity in told}
+        entries = read_list(settings.identity_list, identity_column=column)
+        listed = {_bare(as_bytes(name)): identity for name, identity in entries}
         return lambda name: listed.get(_bare(name))
     if settings.identity_pattern is not None:
         pattern = re.compile(settings.identity_pattern)
@@ -37,10 +37,10 @@ def read_list(path: Path, *, identity_column: str | None = None) -> Iterator[tup
     """Names and identities of a list: CSV or TSV with a heading, JSON lines, or plain lines of a name (and identity).
 
     Raises:
-        UserError: the file cannot be read, or a line of it makes no sense; with the line's number.
+        UserError: the file cannot be read, or a line is invalid; the message has the line's number.
     """
     try:
-        # Excel writes a mark at the start, which would be a part of the first name.
+        # Excel writes a byte order mark, which would become a part of the first name.
         with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as stream:
             readers = {".csv": _from_csv, ".tsv": _from_csv, ".jsonl": _from_json, ".ndjson": _from_json}
             reader = readers.get(path.suffix.lower(), _from_lines)
@@ -84,8 +84,8 @@ def _from_json(lines: Iterator[str], path: Path, identity_column: str | None) ->
 def _from_lines(lines: Iterator[str], path: Path, identity_column: str | None) -> Iterator[tuple[str, str | None]]:
     for line in lines:
         words = line.rstrip("\r\n")
-        # A tab always parts name and identity; without one the last word does, as in CelebA's identity_CelebA.txt,
-        # unless it looks like the end of a file's name.
+        # A tab always separates name and identity; without one the last word is the identity, as in CelebA's
+        # identity_CelebA.txt, unless it looks like the end of a file's name.
         name, parted, identity = words.partition("\t") if "\t" in words else words.rpartition(" ")
         if not parted or ("\t" not in words and set("./") & set(identity)):
             name, identity = words, ""
@@ -101,7 +101,7 @@ def _column(columns: Sequence[str], known: tuple[str, ...], place: str) -> str:
 
 
 def _bare(name: bytes) -> bytes:
-    """Archives that were made inside the folder begin every name with it."""
+    """Remove `./`, with which archives that were made inside a folder begin every name."""
     return name.removeprefix(b"./")
 
 

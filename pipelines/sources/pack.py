@@ -1,4 +1,4 @@
-"""Images of verification packs (.bin): pairs of an evaluation, so without identities, to be kept out of training."""
+"""Images of verification packs (.bin): pairs of an evaluation, without identities, to be excluded from training."""
 
 from collections.abc import Iterator
 
@@ -17,7 +17,7 @@ def containers(settings: SourceSettings) -> Iterator[Container]:
 
 
 def scan(container: Container, settings: SourceSettings) -> Iterator[Portion | Break]:
-    """Cut one pack into portions by number of image; it has to be read for that, and is small."""
+    """Cut one pack into portions by image number; a pack is small, and is read for this."""
     try:
         images = _images(container.path)
     except (OSError, UserError) as error:
@@ -35,7 +35,7 @@ def read(portion: Portion, settings: SourceSettings, *, max_bytes: int) -> Itera
     """The pictures of one portion."""
     try:
         images = _images(portion.container)
-    except UserError as error:  # it was a pack when it was looked through
+    except UserError as error:  # it was a pack at the scan
         raise OSError(str(error)) from None
     for place in range(portion.start, min(portion.stop, len(images))):
         source = f"{portion.container}{INSIDE}{place}"

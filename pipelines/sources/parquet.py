@@ -1,4 +1,4 @@
-"""Images as rows of Parquet files: bytes, or struct<bytes, path> as Hugging Face `datasets` writes pictures."""
+"""Images as rows of Parquet files: bytes, or struct<bytes, path> as Hugging Face `datasets` writes them."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -14,7 +14,7 @@ from pipelines.sources.settings import ParquetSettings
 SUFFIXES = (".parquet",)
 
 _IDENTITY_COLUMNS = ("identity", "label", "class", "labels")
-_ROWS_AT_ONCE = 32  # pictures may be large, and a row group is never held decoded
+_ROWS_AT_ONCE = 32  # pictures may be large, so a row group is not decoded at once
 
 
 def containers(settings: ParquetSettings) -> Iterator[Container]:
@@ -33,7 +33,7 @@ def scan(container: Container, settings: ParquetSettings) -> Iterator[Portion | 
                 facts = file.metadata.row_group(group)
                 if facts.num_rows:
                     yield Portion(container.path, group, group + 1, facts.num_rows, facts.total_byte_size)
-    # pyarrow raises several classes on what is no Parquet file.
+    # pyarrow raises several classes of errors on other files.
     except (OSError, pa.ArrowException) as error:
         yield Break(container.path, 0, container.num_bytes, f"it is no readable Parquet file ({_first_line(error)})")
 
@@ -42,12 +42,12 @@ def read(portion: Portion, settings: ParquetSettings, *, max_bytes: int) -> Iter
     """The rows of one row group.
 
     Raises:
-        OSError: it is damaged; the rows before that were yielded.
+        OSError: the row group is damaged; the rows before the damage were yielded.
     """
     try:
         with storage.open_binary(portion.container) as stream, pq.ParquetFile(stream) as file:
             if file.num_row_groups < portion.stop or _unusable(file.schema_arrow, settings):
-                raise OSError("it is another file than was looked through")
+                raise OSError("the file has changed since the scan")
             first = sum(file.metadata.row_group(group).num_rows for group in range(portion.start))
             for row, (data, identity) in enumerate(_rows(file, portion, settings), first):
                 source = f"{portion.container}{INSIDE}{row}"
@@ -75,7 +75,7 @@ def _rows(
 
 
 def _values(column: pa.Array) -> list[Any]:
-    """Text as its bytes: that of a damaged page need not be UTF-8."""
+    """The values of a column, text as bytes, since text of a damaged page need not be UTF-8."""
     if pa.types.is_dictionary(column.type):
         column = column.dictionary_decode()
     if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
@@ -85,7 +85,7 @@ def _values(column: pa.Array) -> list[Any]:
 
 
 def _unusable(schema: pa.Schema, settings: ParquetSettings) -> str | None:
-    """Why a file of these columns cannot be read; None where it can."""
+    """The reason that a file of these columns cannot be read; None if it can."""
     has = ", ".join(schema.names)
     if settings.image_column not in schema.names:
         return f"it has no column {settings.image_column}, only {has}; set source.image_column"
@@ -104,11 +104,11 @@ def _identity_column(schema: pa.Schema, settings: ParquetSettings) -> str | None
 
 
 def _to_text(schema: pa.Schema, column: str | None) -> Callable[[Any], str | None]:
-    """Hugging Face stores a class as a number and its name in the schema's metadata."""
+    """The function that turns a value into an identity; names of Hugging Face's class labels are in the metadata."""
     features: Any = {}
     try:
-        told = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))
-        features = told.get("info", {}).get("features", {}).get(column, {})
+        info = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))
+        features = info.get("info", {}).get("features", {}).get(column, {})
     except (ValueError, AttributeError):
         pass
     names = features.get("names") if isinstance(features, dict) else None

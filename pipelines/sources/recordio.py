@@ -1,9 +1,9 @@
 """Images as records of MXNet RecordIO files (.rec), with or without their index (.idx); MXNet is not needed.
 
 Framing (dmlc-core, recordio.h): every part is `magic, length word, data, padding to 4 bytes`; the upper 3 bits of the
-length word say whole (0), first (1), middle (2) or last (3) part. A payload that holds the magic on a 4-byte boundary
-is split there and the magic left out, so that an aligned magic always starts a part: after damage the walk finds the
-next record by it. The payload of an image is `flag u32, label f32, id u64, id2 u64`, `flag` more labels, the bytes.
+length word mean whole (0), first (1), middle (2) or last (3) part. A payload that has the magic on a 4-byte boundary
+is split there and the magic omitted, so that an aligned magic always starts a part: after damage the walk continues at
+the next one. The payload of an image is `flag u32, label f32, id u64, id2 u64`, `flag` more labels, the bytes.
 """
 
 import os
@@ -34,24 +34,24 @@ _MAX_LABELS = 1 << 16
 
 @dataclass(frozen=True)
 class Record:
-    """One record: where it starts, and the parts of its payload as (offset, bytes)."""
+    """One record: its start, and the parts of its payload as (offset, bytes)."""
 
     start: int
     parts: tuple[tuple[int, int], ...]
 
     @property
     def num_bytes(self) -> int:
-        """Of the payload, the left-out magics put back."""
+        """The size of the payload, including the omitted magics."""
         return sum(length for _, length in self.parts) + 4 * (len(self.parts) - 1)
 
 
 @dataclass(frozen=True)
 class Label:
-    """What a record's header says of its image."""
+    """The label of an image, from the header of its record."""
 
     identity: str
     num_bytes: int  # of the header
-    is_listed: bool  # carries a list of labels, as InsightFace's records without an image do
+    is_listed: bool  # true for a list of labels, which InsightFace's records without an image have
 
 
 def containers(settings: SourceSettings) -> Iterator[Container]:
@@ -60,7 +60,7 @@ def containers(settings: SourceSettings) -> Iterator[Container]:
 
 
 def scan(container: Container, settings: SourceSettings) -> Iterator[Portion | Break]:
-    """Cut one file into portions, and hold its index, where there is one, against what was found."""
+    """Cut one file into portions, and compare its index, where there is one, with the records found."""
     if not container.num_bytes:
         yield Break(container.path, 0, 0, "the file is empty")
         return
@@ -87,7 +87,7 @@ def scan(container: Container, settings: SourceSettings) -> Iterator[Portion | B
 
 
 def read(portion: Portion, settings: SourceSettings, *, max_bytes: int) -> Iterator[RawImage]:
-    """The images of one portion; a record is named by the byte where it starts, which needs no index."""
+    """The images of one portion; a record is named by the offset of its start, so no index is needed."""
     size = storage.size_of(portion.container)
     with storage.open_binary(portion.container) as stream:
         for record in walk(stream, portion.start, portion.stop, size):
@@ -106,14 +106,14 @@ def read(portion: Portion, settings: SourceSettings, *, max_bytes: int) -> Itera
 
 
 def walk(stream: BinaryIO, start: int, stop: int, size: int) -> Iterator[Record | Break]:
-    """The records that start in [start, stop), and the stretches in which none can be told.
+    """The records that start in [start, stop), and the stretches in which none can be recognised.
 
     Args:
-        start: of a record.
-        size: of the whole file.
+        start: the start of a record.
+        size: the size of the whole file.
     """
     position, stop = start, min(stop, size)
-    before: Record | None = None  # held back until one follows it, or the end
+    before: Record | None = None  # not yielded until a valid record or the end follows
     while position < stop:
         parts, place, fault = _record(stream, position, size)
         if not fault:
@@ -121,7 +121,7 @@ def walk(stream: BinaryIO, start: int, stop: int, size: int) -> Iterator[Record 
                 yield before
             before, position = Record(position, parts), place
             continue
-        # A record that starts inside the one before says that the length of that is wrong.
+        # A record that starts inside the one before means that the length of that one is wrong.
         begin = position if before is None else before.start
         following = _next_record(stream, begin + 4, position, size)
         if following == position:
@@ -135,7 +135,7 @@ def walk(stream: BinaryIO, start: int, stop: int, size: int) -> Iterator[Record 
 
 
 def _record(stream: BinaryIO, start: int, size: int) -> tuple[tuple[tuple[int, int], ...], int, str]:
-    """The parts of a record, where it ends, and what is wrong with it (nothing: empty)."""
+    """The parts of a record, its end, and its fault (empty if it has none)."""
     parts: list[tuple[int, int]] = []
     place = start
     while True:
@@ -149,7 +149,7 @@ def _record(stream: BinaryIO, start: int, size: int) -> tuple[tuple[tuple[int, i
 
 
 def _part(stream: BinaryIO, place: int, size: int, *, is_first: bool) -> tuple[str, int, int]:
-    """What is wrong at a place (nothing: empty), the kind of the part there, and its length."""
+    """The fault at a position (empty if there is none), the kind of the part there, and its length."""
     stream.seek(place)
     head = stream.read(_PART.size)
     if len(head) < _PART.size:
@@ -166,7 +166,7 @@ def _part(stream: BinaryIO, place: int, size: int, *, is_first: bool) -> tuple[s
 
 
 def _next_record(stream: BinaryIO, position: int, stop: int, size: int) -> int:
-    """The next aligned magic in front of `stop` that starts a record; `stop` where there is none."""
+    """The position of the next aligned magic before `stop` that starts a record; `stop` if there is none."""
     while position < stop:
         stream.seek(position)
         piece = stream.read(min(_SEARCHED_AT_ONCE, stop - position))
@@ -177,19 +177,19 @@ def _next_record(stream: BinaryIO, position: int, stop: int, size: int) -> int:
                 if not fault and kind in (_WHOLE, _FIRST):
                     return position + place
             place = piece.find(_MAGIC_BYTES, place + 1)
-        # Pieces are a multiple of 4 bytes long, so a magic on a boundary is never parted.
+        # The length of a piece is a multiple of 4, so an aligned magic is never cut in two.
         position += len(piece) or stop
     return stop
 
 
 class _Payload:
-    """The payload of a record as one stream: its parts, and the left-out magics between them."""
+    """The payload of a record as one stream: its parts, and the omitted magics between them."""
 
     def __init__(self, stream: BinaryIO, record: Record) -> None:
         self._stream = stream
         self._parts = iter(record.parts)
         self._place, self._left = next(self._parts)
-        self._ahead = b""  # what is left of a magic
+        self._ahead = b""  # the unread rest of a magic
 
     def read(self, num_bytes: int, /) -> bytes:
         """The next bytes; fewer only at the end."""
@@ -203,7 +203,7 @@ class _Payload:
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     def _piece(self, most: int) -> bytes:
-        """Some of the next bytes, none at the end."""
+        """At least one of the next bytes, empty at the end."""
         if not self._ahead and not self._left:
             part = next(self._parts, None)
             if part is None:
@@ -221,7 +221,7 @@ class _Payload:
 
 
 def _label(payload: _Payload) -> Label | None:
-    """The label in front of the image; None where the record is too short for one."""
+    """The label before the image; None if the record is too short for one."""
     head = payload.read(_LABEL.size)
     if len(head) < _LABEL.size:
         return None
@@ -237,7 +237,7 @@ def _label(payload: _Payload) -> Label | None:
 
 
 def _has_image(record: Record, label: Label | None) -> bool:
-    """Not so for InsightFace's header record and those of its identities: a list of labels and nothing more."""
+    """False for InsightFace's header record and those of its identities, which are a list of labels only."""
     return label is None or not label.is_listed or label.num_bytes < record.num_bytes
 
 
@@ -246,7 +246,7 @@ def _text(label: float) -> str:
 
 
 def _check_index(path: str, starts: IntArray) -> Iterator[Break]:
-    """Name an index that does not fit; the records were found without it, so nothing is lost by it."""
+    """Report an index that does not match; the records were found without it, so none is lost."""
     index_path = os.path.splitext(path)[0] + ".idx"
     try:
         with storage.open_binary(index_path) as stream:
@@ -254,7 +254,7 @@ def _check_index(path: str, starts: IntArray) -> Iterator[Break]:
     except OSError:
         return
     with warnings.catch_warnings():
-        warnings.simplefilter("error", DeprecationWarning)  # how numpy says that a word is no number
+        warnings.simplefilter("error", DeprecationWarning)  # numpy's sign of a word that is no number
         try:
             offsets = np.fromstring(content, dtype=np.int64, sep=" ").reshape(-1, 2)[:, 1]
         except (ValueError, DeprecationWarning):

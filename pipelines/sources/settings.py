@@ -1,4 +1,4 @@
-"""The settings of a source: where the raw images lie, and how each gets its identity."""
+"""The settings of a source: the place of the raw images, and the origin of their identities."""
 
 import re
 from pathlib import Path
@@ -16,7 +16,7 @@ class SourceSettings(Settings):
     kind: str
     # A folder, a file, a glob (/data/*.tar), a numbered set ({000..123}.tar), or a URI that fsspec knows.
     path: Annotated[str, IsPath()] = Field(min_length=1)
-    # One task reads at most this much and makes one file of records of it; small sources are cut finer.
+    # One task reads at most this much and writes one file of records; small sources have smaller chunks.
     chunk_bytes: int = Field(default=512 << 20, ge=1 << 20, le=1 << 34)
     chunk_images: int = Field(default=8192, ge=1, le=1_000_000)
 
@@ -24,9 +24,9 @@ class SourceSettings(Settings):
 class NamedSettings(SourceSettings):
     """A source whose pictures have names, from which an identity can be read."""
 
-    # Of the picture's name below the source, the first group is the identity; null = the folder that it lies in.
+    # A regular expression on the name below the source, whose first group is the identity; null = the folder's name.
     identity_pattern: str | None = None
-    # A CSV, JSONL or text file that names each picture and its identity; goes before the pattern and the folder.
+    # A CSV, JSONL or text file with the name and identity of each picture; takes precedence over pattern and folder.
     identity_list: Path | None = None
 
     @field_validator("identity_pattern")
@@ -106,14 +106,14 @@ Source = Annotated[SourceSettings, SOURCES]
 
 
 class ReferenceSettings(Settings):
-    """Pictures that must not be trained on, since a model is judged by them."""
+    """Pictures that must not be in the training data, since models are evaluated on them."""
 
     sources: tuple[Source, ...] = ()
-    with_evaluation: bool = True  # the pictures of the files of evaluate.sets are among them
+    with_evaluation: bool = True  # include the pictures of the files of evaluate.sets
 
 
 class IngestSettings(Settings):
     """The share of a source that may be broken."""
 
-    # Of the source's bytes, those in which no image can be found or read.
+    # Share of the source's bytes in which no image can be found or read.
     max_broken_fraction: float = Field(default=0.05, ge=0, le=1)

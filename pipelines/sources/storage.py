@@ -1,4 +1,4 @@
-"""The files that a path names, here or in an object store; the only place that knows fsspec."""
+"""The files that a path names, local or in an object store; the only module that imports fsspec."""
 
 import functools
 import glob
@@ -13,21 +13,21 @@ from pipelines.settings import UserError
 from pipelines.sources.entry import Container
 
 _BRACES = re.compile(r"\{([^{}]*)\}")
-# What file systems call the time or the mark of a change.
+# The names of modification times and ETags in different file systems.
 _MARKS = ("ETag", "etag", "LastModified", "mtime", "created")
 _MAX_NAMES = 1_000_000
 
 
 def is_remote(path: str) -> bool:
-    """Whether a path is a URI that fsspec opens."""
+    """True for a URI, which fsspec opens."""
     return bool(ADDRESS.match(path))
 
 
 def find(path: str, suffixes: Sequence[str]) -> Iterator[Container]:
-    """The files that a path means: itself, a glob, a numbered set in braces, or a folder's files with a suffix.
+    """The files that a path names: a file, a glob, a set in braces, or a folder's files with a suffix.
 
     Raises:
-        UserError: the path means nothing that exists, or a name of its set does not.
+        UserError: the path, or a name of the set, does not exist.
     """
     seen: set[str] = set()  # a set in braces may name a file twice
     for pattern in expand_braces(path):
@@ -57,7 +57,7 @@ def size_of(path: str) -> int:
     """Bytes of a file.
 
     Raises:
-        OSError: it does not exist or cannot be asked.
+        OSError: it does not exist or is not accessible.
     """
     if not is_remote(path):
         return os.stat(path).st_size
@@ -66,7 +66,7 @@ def size_of(path: str) -> int:
 
 
 def expand_braces(path: str) -> Iterator[str]:
-    """`a-{000..002}.tar` and `a-{x,y}.tar` as the names they stand for, as shells and WebDataset write them."""
+    """Expand `a-{000..002}.tar` and `a-{x,y}.tar` to the list of names, as shells and WebDataset do."""
     parts = _BRACES.split(path)
     choices = [[part] if place % 2 == 0 else _choices(part, path) for place, part in enumerate(parts)]
     return map("".join, itertools.product(*choices))
@@ -111,7 +111,7 @@ def _find_remote(pattern: str, suffixes: Sequence[str]) -> Iterator[Container]:
 
 
 def _split(uri: str) -> tuple[str, str, str]:
-    """Scheme, path, and the container around it: `zip`, `a.jpg`, `::/faces.zip`."""
+    """Split a URI into scheme, path, and container: `zip`, `a.jpg`, `::/faces.zip`."""
     scheme, _, rest = uri.partition("://")
     path, chained, outer = rest.partition("::")
     return scheme, path, chained + outer
@@ -136,14 +136,14 @@ def _filesystem(uri: str) -> tuple[Any, str]:
         raise UserError(f"{uri} cannot be opened ({reason}); install the package that fsspec names") from None
     except OSError:
         raise
-    # Whatever the file system raises, such as BadZipFile.
+    # File systems raise errors of many classes, such as BadZipFile.
     except Exception as error:
         raise OSError(f"{type(error).__name__}: {error}") from error
 
 
 @functools.lru_cache(maxsize=4)
 def _container(uri: str) -> Any:
-    """A zip and the like: fsspec keeps none, would read its directory each time, and close it under its readers."""
+    """The file system of an archive, cached: fsspec would read its directory each time, and close it while in use."""
     from fsspec.core import url_to_fs
 
     return url_to_fs(uri)[0]

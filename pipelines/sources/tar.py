@@ -1,6 +1,6 @@
 """Images as members of tar archives, read in place and never extracted by path.
 
-A scan of the headers gives the offsets at which a large archive is cut, so that many tasks read it at once.
+A scan of the headers gives the offsets at which a large archive is cut, so that several tasks can read it.
 """
 
 from collections.abc import Callable, Iterator
@@ -20,14 +20,14 @@ _COMPRESSED = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ": "xz", b"\x28\x
 
 @dataclass
 class Sample:
-    """Members that belong together and are never parted between two tasks."""
+    """Members that belong together and are read by one task."""
 
-    header: int  # offset of the first one's header
+    header: int  # offset of the first member's header
     pictures: list[Member] = field(default_factory=list)
     sidecars: dict[str, Member] = field(default_factory=dict)
 
 
-# From a stream, a start, a stop and the file's size, as `walk` takes them.
+# A function of stream, start, stop and the file's size, like `walk`.
 Grouping = Callable[[BinaryIO, int, int, int], Iterator[Sample | Gap]]
 
 
@@ -75,7 +75,7 @@ def samples(portion: Portion, grouping: Grouping) -> Iterator[tuple[BinaryIO, Sa
     size = storage.size_of(portion.container)
     with storage.open_binary(portion.container) as stream:
         for sample in grouping(stream, portion.start, portion.stop, size):
-            if isinstance(sample, Sample):  # the scan has named the gaps
+            if isinstance(sample, Sample):  # the scan has reported the gaps
                 yield stream, sample
 
 
@@ -93,10 +93,10 @@ def _alone(stream: BinaryIO, start: int, stop: int, size: int) -> Iterator[Sampl
 
 
 def _unusable(opening: bytes) -> str | None:
-    """Why a file that begins so is no tar that can be read in place; None where it may be one."""
+    """The reason that a file with this first block cannot be read in place; None if it may be a tar."""
     if not opening:
         return "the file is empty"
-    if header_content(opening) is not None:  # of a member whose name may begin like anything
+    if header_content(opening) is not None:  # a valid header; the name of the member may begin like a mark
         return None
     for mark, name in _COMPRESSED.items():
         if opening.startswith(mark):

@@ -1,7 +1,7 @@
 """The members of a tar from any header on, by reading headers only (POSIX.1-1988 ustar, POSIX.1-2001 pax, GNU).
 
-The standard library's tarfile takes about ten times as long per member, which would show beside the decoding of small
-pictures, and it ends at the first damaged header. Here the walk goes on at the next sound one and names the gap.
+The standard library's tarfile takes about ten times as long per member, which matters for small pictures, and it stops
+at the first damaged header. Here the walk continues at the next valid header and reports the gap.
 """
 
 from collections.abc import Iterator
@@ -11,13 +11,13 @@ from typing import BinaryIO
 BLOCK = 512
 
 _ZEROS = bytes(BLOCK)
-_OLD_PLAIN = 0  # before POSIX; a folder too, which only a slash at the end of its name tells
+_OLD_PLAIN = 0  # before POSIX; also a folder, if the name ends in a slash
 _REGULAR = frozenset([_OLD_PLAIN, *b"07"])  # plain, contiguous
 _WITHOUT_DATA = frozenset(b"123456")  # links, devices, folders, pipes, whatever size they declare
 _GNU_LONG_NAME = ord("L")
 _PAX = ord("x")
 _SEARCHED_AT_ONCE = 1 << 20
-_MAX_EXTENSION_BYTES = 1 << 20  # of a long name or a pax header; more is no name
+_MAX_EXTENSION_BYTES = 1 << 20  # of a long name or a pax header
 _MAX_DIGITS = 20  # of a size in a pax header
 
 
@@ -26,14 +26,14 @@ class Member:
     """One plain file of the archive."""
 
     name: bytes
-    header: int  # offset of its first header, where a walk may begin
+    header: int  # offset of its first header, at which a walk can begin
     data: int  # offset of its bytes
     num_bytes: int
 
 
 @dataclass(frozen=True)
 class Gap:
-    """A stretch in which no member can be told."""
+    """A stretch in which no member can be recognised."""
 
     offset: int
     num_bytes: int
@@ -42,7 +42,7 @@ class Gap:
 
 @dataclass
 class _Extension:
-    """What the headers before a member say of it."""
+    """The properties of a member from the extension headers before it."""
 
     start: int | None = None
     name: bytes | None = None
@@ -53,8 +53,8 @@ def walk(stream: BinaryIO, start: int, stop: int, size: int) -> Iterator[Member 
     """The members whose first header lies in [start, stop).
 
     Args:
-        start: of a header.
-        size: of the whole file.
+        start: the offset of a header.
+        size: the size of the whole file.
     """
     position, pending, zeros = start, _Extension(), 0
     while position < stop or pending.start is not None:
@@ -63,12 +63,12 @@ def walk(stream: BinaryIO, start: int, stop: int, size: int) -> Iterator[Member 
         if pending.start is None and block == _ZEROS[: len(block)]:
             if len(block) < BLOCK:
                 return
-            # The end mark; what follows it is padding, or another archive that was appended.
+            # The end mark; after it comes padding, or another archive that was appended.
             position, zeros = position + BLOCK, zeros + 1
             continue
         content = header_content(block)
         if content is None:
-            # An end mark has two blocks of zeros; a single one was a header.
+            # An end mark has two blocks of zeros; a single one was a damaged header.
             begin = position - BLOCK * (zeros == 1) if pending.start is None else pending.start
             following = _next_header(stream, position + BLOCK, size)
             is_cut = len(block) < BLOCK
@@ -102,23 +102,23 @@ def _after(header: int, num_bytes: int) -> int:
 
 
 def header_content(block: bytes) -> tuple[int, int] | None:
-    """Size and type that a header declares; None where its checksum, which spans it all, is wrong."""
+    """Size and type of the member of a header; None if the checksum of the header is wrong."""
     if len(block) < BLOCK:
         return None
-    told = _number(block[148:156])
-    # The checksum is taken with its own field as eight spaces.
-    if told is None or sum(block) - sum(block[148:156]) + 8 * 32 != told:
+    checksum = _number(block[148:156])
+    # The checksum is computed with its own field as eight spaces.
+    if checksum is None or sum(block) - sum(block[148:156]) + 8 * 32 != checksum:
         return None
     num_bytes = _number(block[124:136])
     return None if num_bytes is None else (num_bytes, block[156])
 
 
 def _number(field: bytes) -> int | None:
-    """An octal number, or GNU's binary form for what octal digits cannot hold."""
+    """Parse an octal number, or GNU's binary form for larger ones; None if it is neither."""
     if field[0] == 0x80:
         return int.from_bytes(field[1:], "big")
     digits = field.partition(b"\0")[0].strip(b" ")
-    # Not int alone, which takes a sign: a walk that goes back a block never ends.
+    # int would accept a sign, and a walk with negative sizes would not end.
     if digits.strip(b"01234567"):
         return None
     return int(digits, 8) if digits else 0
@@ -126,7 +126,7 @@ def _number(field: bytes) -> int | None:
 
 def _name(block: bytes) -> bytes:
     name = block[:100].partition(b"\0")[0]
-    # GNU's own magic, "ustar  ", keeps times where POSIX keeps the first part of a long name.
+    # With GNU's own magic, "ustar  ", these bytes are times; in POSIX they are the first part of a long name.
     prefix = block[345:500].partition(b"\0")[0] if block[257:263] == b"ustar\0" else b""
     return prefix + b"/" + name if prefix else name
 
@@ -154,7 +154,7 @@ def _decimal(digits: bytes) -> int | None:
 
 
 def _next_header(stream: BinaryIO, position: int, size: int) -> int:
-    """The next sound header; the end of the file where there is none. Headers lie on block boundaries."""
+    """The offset of the next valid header; the end of the file if there is none. Headers are aligned to blocks."""
     while position < size:
         stream.seek(position)
         piece = stream.read(_SEARCHED_AT_ONCE)

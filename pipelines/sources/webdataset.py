@@ -1,7 +1,7 @@
-"""Images as samples of WebDataset shards: neighbouring tar members with one key, the picture and what is said of it.
+"""Images as samples of WebDataset shards: neighbouring tar members with one key, a picture and its metadata.
 
-The key is the member's name up to the first dot of its last part; what follows says what the member is. A sample's
-identity is its member `cls`, or what source.identity_column names: another member, or a key of its member `json`.
+The key is the member's name up to the first dot of its last part; the rest is the type of the member. A sample's
+identity is its member `cls`, or the one that source.identity_column names: another member, or a key in `json`.
 """
 
 import json
@@ -18,7 +18,7 @@ from pipelines.sources.tar_headers import Gap, Member, walk
 
 __all__ = ["containers", "read", "scan"]
 
-# What WebDataset's own decoders take for labels, texts and arrays; all else may be a picture.
+# The types that WebDataset decodes to labels, texts and arrays; all others may be pictures.
 _SIDECARS = frozenset(
     {"cls", "id", "index", "json", "jsn", "txt", "text", "caption", "npy", "npz", "pth", "pkl", "pyd"}
 )
@@ -35,17 +35,19 @@ def read(portion: Portion, settings: WebDatasetSettings, *, max_bytes: int) -> I
     """The pictures of one portion."""
     by_name = naming(settings) if settings.identity_list or settings.identity_pattern else None
     for stream, sample in tar.samples(portion, _grouping(settings)):
-        told = None if by_name else _identity(stream, sample, settings.identity_column or _DEFAULT_SIDECAR)
+        own = None if by_name else _identity(stream, sample, settings.identity_column or _DEFAULT_SIDECAR)
         for member in sample.pictures:
-            identity = by_name(member.name) if by_name else told
+            identity = by_name(member.name) if by_name else own
             yield tar.picture(portion, stream, member, identity=identity, max_bytes=max_bytes)
 
 
 def _grouping(settings: WebDatasetSettings) -> tar.Grouping:
-    return partial(_by_key, wanted=settings.identity_column)
+    return partial(_by_key, identity_column=settings.identity_column)
 
 
-def _by_key(stream: BinaryIO, start: int, stop: int, size: int, *, wanted: str | None) -> Iterator[Sample | Gap]:
+def _by_key(
+    stream: BinaryIO, start: int, stop: int, size: int, *, identity_column: str | None
+) -> Iterator[Sample | Gap]:
     sample, key = Sample(start), b""
     for member in walk(stream, start, stop, size):
         if isinstance(member, Gap):
@@ -56,7 +58,7 @@ def _by_key(stream: BinaryIO, start: int, stop: int, size: int, *, wanted: str |
             yield sample
         if its_key != key or not (sample.pictures or sample.sidecars):
             sample, key = Sample(member.header), its_key
-        if extension == wanted or extension.rpartition(".")[2] in _SIDECARS:
+        if extension == identity_column or extension.rpartition(".")[2] in _SIDECARS:
             sample.sidecars[extension] = member
         else:
             sample.pictures.append(member)
@@ -70,15 +72,15 @@ def _split(name: bytes) -> tuple[bytes, str]:
     return folder + slash + stem, extension.decode("utf-8", "replace").lower()
 
 
-def _identity(stream: BinaryIO, sample: Sample, wanted: str) -> str | None:
-    if wanted in sample.sidecars:
-        return _content(stream, sample.sidecars[wanted]).decode("utf-8", "backslashreplace").strip() or None
+def _identity(stream: BinaryIO, sample: Sample, column: str) -> str | None:
+    if column in sample.sidecars:
+        return _content(stream, sample.sidecars[column]).decode("utf-8", "backslashreplace").strip() or None
     if "json" in sample.sidecars:
         try:
-            told: Any = json.loads(_content(stream, sample.sidecars["json"]))
+            metadata: Any = json.loads(_content(stream, sample.sidecars["json"]))
         except (ValueError, RecursionError):
             return None
-        value = told.get(wanted) if isinstance(told, dict) else None
+        value = metadata.get(column) if isinstance(metadata, dict) else None
         return None if value is None else text(str(value))
     return None
 

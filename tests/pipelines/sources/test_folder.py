@@ -125,7 +125,7 @@ def test_an_image_above_the_limit_is_digested(root: Path, read_rows) -> None:
 @pytest.mark.parametrize(
     ("make", "words"),
     [
-        (lambda path: None, "is no folder; name one, or say source=tar, list, recordio or parquet"),
+        (lambda path: None, "is no folder; name one, or choose source=tar, list, recordio or parquet"),
         (lambda path: path.write_bytes(b"x"), "is no folder"),
         (lambda path: path.mkdir(), "holds no image; name a folder with images in it"),
         (lambda path: (path / "empty").mkdir(parents=True), "holds no image"),
