@@ -47,8 +47,8 @@ STATUSES = (KEPT, REJECTED, DUPLICATE, CONFLICT)
 
 SPLITS = ("train", "val", "test")
 
-# The folders of an artefact's tables: the main one; beside the decisions, those of the rows that are not kept and of the
-# leaks, pictures that are in the evaluation set too.
+# The folders of an artefact's tables: the main one; beside the decisions, those of the rows that are not kept and of
+# the leaks, pictures that are in the evaluation set too.
 ROWS = "rows"
 REJECTED_ROWS = "rejected"
 EXCLUDED_ROWS = "exclusions"
