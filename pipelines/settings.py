@@ -12,7 +12,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInf
 
 
 class UserError(Exception):
-    """A mistake of the user's, told in one line: the value, the place and the remedy. Exit code 2."""
+    """A mistake of the user, in one line: the value, the setting and the remedy. Exit code 2."""
 
 
 class Settings(BaseModel):
@@ -35,25 +35,25 @@ _PILLOW_MAX_PIXELS = 178_956_970
 
 
 class PixelSettings(Settings):
-    """What a picture may cost: the first four are read off its header, the last two hold while it is decoded."""
+    """The limits of decoding: the first four are checked on the header, the last two hold during decoding."""
 
     max_bytes: int = Field(default=256 * 2**20, ge=1, le=2**31 - 1)  # encoded
     max_pixels: int = Field(default=50_000_000, ge=1, le=_PILLOW_MAX_PIXELS)  # declared width x height
     max_side_px: int = Field(default=65_500, ge=1, le=65_500)  # libjpeg's own limit
     max_scans: int = Field(default=100, ge=1, le=10_000)  # passes of a progressive JPEG; encoders write about 10
-    # For pictures decoded in a process of their own (`pipelines.guard`); with 50 million pixels every format fits.
-    max_seconds: float = Field(default=20.0, ge=0.01, le=3_600.0)  # of processor time: a busy machine changes nothing
-    max_decode_bytes: int = Field(default=2 * 2**30, ge=16 * 2**20, le=2**38)  # beyond what the idle decoder holds
+    # For pictures that the helper process decodes (`pipelines.guard`); enough for 50 million pixels in every format.
+    max_seconds: float = Field(default=20.0, ge=0.01, le=3_600.0)  # of processor time, independent of the load
+    max_decode_bytes: int = Field(default=2 * 2**30, ge=16 * 2**20, le=2**38)  # in addition to the memory of the idle helper
 
 
 class FaceSettings(Settings):
-    """Whether faces are looked for when pictures are taken in, and by what."""
+    """The face detector of ingest, and its limits."""
 
     detector: Literal["none", "haar", "yunet"] = "none"
-    model: Path | None = None  # YuNet's ONNX file, at the same path on every host that takes pictures in
-    min_score: float = Field(default=0.7, ge=0, le=1)  # of a face for YuNet; the cascade knows no score
+    model: Path | None = None  # YuNet's ONNX file, at the same path on every host that ingests
+    min_score: float = Field(default=0.7, ge=0, le=1)  # of a face, for YuNet; the cascade has no scores
     min_side_px: int = Field(default=32, ge=1, le=65_500)  # of the shorter side of a face's box
-    detect_side_px: int = Field(default=640, ge=32, le=4096)  # pictures with a longer side are searched shrunk to it
+    detect_side_px: int = Field(default=640, ge=32, le=4096)  # longer sides are shrunk to this for detection
 
     @model_validator(mode="after")
     def _yunet_has_its_model(self) -> Self:
@@ -62,30 +62,30 @@ class FaceSettings(Settings):
         return self
 
 
-_FEWEST_AT_ONCE = 2  # a single row goes through other arithmetic than rows do
+_FEWEST_AT_ONCE = 2  # matrix products of a single row round differently
 
 
 class ShowSettings(Settings):
-    """How a picture is shown to a model: the card that lies beside an exported one."""
+    """The preprocessing of a picture for a model: the content of the card beside an exported one."""
 
-    size_px: int | None = Field(default=None, ge=8, le=2048)  # side of the square; null = as the model itself says
-    crop: float = Field(default=1.0, gt=0, le=1)  # share of the sides that is kept, around the middle
-    fit: Literal["crop", "stretch"] = "crop"  # how a picture that is not square becomes square
-    mean: float = Field(default=127.5, ge=0, le=255)  # what is taken from each value, 0 to 255,
-    scale: float = Field(default=127.5, gt=0, le=65_535)  # and what the rest is divided by
+    size_px: int | None = Field(default=None, ge=8, le=2048)  # side of the square; null = the input side of the model
+    crop: float = Field(default=1.0, gt=0, le=1)  # share of the sides to keep, around the middle
+    fit: Literal["crop", "stretch"] = "crop"  # makes pictures square: crop the longer side, or stretch the shorter
+    mean: float = Field(default=127.5, ge=0, le=255)  # subtracted from each value, 0 to 255
+    scale: float = Field(default=127.5, gt=0, le=65_535)  # the difference is divided by this
     channels: Literal["rgb", "bgr"] = "rgb"
     mirror: bool = True  # add the vector of the mirror image, as the LFW protocol of ArcFace does
 
 
 class EmbedSettings(ShowSettings):
-    """What makes vectors of pictures."""
+    """The embedding model and its batch size."""
 
     model: Path | None = None  # ONNX: one input N x 3 x S x S of floats, the first output N x D
     batch_size: int = Field(default=32, ge=_FEWEST_AT_ONCE, le=4096)  # pictures at once, in each worker
 
 
 class Range(Settings):
-    """What a measurement must keep to, both ends included; null sets no limit."""
+    """The range of a measurement, both ends included; null sets no limit."""
 
     min: float | None = None
     max: float | None = None
@@ -98,7 +98,7 @@ class Range(Settings):
 
 
 def _within(low: float, high: float = inf) -> AfterValidator:
-    """The values that a measurement can take: a limit beyond them is a wrong unit."""
+    """A validator for the possible values of a measurement: a limit outside them has a wrong unit."""
     values = f"at least {low:g}" if high == inf else f"between {low:g} and {high:g}"
 
     def check(given: Range) -> Range:
@@ -111,7 +111,7 @@ def _within(low: float, high: float = inf) -> AfterValidator:
 
 
 class CleanSettings(Settings):
-    """The ranges of the measurements. The rest of a range that is given in part keeps its default."""
+    """The ranges of the measurements. If only one end of a range is given, the other keeps its default."""
 
     side_px: Annotated[Range, _within(1)] = Range(min=32)  # of the shorter side
     aspect_ratio: Annotated[Range, _within(1)] = Range(max=3)  # longer side over shorter
@@ -121,7 +121,7 @@ class CleanSettings(Settings):
     # Share of the fullest band of three grey levels; of the 8,747 photos of CFP, ORL and LFW none has more than 0.56.
     dominance: Annotated[Range, _within(0, 1)] = Range(max=0.75)
     blur: Annotated[Range, _within(0)] = Range(min=30)  # variance of the Laplacian at 256 px
-    num_faces: Annotated[Range, _within(0)] = Range()  # only where faces.detector looked for them
+    num_faces: Annotated[Range, _within(0)] = Range()  # only if faces.detector is not none
 
     @field_validator("*", mode="before")
     @classmethod
@@ -131,70 +131,69 @@ class CleanSettings(Settings):
 
 
 class ConflictSettings(Settings):
-    """Which name stays where a picture, or pictures that are alike, have two."""
+    """The policy for conflicts: pictures that are equal or alike and have two names."""
 
-    # drop: none, for which one is right cannot be told from the bytes, and one person under two labels costs a face
-    # model more than the loss of the pictures. majority: that of more rows than any other. trusted: that which the
-    # most trusted source gives.
+    # The name that stays. drop: none, since the right one is unknown, and one person under two labels costs a face model
+    # more than the loss of the pictures. majority: that of the most rows. trusted: that of the most trusted source.
     policy: Literal["drop", "majority", "trusted"] = "drop"
-    trusted: Annotated[tuple[str, ...], IsPath()] = ()  # how the names of sources begin, the most trusted first
+    trusted: Annotated[tuple[str, ...], IsPath()] = ()  # prefixes of the names of sources, the most trusted first
 
     @model_validator(mode="after")
-    def _says_whom_to_trust(self) -> Self:
+    def _trusted_sources_are_listed(self) -> Self:
         if self.policy == "trusted" and not self.trusted:
             raise ValueError("policy=trusted needs trusted=[...], how the sources begin, the most trusted first")
         return self
 
 
 class LeakSettings(Settings):
-    """When a picture shows what a picture of the evaluation set shows, beyond being alike to it."""
+    """The limit of leaks by embeddings; pictures whose hashes are close to the evaluation set's are leaks anyway."""
 
-    min_cosine: float | None = Field(default=None, ge=-1, le=1)  # between their embeddings; null asks nothing of them
+    min_cosine: float | None = Field(default=None, ge=-1, le=1)  # between the embeddings; null = do not compare them
 
 
 class SemanticSettings(Settings):
-    """When two pictures are the same one although their hashes differ: crops, turns, frames of one film."""
+    """The limit of duplicates by embeddings, whose hashes differ: crops, rotations, frames of one film."""
 
-    min_cosine: float | None = Field(default=None, ge=-1, le=1)  # between their embeddings; null asks nothing of them
+    min_cosine: float | None = Field(default=None, ge=-1, le=1)  # between the embeddings; null = do not compare them
 
 
 class IdentitySettings(Settings):
-    """What is made of the embeddings of pictures and identities; null asks nothing of them.
+    """The limits of outliers and merges by embeddings; null = do not use embeddings.
 
-    The defaults go by embeddings where there are some; any other value needs them.
+    The defaults apply if there are embeddings; any other value requires them.
     """
 
     min_own_cosine: float | None = Field(default=None, ge=-1, le=1)  # of a picture to the centre of its identity
-    # By which that is above the one to the next identity. Where a weak model judges, right names are below 0 too.
+    # Own cosine minus that to the nearest other identity. With a weak model right names are below 0 too.
     min_margin: float | None = Field(default=-0.3, ge=-2, le=2)
-    # From which on two identities may be one person: how far their cosine stands out, in standard deviations, among
-    # those to the identities around them.
+    # From this prominence on two identities may be one person: their cosine, normalised by those to the nearest
+    # identities, in standard deviations.
     merge_prominence: float | None = Field(default=3.25, ge=0)
-    merge: Literal["propose", "apply"] = "propose"  # only count them, or take their identities for one
+    merge: Literal["propose", "apply"] = "propose"  # only count the pairs, or merge their identities
 
 
 class SplitSettings(Settings):
-    """How many identities are held out."""
+    """The shares of identities that are held out."""
 
     val_fraction: float = Field(default=0.05, ge=0, le=0.5)  # of the identities; at least one if not 0
     test_fraction: float = Field(default=0.0, ge=0, le=0.5)
 
 
 class CurateSettings(CleanSettings):
-    """Which records become training pictures."""
+    """The rules by which records become training pictures."""
 
     conflicts: ConflictSettings = ConflictSettings()
     leak: LeakSettings = LeakSettings()
     semantic: SemanticSettings = SemanticSettings()
     identities: IdentitySettings = IdentitySettings()
     split: SplitSettings = SplitSettings()
-    min_images_per_identity: int = Field(default=2, ge=1)  # fewer teach nothing about sameness
-    # How often to train: from the second time on the model of the time before looks at the pictures before they are
-    # decided on, as embed, score, curate.identities and curate.semantic say.
+    min_images_per_identity: int = Field(default=2, ge=1)  # a single picture has no positive pair
+    # The number of trainings. From the second on, pictures are embedded by the model of the round before, and decided on
+    # by the limits of curate.identities, curate.semantic and curate.leak.
     rounds: int = Field(default=1, ge=1, le=9)
 
     def without_embeddings(self) -> "CurateSettings":
-        """The same, asking nothing of embeddings."""
+        """The same settings without the limits that need embeddings."""
         nothing = {"leak": LeakSettings(), "semantic": SemanticSettings(), "identities": IdentitySettings()}
         return self.model_copy(update=nothing)
 
@@ -203,16 +202,16 @@ AlignedFormat = Literal["jpeg", "png"]
 
 
 class ShardSettings(Settings):
-    """How a dataset lies on disk."""
+    """The layout of a dataset on disk, and the alignment of its pictures."""
 
-    # instance: rows in pseudo-random order of image_id; identity: those of an identity side by side in one row group,
-    # for feeds that draw several pictures of each
+    # instance: rows in pseudo-random order of image_id; identity: the rows of an identity are neighbours in one row
+    # group, for feeds that draw several pictures of each
     layout: Literal["instance", "identity"] = "instance"
     rows_per_file: int = Field(default=16384, ge=1, le=10_000_000)
-    # The unit of reading and of shuffling; with whole identities the mean, as far as they are no larger themselves.
+    # The unit of reading and of shuffling. With layout=identity about the mean, unless identities are larger.
     rows_per_group: int = Field(default=512, ge=1, le=1_000_000)
-    # Side of the square to which faces are aligned, by their landmarks or else their box; a picture without a face
-    # gives the square at its centre. None = the bytes are stored as they were found.
+    # Side of the square to which faces are aligned, by their landmarks or else their box; of a picture without a face
+    # the central square is taken. None = the bytes are stored as found.
     align_px: int | None = Field(default=None, ge=16, le=2048)
     # Around a box without landmarks, as a share of its side. The square that ArcFace's template puts around two eyes is
     # 1.15 times the cascade's box on LFW, 1.27 times on CFP (medians).
