@@ -1,8 +1,8 @@
-"""A table of kinds: each has settings of its own and a builder, and the settings name the kind that they choose.
+"""Tables of kinds: each kind has a settings model and a builder, and the settings name the kind that they choose.
 
 A field ``objective: Annotated[ObjectiveSettings, OBJECTIVES]`` takes the settings of any kind in the table OBJECTIVES,
-told apart by the field ``name`` (or ``kind``): a discriminated union to which a line can be added at any time. Builders
-are named and imported when they are asked for, so that reading settings imports none of them.
+distinguished by the field ``name`` (or ``kind``): a discriminated union to which a line can be added at any time.
+Builders are given by name and imported on use, so that reading settings imports none of them.
 """
 
 import pkgutil
@@ -21,7 +21,9 @@ Chosen = TypeVar("Chosen", bound=Settings)
 class Kind(Generic[Chosen]):
     """One line of a table."""
 
-    settings: "type[Chosen] | Kinds[Chosen]"  # a table where the kind has kinds of its own, told apart by another key
+    settings: (
+        "type[Chosen] | Kinds[Chosen]"  # a table where the kind has kinds of its own, distinguished by another key
+    )
     builder: str  # "package.module:function", or "package.module" where the module itself is the implementation
 
 

@@ -47,11 +47,11 @@ class Parent(Settings):
 
 
 class Manifest(Settings):
-    """What an artefact is: made by which settings, from which parents, out of which files."""
+    """The description of an artefact: its settings, its parents, its files."""
 
     kind: str
     fingerprint: str
-    parents: dict[str, Parent]  # by what the stage asked for: a kind, or the verb of a stage
+    parents: dict[str, Parent]  # by the name under which the stage reads them: a kind, or the verb of a stage
     settings: dict[str, Any]
     code_version: str
     counts: dict[str, int]
@@ -72,7 +72,7 @@ def content_digest(manifest: Manifest, table: str) -> str:
 
 
 def code_version(package_folder: Path) -> str:
-    """12 hex digits over the Python sources below a folder: what code made this."""
+    """12 hex digits over the Python sources below a folder: the version of the code."""
     digest = hashlib.sha256()
     for path in sorted(package_folder.rglob("*.py")):
         digest.update(path.relative_to(package_folder).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
@@ -101,7 +101,7 @@ def sha256_of(path: Path) -> str:
 
 
 def is_done(folder: Path) -> bool:
-    """Whether the folder holds a whole artefact."""
+    """True for the folder of a finished artefact."""
     return (folder / MANIFEST_NAME).is_file()
 
 
@@ -131,11 +131,11 @@ def read(folder: Path) -> Manifest:
 
 
 def read_from(place: object, read_file: Callable[[str], bytes]) -> Manifest:
-    """The same of an artefact that may not lie in a folder.
+    """The manifest of an artefact that may be in a bucket instead of a folder.
 
     Args:
-        place: for the errors.
-        read_file: the content of one of the artefact's files; raises FileNotFoundError.
+        place: its name in error messages.
+        read_file: returns the content of one of the artefact's files, or raises FileNotFoundError.
     """
     try:
         return Manifest.model_validate_json(read_file(MANIFEST_NAME))
@@ -166,7 +166,7 @@ def verify(folder: Path) -> Manifest:
 
 @contextlib.contextmanager
 def exclusive(folder: Path, *, on_wait: Callable[[], None], timeout_seconds: float = 3600.0) -> Iterator[None]:
-    """Hold the right to build an artefact; the kernel gives it back when the holder dies, however it dies.
+    """Hold the lock for building an artefact; the kernel releases it when the process ends for any reason.
 
     Raises:
         UserError: another process has held it for longer than the timeout.
@@ -194,12 +194,12 @@ def exclusive(folder: Path, *, on_wait: Callable[[], None], timeout_seconds: flo
 
 
 def clear(folder: Path) -> None:
-    """Make room for an artefact: what an interrupted run left is removed, the folder exists and is empty."""
+    """Create an empty folder for an artefact, removing the rest of an interrupted run."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
 
 
 def remove(folder: Path) -> None:
-    """Remove an artefact: its manifest first, so that a part of it is never taken for the whole."""
+    """Remove an artefact; its manifest first, so that an incomplete folder is never taken for an artefact."""
     (folder / MANIFEST_NAME).unlink(missing_ok=True)
     shutil.rmtree(folder)

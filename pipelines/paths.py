@@ -1,4 +1,4 @@
-"""Relative paths in settings, made absolute: whoever reads the settings may work in another folder."""
+"""Relative paths in settings, made absolute, since jobs may read the settings in another working directory."""
 
 import re
 from collections.abc import Mapping

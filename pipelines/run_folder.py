@@ -1,4 +1,4 @@
-"""The folder of a run: the names of what lies in it, and the contract of its record."""
+"""The folder of a run: the names of its files, and the contract of its record."""
 
 from pathlib import Path
 from typing import Literal
@@ -19,7 +19,7 @@ RunStatus = Literal["running", "done", "failed", "stopped"]
 
 
 class StageState(Settings):
-    """What became of one stage."""
+    """The state of one stage."""
 
     status: StageStatus = "waiting"
     fingerprint: str | None  # None = not known before the stages above it are done
@@ -34,12 +34,12 @@ class StageState(Settings):
 
     @property
     def is_over(self) -> bool:
-        """Whether its artefact was there in the end."""
+        """True if the artefact of the stage exists."""
         return self.status in ("done", "cached")
 
 
 class RunState(Settings):
-    """What became of a run: the content of run.json."""
+    """The state of a run: the content of run.json."""
 
     name: str
     status: RunStatus = "running"
@@ -52,7 +52,7 @@ class RunState(Settings):
 
     @property
     def is_alive(self) -> bool:
-        """Whether the driver that wrote this still runs on this machine."""
+        """True while the driver of the run is alive on this machine."""
         return self.status == "running" and Path(f"/proc/{self.pid}").exists()
 
 
@@ -69,7 +69,7 @@ class RunFolder:
 
     @property
     def record(self) -> Path:
-        """What became of each stage, a `RunState`."""
+        """The state of each stage, a `RunState`."""
         return self.path / RECORD_NAME
 
     @property
@@ -79,7 +79,7 @@ class RunFolder:
 
     @property
     def report(self) -> Path:
-        """The page for people."""
+        """The report, an HTML page."""
         return self.path / REPORT_NAME
 
     def log(self, stage: str) -> Path:
@@ -103,10 +103,10 @@ class RunFolder:
 
 
 def progress_file(log: Path) -> Path:
-    """The file in which a job says how far it is, beside the log of its stage."""
+    """The file with the progress of a job, beside the log of its stage."""
     return log.with_suffix(".progress")
 
 
 def fault_file(log: Path) -> Path:
-    """The file in which a job says why it ended, beside the log of its stage."""
+    """The file with the error that ended a job, beside the log of its stage."""
     return log.with_suffix(".fault")

@@ -43,7 +43,7 @@ class PixelSettings(Settings):
     max_scans: int = Field(default=100, ge=1, le=10_000)  # passes of a progressive JPEG; encoders write about 10
     # For pictures that the helper process decodes (`pipelines.guard`); enough for 50 million pixels in every format.
     max_seconds: float = Field(default=20.0, ge=0.01, le=3_600.0)  # of processor time, independent of the load
-    max_decode_bytes: int = Field(default=2 * 2**30, ge=16 * 2**20, le=2**38)  # in addition to the memory of the idle helper
+    max_decode_bytes: int = Field(default=2 * 2**30, ge=16 * 2**20, le=2**38)  # beyond the idle helper's
 
 
 class FaceSettings(Settings):
@@ -133,8 +133,9 @@ class CleanSettings(Settings):
 class ConflictSettings(Settings):
     """The policy for conflicts: pictures that are equal or alike and have two names."""
 
-    # The name that stays. drop: none, since the right one is unknown, and one person under two labels costs a face model
-    # more than the loss of the pictures. majority: that of the most rows. trusted: that of the most trusted source.
+    # The name that stays. drop: none, since the right one is unknown, and one person under two labels costs a face
+    # model more than the loss of the pictures. majority: that of the most rows. trusted: that of the most trusted
+    # source.
     policy: Literal["drop", "majority", "trusted"] = "drop"
     trusted: Annotated[tuple[str, ...], IsPath()] = ()  # prefixes of the names of sources, the most trusted first
 
@@ -188,8 +189,8 @@ class CurateSettings(CleanSettings):
     identities: IdentitySettings = IdentitySettings()
     split: SplitSettings = SplitSettings()
     min_images_per_identity: int = Field(default=2, ge=1)  # a single picture has no positive pair
-    # The number of trainings. From the second on, pictures are embedded by the model of the round before, and decided on
-    # by the limits of curate.identities, curate.semantic and curate.leak.
+    # The number of trainings. From the second on, pictures are embedded by the model of the round before, and decided
+    # on by the limits of curate.identities, curate.semantic and curate.leak.
     rounds: int = Field(default=1, ge=1, le=9)
 
     def without_embeddings(self) -> "CurateSettings":

@@ -1,9 +1,9 @@
-"""Records and decisions to a dataset: kept pictures in a seeded pseudo-random order, in shards of equal size.
+"""The shards of a dataset: kept pictures in a seeded pseudo-random order, in files of equal size.
 
-Which shard and which place a picture gets follows from its `image_id`, its label, the seed and the number of kept
-pictures, so the same input gives the same shards byte for byte, whatever cluster writes them. The order is that of the
-pictures (layout `instance`), or that of the identities, each whole inside a row group (layout `identity`). Pictures are
-stored as they were found, or, where that is asked for, aligned.
+The shard and the place of a picture depend on its `image_id`, its label, the seed and the number of kept pictures
+alone, so the same input gives the same shards byte for byte on every cluster. The order is that of the pictures (layout
+`instance`), or that of the identities, each whole inside a row group (layout `identity`). Pictures are stored as found
+or, if the settings say so, aligned.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -71,7 +71,7 @@ def _place_identities(rows: DataFrame, split: str, size: int, settings: ShardSet
 
 
 def index_labels(placed: DataFrame) -> DataFrame:
-    """Where each identity lies: split, label, row_group, first_row; the last two null where identities are mixed."""
+    """The place of each identity: split, label, row_group, first_row; the last two null where identities are mixed."""
     of_group = Window.partitionBy(SPLIT, GROUP)
     first = F.min("place").over(of_group)
     where = placed.withColumn("first_row", F.when(F.col(GROUP).isNotNull(), F.col("place") - first))
@@ -126,7 +126,7 @@ def _in_spark(kind: pa.DataType) -> pa.DataType:
 
 
 def count_alignment(records: DataFrame, placed: DataFrame) -> dict[str, int]:
-    """How many pictures will be aligned by what: landmarks, box, or centre where no face is known."""
+    """The numbers of pictures that are aligned by landmarks, by box, and by the centre where no face is known."""
     by = F.when(F.col(FACE_LANDMARKS).isNotNull(), "landmarks").when(F.col(FACE_BOX).isNotNull(), "box")
     known = records.select(IMAGE_ID, SOURCE, F.coalesce(by, F.lit("centre")).alias("by")).distinct()
     counts = placed.select(IMAGE_ID, SOURCE).join(known, on=[IMAGE_ID, SOURCE], how="inner").groupBy("by").count()

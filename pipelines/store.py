@@ -1,4 +1,4 @@
-"""The store of artefacts: where each lies, what it was made from, and what was made from it."""
+"""The store of artefacts: their folders, their parents and their descendants."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,7 +35,7 @@ class Store:
         return self.root / kind / fingerprint
 
     def is_done(self, kind: str, fingerprint: str) -> bool:
-        """Whether the artefact is whole."""
+        """True for a finished artefact."""
         return manifest.is_done(self.folder(kind, fingerprint))
 
     def manifest(self, kind: str, fingerprint: str) -> Manifest:
@@ -52,7 +52,7 @@ class Store:
         return sorted(Artefact(path.parent.parent.name, path.parent.name) for path in found)
 
     def parents(self, artefact: Artefact) -> Artefacts:
-        """What an artefact was made from, ordered; a parent may have been removed since."""
+        """The parents of an artefact, ordered; a parent may have been removed since."""
         parents = self.manifest(artefact.kind, artefact.fingerprint).parents.values()
         return sorted({Artefact(parent.kind, parent.fingerprint) for parent in parents})
 
