@@ -4,9 +4,9 @@ from functools import partial
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from pipelines.arrays import Float32Array
 from pipelines.pixels import DecodeError
 from pipelines.settings import UserError
 from training.comm.protocol import Comm
@@ -18,7 +18,7 @@ from training.models.backbones import normalise
 
 def embed(
     backbone: nn.Module, pictures: Pictures, comm: Comm, *, decode: DecodeSettings, batch_size: int
-) -> NDArray[np.float32]:
+) -> Float32Array:
     """Features of every picture plus those of its mirror image, (N, D) float32, on the device of the backbone.
 
     The backbone is left in the mode it came in.
@@ -41,7 +41,7 @@ def embed(
     faults = [told for told in comm.allgather_object(fault, name="embed.faults") if told is not None]
     if faults:
         raise UserError(faults[0])
-    everyone: NDArray[np.float32] = comm.allgather(mine, name="embed.features").cpu().numpy()
+    everyone: Float32Array = comm.allgather(mine, name="embed.features").cpu().numpy()
     return everyone
 
 

@@ -4,12 +4,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from pipelines.arrays import BoolArray, IntArray
 from pipelines.settings import UserError
-
-IndexArray = NDArray[np.int64]
-BoolArray = NDArray[np.bool_]
 
 MIN_FOLDS = 2  # the threshold of a fold is chosen on the others
 
@@ -36,10 +33,10 @@ class PairSet:
     """P pairs among N pictures, dealt into folds of a cross-validation."""
 
     pictures: Pictures
-    left: IndexArray  # (P,), 0..N-1
-    right: IndexArray  # (P,)
+    left: IntArray  # (P,), 0..N-1
+    right: IntArray  # (P,)
     is_same: BoolArray  # (P,)
-    fold: IndexArray  # (P,), 0..K-1
+    fold: IntArray  # (P,), 0..K-1
     about: str  # one line for people: where the pairs come from
 
     def __post_init__(self) -> None:
@@ -49,7 +46,7 @@ class PairSet:
         return len(self.left)
 
 
-def contiguous_folds(num_pairs: int, folds: int, *, place: str) -> IndexArray:
+def contiguous_folds(num_pairs: int, folds: int, *, place: str) -> IntArray:
     """Deal pairs into folds of neighbours, sizes differing by one at most: the earlier folds are the larger.
 
     Raises:

@@ -13,10 +13,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from pipelines.arrays import BoolArray, IntArray
 from pipelines.columns import STANDARD
 from pipelines.records import IMAGE_ID, LABEL
 from pipelines.settings import UserError
-from training.evaluate.pairs import BoolArray, IndexArray, PairSet, Pictures
+from training.evaluate.pairs import PairSet, Pictures
 from training.feed.location import Location
 from training.feed.shards import Piece, Rows, read_columns, row_groups
 
@@ -29,10 +30,10 @@ ATTEMPTS_PER_PAIR = 50
 class Draw:
     """P drawn pairs of rows."""
 
-    left: IndexArray  # (P,)
-    right: IndexArray  # (P,)
+    left: IntArray  # (P,)
+    right: IntArray  # (P,)
     is_same: BoolArray  # (P,)
-    fold: IndexArray  # (P,)
+    fold: IntArray  # (P,)
     folds_share_people: bool
 
 

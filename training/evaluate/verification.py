@@ -13,14 +13,13 @@ The deviation is that of the K accuracies (divided by K); the LFW page states it
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 from pydantic import Field
 
+from pipelines.arrays import BoolArray, Float64Array, IntArray, Vectors
 from pipelines.settings import Settings, UserError
-from training.evaluate.pairs import BoolArray, IndexArray, PairSet
+from training.evaluate.pairs import PairSet
 
-FloatArray = NDArray[np.float64]
-Features = NDArray[np.float32] | FloatArray
+Features = Vectors | Float64Array
 
 MAX_ROC_POINTS = 500
 
@@ -89,21 +88,21 @@ def verify(pairs: PairSet, embeddings: Features, *, fars: Sequence[float]) -> Ve
     )
 
 
-def _area(x: FloatArray, y: FloatArray) -> float:
+def _area(x: Float64Array, y: Float64Array) -> float:
     """Area below a curve by the trapezoidal rule, for which numpy 1 and 2 have different names."""
     return float((np.diff(x) * (y[1:] + y[:-1]) / 2).sum())
 
 
-def cosines(embeddings: Features, left: IndexArray, right: IndexArray) -> FloatArray:
+def cosines(embeddings: Features, left: IntArray, right: IntArray) -> Float64Array:
     """(P,) cosines, -1..1; an embedding of length 0 is like none."""
     exact = embeddings.astype(np.float64)
     lengths = np.linalg.norm(exact, axis=1, keepdims=True)
     unit = np.divide(exact, lengths, out=np.zeros_like(exact), where=lengths > 0)
-    scores: FloatArray = np.einsum("pd,pd->p", unit[left], unit[right])
+    scores: Float64Array = np.einsum("pd,pd->p", unit[left], unit[right])
     return scores
 
 
-def cross_validate(scores: FloatArray, is_same: BoolArray, fold: IndexArray) -> list[FoldResult]:
+def cross_validate(scores: Float64Array, is_same: BoolArray, fold: IntArray) -> list[FoldResult]:
     """Each fold judged by the best threshold of the others."""
     results = []
     for number in np.unique(fold):
@@ -114,7 +113,7 @@ def cross_validate(scores: FloatArray, is_same: BoolArray, fold: IndexArray) -> 
     return results
 
 
-def best_threshold(scores: FloatArray, is_same: BoolArray) -> float:
+def best_threshold(scores: Float64Array, is_same: BoolArray) -> float:
     """The threshold of highest accuracy: halfway between two neighbouring scores; of equals the one in the middle."""
     levels, accepted_same, accepted_different = _accepted(scores, is_same)
     num_right = accepted_same + (~is_same).sum() - accepted_different
@@ -129,20 +128,20 @@ def best_threshold(scores: FloatArray, is_same: BoolArray) -> float:
     return float(halfway if halfway > levels[cut] else levels[cut - 1])
 
 
-def roc_curve(scores: FloatArray, is_same: BoolArray) -> tuple[FloatArray, FloatArray]:
+def roc_curve(scores: Float64Array, is_same: BoolArray) -> tuple[Float64Array, Float64Array]:
     """(far, tar) from (0, 0) to (1, 1), a point for every distinct score."""
     _, accepted_same, accepted_different = _accepted(scores, is_same)
     return accepted_different / max(1, accepted_different[-1]), accepted_same / max(1, accepted_same[-1])
 
 
-def tar_at(at: float, far: FloatArray, tar: FloatArray, *, num_different: int) -> float | None:
+def tar_at(at: float, far: Float64Array, tar: Float64Array, *, num_different: int) -> float | None:
     """The highest TAR whose FAR is not above ``at``; None where ``at`` is less than one pair or nothing is the same."""
     if at * num_different < 1 or tar[-1] == 0:
         return None
     return float(tar[np.searchsorted(far, at, side="right") - 1])
 
 
-def _accepted(scores: FloatArray, is_same: BoolArray) -> tuple[FloatArray, FloatArray, FloatArray]:
+def _accepted(scores: Float64Array, is_same: BoolArray) -> tuple[Float64Array, Float64Array, Float64Array]:
     """Distinct scores, falling (M,), and the numbers of pairs accepted at the 0, 1, ... M highest of them (M + 1,)."""
     rising, place = np.unique(scores, return_inverse=True)
     counts = [np.bincount(place[kind], minlength=len(rising))[::-1] for kind in (is_same, ~is_same)]
@@ -150,7 +149,7 @@ def _accepted(scores: FloatArray, is_same: BoolArray) -> tuple[FloatArray, Float
     return rising[::-1], same, different
 
 
-def _thinned(far: FloatArray, tar: FloatArray) -> Roc:
+def _thinned(far: Float64Array, tar: Float64Array) -> Roc:
     # By the length of the curve, so that its steep beginning keeps its shape.
     along = np.concatenate([[0.0], np.cumsum(np.diff(far) + np.diff(tar))])
     wanted = np.linspace(0.0, along[-1], MAX_ROC_POINTS)

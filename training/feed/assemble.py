@@ -13,8 +13,8 @@ import cv2
 import numpy as np
 import torch
 
+from pipelines.arrays import Picture
 from pipelines.columns import DatasetColumn
-from training.feed.augment import Picture
 from training.feed.batch import Batch
 from training.feed.blocks import Blocks
 from training.feed.columns import collate

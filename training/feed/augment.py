@@ -13,12 +13,9 @@ from typing import NamedTuple
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
+from pipelines.arrays import Picture
 from training.feed.settings import AugmentSettings
-
-Picture = npt.NDArray[np.uint8]
-
 
 LUMA = np.array([0.299, 0.587, 0.114])  # ITU-R BT.601
 ERASED = (127, 127, 127)  # nearest to 0 once normalised

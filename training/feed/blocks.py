@@ -5,7 +5,7 @@ import threading
 
 import torch
 
-from training.feed.augment import Picture
+from pipelines.arrays import Picture
 
 # Kept for use again; more than a queue of usual length and its consumer hold.
 MOST_BLOCKS = 16

@@ -13,12 +13,12 @@ from itertools import repeat, takewhile
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 import simplejpeg
 
+from pipelines.arrays import BoolArray, Int32Array, Picture, UInt8Array
 from pipelines.pixels import decode as decode_any
 from pipelines.settings import PixelSettings
-from training.feed.augment import Box, Picture
+from training.feed.augment import Box
 from training.feed.geometry import Shown
 from training.feed.settings import DecodeSettings
 
@@ -55,7 +55,7 @@ def jpeg_size(data: bytes, limits: PixelSettings) -> Size | None:
     return (int(width), int(height)) if int(width) * int(height) <= limits.max_pixels else None
 
 
-def are_plain_jpegs(data: npt.NDArray[np.uint8], starts: npt.NDArray[np.int32]) -> npt.NDArray[np.bool_]:
+def are_plain_jpegs(data: UInt8Array, starts: Int32Array) -> BoolArray:
     """Which of the images that begin there are JPEGs as most are written: JFIF's own segment, and no other metadata.
 
     These are upright. What is said of an image that is shorter than that has no meaning.
@@ -63,7 +63,7 @@ def are_plain_jpegs(data: npt.NDArray[np.uint8], starts: npt.NDArray[np.int32]) 
     heads = data.take(starts[:, None] + np.arange(len(JFIF_START) + JFIF_BYTES + 2), mode="clip")
     after = heads[:, -2:]
     is_jfif = (heads[:, : len(JFIF_START)] == np.frombuffer(JFIF_START, np.uint8)).all(axis=1)
-    plain: npt.NDArray[np.bool_] = is_jfif & (after[:, 0] == 0xFF) & (after[:, 1] < min(METADATA_MARKERS)[0])
+    plain: BoolArray = is_jfif & (after[:, 0] == 0xFF) & (after[:, 1] < min(METADATA_MARKERS)[0])
     return plain
 
 

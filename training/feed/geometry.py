@@ -10,9 +10,10 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from pipelines.arrays import BoolArray, Float64Array
 from training.feed.augment import Box
 
-Maps = npt.NDArray[np.float64]  # (..., 2, 3)
+Maps = Float64Array  # (..., 2, 3)
 Coordinates = npt.NDArray[np.floating]
 
 HALF_PIXEL = 0.5
@@ -70,7 +71,7 @@ def move_boxes(boxes: Coordinates, maps: Maps) -> Coordinates:
     return np.asarray(np.concatenate([moved.min(axis=-2), moved.max(axis=-2)], axis=-1), boxes.dtype)
 
 
-def are_mirrored(maps: Maps) -> npt.NDArray[np.bool_]:
+def are_mirrored(maps: Maps) -> BoolArray:
     """Which maps (N, 2, 3) turn left into right, as (N,) truth values."""
     return np.asarray(np.linalg.det(maps[..., :2]) < 0)
 

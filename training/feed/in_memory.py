@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 import pyarrow as pa
 
+from pipelines.arrays import Picture
 from pipelines.settings import UserError
-from training.feed.augment import Picture
 from training.feed.geometry import Shown
 from training.feed.shards import Piece, Source
 

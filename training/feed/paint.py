@@ -6,8 +6,9 @@ from functools import lru_cache, partial
 
 import numpy as np
 
+from pipelines.arrays import Picture
 from pipelines.pixels import DecodeError
-from training.feed.augment import Augment, Box, Picture
+from training.feed.augment import Augment, Box
 from training.feed.bad_rows import BadRowError
 from training.feed.decode import ChooseBox, centre_box, jpeg_size, render, render_fitting
 from training.feed.geometry import Maps, Shown, affine_map

@@ -10,7 +10,8 @@ from itertools import islice
 
 import numpy as np
 
-from training.feed.plans.plan import IntArray, Load
+from pipelines.arrays import IntArray
+from training.feed.plans.plan import Load
 from training.feed.plans.rows import Order
 
 # Batches looked at: runs of neighbours, spread over the epoch, since its first blocks are of another size.

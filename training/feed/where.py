@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
+from pipelines.arrays import BoolArray
 from pipelines.records import IMAGE_ID, LABEL
 from pipelines.settings import UserError
 from training.feed.settings import WhereSettings
@@ -19,7 +19,7 @@ _DIGITS = 8  # of an image_id that decide; it is a digest, so they are as good a
 _COLUMNS = (IMAGE_ID, LABEL)
 
 
-def mask(where: WhereSettings, table: pa.Table) -> npt.NDArray[np.bool_]:
+def mask(where: WhereSettings, table: pa.Table) -> BoolArray:
     """The chosen rows of a table with image_id and label, as (N,) truth values."""
     chosen = np.ones(len(table), np.bool_)
     if where.labels is not None:

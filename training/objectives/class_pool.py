@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from training.objectives.lru import Assignment, IntArray, LruSlots
+from pipelines.arrays import IntArray
+from training.objectives.lru import Assignment, LruSlots
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
+from pipelines.arrays import IntArray
 from pipelines.settings import UserError
 from training.comm.protocol import Comm
 from training.feed.batch import Batch, Extra
@@ -32,7 +33,6 @@ from training.objectives.class_pool import ClassPool, Written
 from training.objectives.context import ObjectiveContext
 from training.objectives.logits import Margin, from_cosines
 from training.objectives.loss import Loss
-from training.objectives.lru import IntArray
 from training.objectives.margin import arcface, cosface
 from training.objectives.objective import Embed, Objective
 from training.objectives.settings import ClassPoolSettings, PoolSettings

@@ -9,10 +9,8 @@ of one that comes right after it.
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
-IntArray = npt.NDArray[np.int64]
-BoolArray = npt.NDArray[np.bool_]
+from pipelines.arrays import BoolArray, IntArray
 
 NOWHERE = -1
 

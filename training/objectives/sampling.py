@@ -1,9 +1,8 @@
 """The classes of a shard that take part in a step: those of the batch, and others at random."""
 
 import numpy as np
-import numpy.typing as npt
 
-IntArray = npt.NDArray[np.int64]
+from pipelines.arrays import IntArray
 
 
 def sample_rows(positive_P: IntArray, *, num_rows: int, num_sample: int, key: tuple[int, ...]) -> IntArray:

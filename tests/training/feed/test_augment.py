@@ -9,7 +9,8 @@ import pytest
 from pydantic import ValidationError
 from scipy import stats
 
-from training.feed.augment import Augment, Picture
+from pipelines.arrays import Picture
+from training.feed.augment import Augment
 from training.feed.settings import AugmentSettings
 
 IDS = [f"{number:064x}" for number in range(400)]

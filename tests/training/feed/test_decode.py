@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from pipelines.arrays import Picture
 from pipelines.pixels import DecodeError
 from pipelines.settings import PixelSettings
-from training.feed.augment import Box, Picture
+from training.feed.augment import Box
 from training.feed.decode import centre_box, exif_orientation, jpeg_size, render
 from training.feed.settings import DecodeSettings
 

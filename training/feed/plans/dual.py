@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from pipelines.arrays import IntArray
 from training.feed.plans import rows
 from training.feed.plans.identities import IdentityOrder, read_identities
-from training.feed.plans.plan import IntArray, Load, Plan, Split, Step
+from training.feed.plans.plan import Load, Plan, Split, Step
 from training.feed.plans.rows import Order
 
 if TYPE_CHECKING:

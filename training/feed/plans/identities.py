@@ -10,20 +10,18 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from pipelines.arrays import IntArray, UInt64Array
 from pipelines.records import LABEL, SPLIT
 from pipelines.settings import UserError
 from training.feed.location import Location
-from training.feed.plans.plan import IntArray, Load, Plan, Split, Step
+from training.feed.plans.plan import Load, Plan, Split, Step
 from training.feed.plans.rows import Order
 
 LABELS_NAME = "labels.parquet"
-
-UInt64Array = npt.NDArray[np.uint64]
 
 
 @dataclass(frozen=True)

@@ -5,16 +5,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
-import numpy.typing as npt
-
+from pipelines.arrays import IntArray
 from training.feed.settings import FeedSettings
 
 if TYPE_CHECKING:
     from training.feed.batch import Batch
     from training.feed.location import Location
-
-IntArray = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)

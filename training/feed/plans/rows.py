@@ -12,8 +12,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from pipelines.arrays import IntArray
 from pipelines.settings import UserError
-from training.feed.plans.plan import IntArray, Load, Plan, Split, Step
+from training.feed.plans.plan import Load, Plan, Split, Step
 
 # Divisible by most numbers of ranks, so that few ranks share a stream and read the same row groups.
 MOST_STREAMS = 48
