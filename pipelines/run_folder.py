@@ -10,6 +10,7 @@ from pipelines.sources.listing import SourceListing
 
 SETTINGS_NAME = "run.yaml"
 RECORD_NAME = "run.json"
+LOSS_TERM_PREFIX = "loss_"  # of the keys of metrics.jsonl that hold the terms of the loss
 METRICS_NAME = "metrics.jsonl"  # in the folder of a model, too
 REPORT_NAME = "report.html"
 RESULT_NAME = "result.json"  # in the folder of an evaluation

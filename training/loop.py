@@ -12,12 +12,12 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from pipelines.run_folder import METRICS_NAME
+from pipelines.run_folder import LOSS_TERM_PREFIX, METRICS_NAME
 from pipelines.settings import UserError
 from training.batch_norm import average_running_statistics
 from training.checkpoint import Position
 from training.feed.batch import Batch
-from training.metrics import PART_PREFIX, Clock, MetricsLog
+from training.metrics import Clock, MetricsLog
 from training.models.backbones import normalise
 from training.objectives.loss import Loss
 from training.parts import Hooks, Parts
@@ -110,7 +110,7 @@ class _Run:
         rates = self._clock.rates(size=self._parts.comm.size)
         if self.step % self._recipe.log_every_steps == 0 or self.is_epoch_end():
             grad_norm = result.grad_norm if math.isfinite(result.grad_norm) else None
-            parts = {f"{PART_PREFIX}{name}": value for name, value in result.parts.items()}
+            parts = {f"{LOSS_TERM_PREFIX}{name}": value for name, value in result.parts.items()}
             row = {"epoch": epoch, "loss": result.loss, **parts, "grad_norm": grad_norm, "lr": learning_rate, **rates}
             if self.is_epoch_end():
                 row["bad_rows"] = self._bad_rows()

@@ -9,8 +9,6 @@ from typing import Any
 from pipelines.manifest import write_atomically
 from training.feed.batch import Batch
 
-PART_PREFIX = "loss_"  # of the keys under which a row has the terms of the loss
-
 
 class MetricsLog:
     """The file, written by one rank."""

@@ -146,7 +146,7 @@ def test_the_project_is_packed_as_its_wheel_has_it(environment: Path, tmp_path: 
     packed = pack(tmp_path / "e.tar.gz", environment=environment, project=PROJECT)
     with tarfile.open(packed.path) as archive:
         names = {name.removeprefix(f"{SITE}/") for name in archive.getnames()}
-    assert "training/report/page.css" in built
+    assert "jobs/report/page.css" in built
     assert {name for name in names if name.startswith(packages)} == built
 
 
