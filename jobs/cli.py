@@ -21,13 +21,14 @@ from jobs.deliveries import with_deliveries
 from jobs.distributions import Side
 from jobs.heads import device_gib, head_size, head_table, identities_of
 from jobs.launch import command
+from jobs.listeners.screen import Screen
 from jobs.pack import pack, usage
-from jobs.place import PlaceSettings
+from jobs.places.place import open_place
+from jobs.places.settings import PlaceSettings
 from jobs.planning import PlannedStage, hypothetical
 from jobs.run import PYTHON, StageFailedError, drive, plan_run
-from jobs.screen import Screen
 from jobs.settings import PROJECT, RunSettings, compose, load
-from jobs.stages import STAGES, river
+from jobs.stages import STAGES
 from jobs.wording import size_of
 from pipelines.requirements import missing_library
 from pipelines.run_folder import SETTINGS_NAME, RunFolder, RunState
@@ -65,8 +66,8 @@ def run(overrides: Overrides = None) -> None:
     """Run every stage that is due, and say where the report is."""
     settings = compose(overrides or [])
     console = Console()
-    with Screen([stage.name for stage in river(settings)], console) as screen:
-        report_path = drive(settings, screen)
+    with Screen(console) as screen:
+        report_path = drive(settings, [screen])
     console.print(f"report: {report_path}", soft_wrap=True, highlight=False)
 
 
@@ -231,8 +232,9 @@ def _run_report(settings: RunSettings) -> None:
     folder = RunFolder(settings.folder)
     log = folder.log(stage.name)
     log.parent.mkdir(parents=True, exist_ok=True)
-    what = command(stage, settings.place, folder.settings, python=PYTHON, project=PROJECT)
-    fault = run_command(what, log, python=PYTHON, timeout_seconds=None, on_tick=lambda seconds: None)
+    place = open_place(settings.place, python=PYTHON)
+    what = command(stage, place, folder.settings, project=PROJECT)
+    fault = run_command(place, what, log, timeout_seconds=None, on_tick=lambda seconds: None)
     if fault is not None:
         raise UserError(fault.line) if fault.is_users else StageFailedError(f"report failed: {fault.line}; see {log}")
 

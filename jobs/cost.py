@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from jobs.place import PlaceSettings
+from jobs.places.settings import PlaceSettings
 from jobs.planning import PlannedStage
 from jobs.settings import RunSettings
 from jobs.stages import Stage

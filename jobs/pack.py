@@ -21,7 +21,7 @@ import yaml
 from isal import igzip_threaded
 
 from jobs.distributions import Side, installed, needed
-from jobs.launch import DAEMON
+from jobs.places.spark import DAEMON
 from jobs.relocate import PYTHON_NAME, Member, Members, base_interpreter, relocatable, site_packages
 from jobs.settings import PROJECT
 from pipelines.manifest import code_version

@@ -1,4 +1,4 @@
-"""How far a stage is: a small JSON file that its job writes and the driver reads."""
+"""The progress of a stage: a small JSON file that its job writes and the driver reads."""
 
 import json
 import os
@@ -12,7 +12,7 @@ MIN_SECONDS_BETWEEN_WRITES = 0.5
 
 @dataclass(frozen=True)
 class Reached:
-    """What the file says."""
+    """The content of the file."""
 
     done: int
     total: int  # 0 = not known yet
@@ -20,7 +20,7 @@ class Reached:
 
 
 class Progress:
-    """Tells the driver how far the stage is; cheap enough to be called for every row."""
+    """Reports the progress of a stage to the driver; cheap enough to be called for every row."""
 
     def __init__(self, path: Path, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._path = path
@@ -43,7 +43,7 @@ def silent(done: int, total: int, text: str = "") -> None:
 
 
 def read_progress(path: Path) -> Reached | None:
-    """What the job last reported; None before its first report."""
+    """The last report of the job; None before its first."""
     try:
         return Reached(**json.loads(path.read_text()))
     except FileNotFoundError:

@@ -14,14 +14,27 @@ from jobs.child import Fault, run_command
 from jobs.cost import passes, workers
 from jobs.deliveries import with_deliveries
 from jobs.launch import command
+from jobs.listeners.events import (
+    AttemptEnded,
+    Note,
+    RunEnded,
+    RunStarted,
+    StageEnded,
+    StageProgress,
+    StagesPlanned,
+    StageStarted,
+    now,
+)
+from jobs.listeners.fan_out import FanOut, Listener
+from jobs.listeners.record import Record
+from jobs.places.checks import check_writable
+from jobs.places.place import Place, open_place
 from jobs.planning import PlannedStage, plan
-from jobs.preflight import check_place, check_writable
+from jobs.preflight import check_run
 from jobs.progress import read_progress
 from jobs.reuse import describe_reuse
-from jobs.screen import Screen
 from jobs.settings import PROJECT, RunSettings, freeze
 from jobs.stages import STAGES, Stage
-from jobs.state import RunRecord, now
 from pipelines.manifest import exclusive, is_done
 from pipelines.run_folder import RunFolder, RunState, StageState, progress_file
 from pipelines.settings import UserError
@@ -36,14 +49,14 @@ class StageFailedError(Exception):
 
 @dataclass
 class _Run:
-    """A run under way: its plan, which grows as tables are made that fingerprints follow, and its record."""
+    """A run under way, and its plan, which grows as tables are made that fingerprints follow."""
 
     settings: RunSettings
     stages: Sequence[Stage]
-    screen: Screen
+    place: Place
+    tell: Listener
     before: RunState | None = None  # the last record of a run of this name
     planned: dict[str, PlannedStage] = field(default_factory=dict)
-    record: RunRecord = field(init=False)
     _listings: dict[str, SourceListing | None] = field(default_factory=dict)
 
     def plan(self) -> list[PlannedStage]:
@@ -69,27 +82,33 @@ class _Run:
         return RunFolder(self.settings.folder)
 
 
-def drive(settings: RunSettings, screen: Screen, stages: Sequence[Stage] = STAGES) -> Path:
+def drive(settings: RunSettings, listeners: Sequence[Listener] = (), stages: Sequence[Stage] = STAGES) -> Path:
     """Run every stage that is due; return the report.
+
+    Args:
+        listeners: hear every event of the run; a fault of theirs does not end it.
 
     Raises:
         UserError: a setting, the place or the data is at fault.
         StageFailedError: a stage failed at every attempt.
     """
     check_writable(settings.folder, setting="runs")
-    with exclusive(settings.folder, on_wait=lambda: screen.say(f"waiting for another driver of {settings.folder}")):
+    tell = FanOut([Record(RunFolder(settings.folder).record)], listeners)
+    waiting = Note(f"waiting for another driver of {settings.folder}")
+    with exclusive(settings.folder, on_wait=lambda: tell(waiting)):
         settings = with_deliveries(settings)
-        run = _Run(settings, stages, screen, RunFolder(settings.folder).read_state())
+        place = open_place(settings.place, python=PYTHON)
+        run = _Run(settings, stages, place, tell, RunFolder(settings.folder).read_state())
         due = [one for one in run.plan() if not one.is_done]
-        for warning in check_place(settings, due, python=PYTHON, env=os.environ):
-            screen.say(f"note: {warning}")
+        for warning in check_run(settings, due, place, env=os.environ):
+            tell(Note(f"note: {warning}"))
         run.freeze()
-        run.record = RunRecord(run.folder.record, _first_state(run))
+        tell(RunStarted(_first_state(run)))
         with _terminated_like_interrupted():
             _run_all(run)
         for one in run.planned.values():
             for note in one.manifest().facts.get("notes", []) if one.stage.makes else []:
-                screen.say(f"note: {one.name}: {note}")
+                tell(Note(f"note: {one.name}: {note}"))
     return run.folder.report
 
 
@@ -109,18 +128,18 @@ def _run_all(run: _Run) -> None:
     try:
         for name in run.planned:
             if run.planned[name].is_done:
-                run.screen.change(name, run.record.state.stages[name])
+                run.tell(StageEnded(name, "cached"))
             else:
                 _run_stage(run, run.planned[name])
                 _plan_on(run, name)
-        run.record.end("done")
+        run.tell(RunEnded("done", now()))
     except (UserError, StageFailedError):
-        run.screen.change(name, run.record.update(name, status="failed"))
-        run.record.end("failed")
+        run.tell(StageEnded(name, "failed"))
+        run.tell(RunEnded("failed", now()))
         raise
     except BaseException:
-        run.screen.change(name, run.record.update(name, status="stopped"))
-        run.record.end("stopped")
+        run.tell(StageEnded(name, "stopped"))
+        run.tell(RunEnded("stopped", now()))
         raise
 
 
@@ -131,14 +150,15 @@ def _plan_on(run: _Run, finished: str) -> None:
     fresh = run.plan()
     if fresh:
         run.freeze()
-        run.record.replace(run.states(fresh))
+        run.tell(StagesPlanned(run.states(fresh)))
         for note in describe_reuse(run.settings, run.before, run.planned, finished):
-            run.screen.say(f"note: {note}")
+            run.tell(Note(f"note: {note}"))
 
 
 def _run_stage(run: _Run, planned: PlannedStage) -> None:
     if _finished_by_another(run, planned):
-        run.screen.change(planned.name, run.record.update(planned.name, status="cached", **_outcome(planned)))
+        summary, counts = _outcome(planned)
+        run.tell(StageEnded(planned.name, "cached", summary, counts))
         return
     log = run.settings.log_file(planned.name)
     log.parent.mkdir(parents=True, exist_ok=True)
@@ -146,33 +166,31 @@ def _run_stage(run: _Run, planned: PlannedStage) -> None:
     attempts = run.settings.place.retries + 1
     fault = None
     for attempt in range(1, attempts + 1):
-        running = run.record.update(planned.name, status="running", attempts=attempt, started=now())
-        run.screen.change(planned.name, running)
+        run.tell(StageStarted(planned.name, attempt, now()))
+        start = time.monotonic()
         fault = _attempt(run, planned)
+        run.tell(AttemptEnded(planned.name, attempt, attempts, round(time.monotonic() - start, 3), fault))
         if fault is None:
-            outcome = {**_outcome(planned), **_summary(run, planned.name)}
-            run.screen.change(planned.name, run.record.update(planned.name, status="done", **outcome))
+            summary, counts = _outcome(planned)
+            run.tell(StageEnded(planned.name, "done", _summary(run, planned.name) or summary, counts))
             return
         if fault.is_users:
             raise UserError(fault.line)
-        run.screen.say(f"{planned.name}: attempt {attempt} of {attempts} failed: {fault.line}")
     assert fault is not None, "retries are not negative, so there was an attempt"
     raise StageFailedError(f"{planned.name} failed at its last attempt, number {attempts}: {fault.line}; see {log}")
 
 
 def _attempt(run: _Run, planned: PlannedStage) -> Fault | None:
-    place, log = run.settings.place, run.settings.log_file(planned.name)
+    log = run.settings.log_file(planned.name)
     progress = progress_file(log)
     progress.unlink(missing_ok=True)
-    state = run.record.state.stages[planned.name]
 
     def tick(seconds: float) -> None:
-        run.screen.progress(planned.name, state.model_copy(update={"seconds": seconds}), read_progress(progress))
+        run.tell(StageProgress(planned.name, seconds, read_progress(progress)))
 
-    what = command(planned.stage, place, run.folder.settings, python=PYTHON, project=PROJECT)
-    start = time.monotonic()
-    fault = run_command(what, log, python=PYTHON, timeout_seconds=place.stage_timeout_seconds, on_tick=tick)
-    run.record.update(planned.name, seconds=round(time.monotonic() - start, 3))
+    what = command(planned.stage, run.place, run.folder.settings, project=PROJECT)
+    timeout_seconds = run.settings.place.stage_timeout_seconds
+    fault = run_command(run.place, what, log, timeout_seconds=timeout_seconds, on_tick=tick)
     if fault is None and planned.folder and planned.stage.makes is not None and not is_done(planned.folder):
         return Fault(False, f"it ended without an artefact in {planned.folder}")
     return fault
@@ -183,24 +201,25 @@ def _finished_by_another(run: _Run, planned: PlannedStage) -> bool:
     if planned.stage.makes is None:
         return False
     assert planned.folder is not None, f"{planned.name} is run before its fingerprint is known"
-    with exclusive(
-        planned.folder, on_wait=lambda: run.screen.say(f"{planned.name}: waiting for another process that builds it")
-    ):
+    waiting = Note(f"{planned.name}: waiting for another process that builds it")
+    with exclusive(planned.folder, on_wait=lambda: run.tell(waiting)):
         return is_done(planned.folder)
 
 
-def _outcome(planned: PlannedStage) -> dict[str, object]:
+def _outcome(planned: PlannedStage) -> tuple[str | None, dict[str, int] | None]:
+    """Summary and counts from the manifest of a finished artefact."""
     if planned.stage.makes is None:
-        return {}
+        return None, None
     counts = planned.manifest().counts
     # "rejected:blurry" is a part of "rejected"; the report has room for both, a line of the screen has not.
-    told = [f"{name} {count:,}" for name, count in counts.items() if ":" not in name]
-    return {"counts": counts, "summary": ", ".join(told)}
+    shown = [f"{name} {count:,}" for name, count in counts.items() if ":" not in name]
+    return ", ".join(shown), counts
 
 
-def _summary(run: _Run, name: str) -> dict[str, str]:
+def _summary(run: _Run, name: str) -> str:
+    """The last report of the job itself."""
     reached = read_progress(progress_file(run.settings.log_file(name)))
-    return {"summary": reached.text} if reached and reached.text else {}
+    return reached.text if reached else ""
 
 
 def _first_state(run: _Run) -> RunState:
@@ -225,7 +244,10 @@ def _first_stage(settings: RunSettings, planned: PlannedStage, before: StageStat
         workers=workers(planned.stage, settings.place),
         passes=passes(settings, planned.stage.verb),
     )
-    return fresh.model_copy(update={"status": "cached", **_outcome(planned)}) if planned.is_done else fresh
+    if not planned.is_done:
+        return fresh
+    summary, counts = _outcome(planned)
+    return fresh.model_copy(update={"status": "cached", "summary": summary or "", "counts": counts or {}})
 
 
 @contextlib.contextmanager

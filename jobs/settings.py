@@ -7,7 +7,7 @@ from typing import Any, TypeVar, cast
 import yaml
 from pydantic import Field, ValidationError
 
-from jobs.place import PlaceSettings
+from jobs.places.settings import ChosenPlace, LocalSettings
 from jobs.wording import models_of, wrong_settings
 from pipelines.dedup.settings import DedupSettings
 from pipelines.manifest import write_atomically
@@ -50,7 +50,7 @@ class RunSettings(TrainingSettings):
     extends: str | None = None  # the run whose raw images this one's are added to; null = these are all
     earlier: tuple[Delivery, ...] = ()  # the runs that it extends, oldest first; filled in when the run is planned
     fingerprints: dict[str, str] = Field(default={})  # stage -> its artefact; filled in when the run is planned
-    place: PlaceSettings = PlaceSettings()
+    place: ChosenPlace = LocalSettings()
     source: Source
     ingest: IngestSettings = IngestSettings()
     reference: ReferenceSettings = ReferenceSettings()

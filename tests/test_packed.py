@@ -12,6 +12,8 @@ import pytest
 
 from jobs.launch import command
 from jobs.pack import spark_conf
+from jobs.places.place import open_place
+from jobs.places.settings import ClusterSettings
 from jobs.settings import PROJECT, RunSettings, freeze, load
 from jobs.stages import STAGES
 from pipelines.run_folder import SETTINGS_NAME
@@ -85,14 +87,15 @@ def test_executors_that_lack_the_project_make_the_same_shards(local: RunSettings
     # Else the executor that has unpacked first may do all the work before the other is there.
     conf |= {"spark.scheduler.minRegisteredResourcesRatio": "1.0"}
     conf |= {"spark.scheduler.maxRegisteredResourcesWaitingTime": "120s"}
-    place = local.place.model_copy(update={"master": master, "executor_memory": "512m", "spark_conf": conf})
+    place = ClusterSettings(master=master, hosts="localhost:2", executor_memory="512m", spark_conf=conf)
     settings = local.model_copy(update={"place": place, "store": tmp_path / "store", "runs": tmp_path / "runs"})
     freeze(settings, settings.folder / SETTINGS_NAME)
     settings.store.mkdir()
     for kind in ("pairs", "decisions"):
         (settings.store / kind).symlink_to(local.store / kind)
     for stage in (stage for stage in STAGES if stage.verb in ("ingest", "shard")):
-        what = command(stage, place, settings.folder / SETTINGS_NAME, python=Path(sys.executable), project=PROJECT)
+        here = open_place(place, python=Path(sys.executable))
+        what = command(stage, here, settings.folder / SETTINGS_NAME, project=PROJECT)
         _succeed(what.argv, cwd=tmp_path, env={**HOST, **what.env})
     for kind in ("records", "dataset"):
         assert _manifest(settings, kind) == _manifest(local, kind)
@@ -113,7 +116,8 @@ def test_ranks_of_an_unpacked_environment_train_the_same_model(local: RunSetting
     (settings.store / "dataset").symlink_to(local.store / "dataset")
     freeze(settings, settings.folder / SETTINGS_NAME)
     (stage,) = (stage for stage in STAGES if stage.verb == "train")
-    what = command(stage, settings.place, settings.folder / SETTINGS_NAME, python=host / "bin/python", project=PROJECT)
+    place = open_place(settings.place, python=host / "bin/python")
+    what = command(stage, place, settings.folder / SETTINGS_NAME, project=PROJECT)
     _succeed(what.argv, cwd=tmp_path, env={**HOST, **what.env})
     assert _manifest(settings, "model") == _manifest(local, "model")
 

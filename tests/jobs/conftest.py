@@ -15,10 +15,10 @@ from pyspark.sql import SparkSession
 from rich.console import Console
 
 from jobs.entry import JobContext
-from jobs.place import PlaceSettings
+from jobs.listeners.screen import Screen
+from jobs.places.settings import LocalSettings
 from jobs.planning import PlannedStage, plan
 from jobs.run import drive
-from jobs.screen import Screen
 from jobs.settings import PROJECT, RunSettings
 from jobs.stages import Stage
 from pipelines.manifest import File, Manifest, write
@@ -64,7 +64,7 @@ def settings_of(river: tuple[Stage, ...], tmp_path: Path) -> Callable[..., RunSe
             name="loaf",
             store=tmp_path / "store",
             runs=tmp_path / "runs",
-            place=PlaceSettings(**{"retries": 0, **(place or {})}),
+            place=LocalSettings(**{"retries": 0, **(place or {})}),
             grind=GrindSettings(**{"pids": str(tmp_path / "pids"), **grind}),
         )
 
@@ -77,8 +77,8 @@ def grind(river: tuple[Stage, ...]) -> Callable[[RunSettings], str]:
 
     def run(settings: RunSettings) -> str:
         console = Console(file=io.StringIO(), width=200)
-        with Screen([stage.name for stage in river], console) as screen:
-            drive(settings, screen, river)
+        with Screen(console) as screen:
+            drive(settings, [screen], river)
         shown = console.file
         assert isinstance(shown, io.StringIO)
         return shown.getvalue()

@@ -1,4 +1,4 @@
-"""One process under a warden."""
+"""Commands at a place of one process."""
 
 import sys
 from pathlib import Path
@@ -6,15 +6,16 @@ from pathlib import Path
 import pytest
 
 from jobs.child import Fault, run_command, write_fault
-from jobs.launch import Command
+from jobs.places.place import Command, open_place
+from jobs.places.settings import SingleSettings
 from pipelines.run_folder import fault_file
 
-PYTHON = Path(sys.executable)
+PLACE = open_place(SingleSettings(), python=Path(sys.executable))
 
 
 def run(log: Path, code: str, **env: str) -> Fault | None:
     command = Command((sys.executable, "-c", code), env)
-    return run_command(command, log, python=PYTHON, timeout_seconds=None, on_tick=lambda seconds: None)
+    return run_command(PLACE, command, log, timeout_seconds=None, on_tick=lambda seconds: None)
 
 
 @pytest.fixture

@@ -12,7 +12,6 @@ import pytest
 from jobs import cli
 from jobs.run import StageFailedError
 from jobs.settings import PROJECT, RunSettings
-from jobs.state import RunRecord
 from pipelines.run_folder import RunState, StageState
 from pipelines.settings import UserError
 from pipelines.sources.listing import SourceListing
@@ -123,9 +122,8 @@ def test_status_tells_a_running_driver_from_a_dead_one(
     (tmp_path / "x").mkdir()
     stages = {"ingest": StageState(status="done", fingerprint="", folder="", seconds=3.0, summary="rows 4,000")}
     source = SourceListing(num_files=1, num_bytes=1, digest="")
-    RunRecord(
-        tmp_path / "x" / "run.json", RunState(name="x", pid=pid, started="", source=source, ranks=1, stages=stages)
-    )
+    state = RunState(name="x", pid=pid, started="", source=source, ranks=1, stages=stages)
+    (tmp_path / "x" / "run.json").write_text(state.model_dump_json())
     assert cli.main(["status", "x", "--runs", str(tmp_path)]) == 0
     shown = capsys.readouterr().out
     assert word in shown

@@ -8,7 +8,7 @@ import pytest
 
 from jobs.entry import run_job
 from jobs.evaluate import evaluate_model
-from jobs.place import PlaceSettings
+from jobs.places.settings import SingleSettings
 from jobs.rounds import evaluation_sets
 from jobs.settings import RunSettings, freeze
 from jobs.stages import Stage
@@ -47,7 +47,7 @@ def judge(tmp_path: Path, tiny_model: Path, write_pack: WritePack) -> Judge:
             name="r",
             store=store,
             runs=tmp_path / "runs",
-            place=PlaceSettings(comm="local", hosts="localhost:1"),
+            place=SingleSettings(),
             source=FolderSettings(path="/faces"),
             evaluate=EvaluateSettings.model_validate({"sets": {"lfw": lfw}}),
             fingerprints={"shard": "d", "train": "m", "evaluate.lfw": "e"},

@@ -6,7 +6,7 @@ import pytest
 
 from jobs import cli, heads
 from jobs.heads import head_size, identities_of
-from jobs.place import PlaceSettings
+from jobs.places.settings import LocalSettings
 from jobs.planning import PlannedStage, plan
 from jobs.settings import RunSettings
 from pipelines import manifest
@@ -19,7 +19,7 @@ Change = Callable[..., RunSettings]
 def settings(real_settings: RunSettings, change: Change) -> RunSettings:
     objective = {"name": "arcface"}
     changed = change(real_settings, objective=objective, model={"embedding_dim": 128}, recipe={"batch_size": 64})
-    return changed.model_copy(update={"place": PlaceSettings(hosts="localhost:4")})
+    return changed.model_copy(update={"place": LocalSettings(hosts="localhost:4")})
 
 
 def test_what_the_run_leaves_open_has_usual_values(settings: RunSettings) -> None:

@@ -5,16 +5,17 @@ import shlex
 from pathlib import Path
 
 from jobs.launch import command
-from jobs.place import PlaceSettings
+from jobs.places.place import open_place
+from jobs.places.settings import ClusterSettings, LocalSettings, SingleSettings, TorchrunSettings
 from jobs.stages import STAGES
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "launch.txt"
 
 PLACES = {
-    "local": PlaceSettings(),
-    "single": PlaceSettings(master="local[1]", hosts="localhost:1", comm="local"),
-    "torchrun": PlaceSettings(comm="torch", threads_per_rank=4),
-    "cluster": PlaceSettings(
+    "local": LocalSettings(),
+    "single": SingleSettings(),
+    "torchrun": TorchrunSettings(threads_per_rank=4),
+    "cluster": ClusterSettings(
         master="spark://head:7077",
         hosts="a:4,b:4",
         ranks=6,
@@ -26,11 +27,10 @@ PLACES = {
 
 def written_out() -> str:
     lines = []
-    for name, place in PLACES.items():
+    for name, settings in PLACES.items():
+        place = open_place(settings, python=Path("/venv/bin/python"))
         for stage in (stage for stage in STAGES if stage.verb in ("ingest", "train", "report")):
-            what = command(
-                stage, place, Path("runs/x/run.yaml"), python=Path("/venv/bin/python"), project=Path("/mill")
-            )
+            what = command(stage, place, Path("runs/x/run.yaml"), project=Path("/mill"))
             env = [f"{key}={value}" for key, value in sorted(what.env.items())]
             lines.append(f"{name} {stage.name}: {' '.join(env)} {shlex.join(what.argv)}")
     return "\n".join(lines) + "\n"

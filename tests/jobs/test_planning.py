@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from jobs.place import PlaceSettings
+from jobs.places.settings import LocalSettings
 from jobs.planning import PlannedStage, parents_of, plan
 from jobs.settings import Delivery, RunSettings
 from jobs.stages import STAGES, Stage
@@ -139,7 +139,7 @@ def test_the_seed_spares_the_records_and_the_pairs(real_settings: RunSettings, r
 def test_the_place_and_the_names_redo_nothing(real_settings: RunSettings, tmp_path: Path, redone: Redone) -> None:
     elsewhere = real_settings.model_copy(
         update={
-            "place": PlaceSettings(hosts="a:8", threads_per_rank=4),
+            "place": LocalSettings(hosts="a:8", threads_per_rank=4),
             "name": "other",
             "store": tmp_path / "elsewhere",
         }

@@ -1,6 +1,5 @@
 """The driver over a river of tiny stages, each a real process; faults are caused, not imagined."""
 
-import io
 import json
 import os
 import pkgutil
@@ -15,11 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from rich.console import Console
 
+from jobs.listeners.events import Event, RunEnded
 from jobs.planning import plan
 from jobs.run import StageFailedError, drive
-from jobs.screen import Screen
 from jobs.settings import RunSettings, freeze, load
 from jobs.stages import Stage
 from pipelines.manifest import Manifest, clear, describe, exclusive, write
@@ -43,6 +41,25 @@ def test_all_stages_run_in_order_and_the_report_is_written(settings_of: Build, g
     assert [line.split(":")[0] for line in shown.splitlines() if "done" in line] == ["grind", "press", "tell"]
     assert "3 rows of flour" in shown
     assert stages_of(settings)["press"]["counts"] == {"rows": 3}
+
+
+def test_listeners_hear_the_run_in_order_and_one_that_fails_does_not_end_it(
+    settings_of: Build, river: tuple[Stage, ...]
+) -> None:
+    heard: list[Event] = []
+
+    def failing(event: Event) -> None:
+        raise ConnectionError("no tracker here")
+
+    settings = settings_of()
+    drive(settings, [failing, heard.append], river)
+    names = [type(event).__name__ for event in heard]
+    stage = ["StageStarted", "AttemptEnded", "StageEnded"]
+    kept = [name for name in names if name not in ("StageProgress", "Note", "StagesPlanned")]
+    assert kept == ["RunStarted", *stage, *stage, *stage, "RunEnded"]
+    assert isinstance(heard[-1], RunEnded)
+    assert "no tracker here" in str(heard[0])
+    assert stages_of(settings)["tell"]["status"] == "done"
 
 
 def test_a_second_run_does_nothing_and_is_quick(settings_of: Build, grind: Grind) -> None:
@@ -116,7 +133,7 @@ def test_a_new_stage_takes_a_line_of_the_table_and_its_job(
     monkeypatch.setenv("PYTHONPATH", f"{tmp_path}:{os.environ['PYTHONPATH']}")
     stages = runpy.run_path(str(tmp_path / "mill_stages.py"))["STAGES"]
     settings = settings_of()
-    report = drive(settings, Screen([stage.name for stage in stages], Console(file=io.StringIO())), stages)
+    report = drive(settings, [], stages)
     made = {one.name: one for one in plan(settings, stages)}
     assert made["toast"].manifest().parents["press"].fingerprint == made["press"].fingerprint
     assert [(Path(str(made[name].folder)) / "bread.txt").read_text() for name in ("press", "toast")] == [

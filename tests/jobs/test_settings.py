@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from jobs.place import PlaceSettings
+from jobs.places.settings import PLACES
 from jobs.settings import CONF, PROJECT, RunSettings, compose, freeze, group_options, load
 from pipelines.settings import UserError
 from pipelines.sources.settings import SOURCES, FolderSettings
@@ -29,7 +29,7 @@ CONF_FILES = {
     "bake/rye.yaml": "flour: rye\noven:\n  degrees: 1e+2\n",
     "bake/wheat.yaml": "flour: wheat\nlabel: ${name}\n",
     "place/local.yaml": "hosts: localhost:2\n",
-    "place/far.yaml": "hosts: ???\n",
+    "place/far.yaml": "kind: cluster\nmaster: yarn\nhosts: ???\n",
     "system/glazed.yaml": "# @package _global_\ndefaults:\n  - override /bake: wheat\nbake:\n  is_glazed: true\n",
 }
 
@@ -88,9 +88,11 @@ def test_a_system_overrides_groups_and_the_command_line_overrides_the_system(com
     assert compose_mill("system=glazed", "bake.is_glazed=false").bake.is_glazed is False
 
 
-@pytest.mark.parametrize("value", ["local[2]", "spark://a:7077"])
-def test_values_may_hold_what_hydras_grammar_forbids(compose_mill: Compose, value: str) -> None:
-    settings = compose_mill(f"place.master={value}", "place.hosts=a:4,b:4", "bake.path=/my photos/a=b, c")
+@pytest.mark.parametrize(("place", "value"), [("local", "local[2]"), ("far", "spark://a:7077")])
+def test_values_may_hold_what_hydras_grammar_forbids(compose_mill: Compose, place: str, value: str) -> None:
+    settings = compose_mill(
+        f"place={place}", f"place.master={value}", "place.hosts=a:4,b:4", "bake.path=/my photos/a=b, c"
+    )
     assert (settings.place.master, settings.place.hosts) == (value, "a:4,b:4")
     assert settings.bake.path == Path("/my photos/a=b, c")
 
@@ -149,18 +151,18 @@ names = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 @hypothesis_settings(max_examples=60, deadline=None)
 @given(
     seed=st.integers(0, 2**32 - 1),
-    master=st.sampled_from(["local[2]", "yarn", "spark://a:7077"]),
+    place=st.sampled_from([("local", "local[2]"), ("cluster", "yarn"), ("cluster", "spark://a:7077")]),
     path=names.filter(bool),
     conf=st.dictionaries(names, names, max_size=4),
     decay=st.floats(0, 1),
     kind=st.sampled_from(["folder", "parquet"]),
 )
 def test_run_yaml_loads_to_an_equal_model(
-    seed: int, master: str, path: str, conf: dict[str, str], decay: float, kind: str
+    seed: int, place: tuple[str, str], path: str, conf: dict[str, str], decay: float, kind: str
 ) -> None:
     settings = RunSettings(
         seed=seed,
-        place=PlaceSettings(master=master, spark_conf=conf),
+        place=PLACES.validate({"kind": place[0], "master": place[1], "hosts": "a:1", "spark_conf": conf}),
         source=SOURCES.validate({"kind": kind, "path": path}),
         recipe=RecipeSettings.model_validate({"optimiser": {"name": "adamw", "weight_decay": decay}}),
         fingerprints={"a": "0123"},

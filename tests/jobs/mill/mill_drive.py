@@ -7,10 +7,10 @@ from mill_settings import MillSettings
 from mill_stages import STAGES
 from rich.console import Console
 
+from jobs.listeners.screen import Screen
 from jobs.run import drive
-from jobs.screen import Screen
 from jobs.settings import load
 
 if __name__ == "__main__":
-    with Screen([stage.name for stage in STAGES], Console()) as screen:
-        drive(load(Path(sys.argv[1]), MillSettings), screen, STAGES)
+    with Screen(Console()) as screen:
+        drive(load(Path(sys.argv[1]), MillSettings), [screen], STAGES)

@@ -5,7 +5,7 @@ import sys
 import time
 from pathlib import Path
 
-from jobs import warden
+from jobs.places import warden
 
 
 def test_a_daemon_in_a_session_of_its_own_ends_with_the_command(tmp_path: Path) -> None:
