@@ -190,11 +190,13 @@ def plan_through() -> PlanThrough:
         settings: RunSettings, *, content: Callable[[str], str] = lambda fingerprint: fingerprint, **options: Any
     ) -> list[PlannedStage]:
         found = plan(settings, **options)
-        while any(one.fingerprint is None for one in found):
+        for _ in found:
+            if all(one.fingerprint is not None for one in found):
+                return found
             for one in found:
                 if one.stage.makes == "decisions" and one.fingerprint is not None and not one.is_done:
                     _plant(one, content=content(one.fingerprint))
             found = plan(settings, **options)
-        return found
+        raise AssertionError("the plan of the run came to no end")
 
     return planned
