@@ -60,10 +60,10 @@ class _Run:
     _listings: dict[str, SourceListing | None] = field(default_factory=dict)
 
     def plan(self) -> list[PlannedStage]:
-        """Plan, or plan again without looking at the sources again; return what has become known."""
+        """Plan, or plan again without listing the sources again; return what was not known before."""
         found = plan(self.settings, self.stages, finished=_finished(self.before), listings=self._listings)
         known = {name for name, one in self.planned.items() if one.fingerprint is not None}
-        fresh = [one for one in found if one.name not in known and (one.fingerprint is not None or not self.planned)]
+        fresh = [one for one in found if one.name not in known]
         self.planned |= {one.name: one for one in fresh}
         return fresh
 
@@ -148,11 +148,10 @@ def _plan_on(run: _Run, finished: str) -> None:
     if all(one.fingerprint is not None for one in run.planned.values()):
         return
     fresh = run.plan()
-    if fresh:
-        run.freeze()
-        run.tell(StagesPlanned(run.states(fresh)))
-        for note in describe_reuse(run.settings, run.before, run.planned, finished):
-            run.tell(Note(f"note: {note}"))
+    run.freeze()
+    run.tell(StagesPlanned(run.states(fresh)))
+    for note in describe_reuse(run.settings, run.before, run.planned, finished):
+        run.tell(Note(f"note: {note}"))
 
 
 def _run_stage(run: _Run, planned: PlannedStage) -> None:

@@ -9,7 +9,20 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.manifest import Manifest, Parent, clear, describe, exclusive, fingerprint, is_done, read, verify, write
+from pipelines.manifest import (
+    File,
+    Manifest,
+    Parent,
+    clear,
+    content_digest,
+    describe,
+    exclusive,
+    fingerprint,
+    is_done,
+    read,
+    verify,
+    write,
+)
 from pipelines.settings import UserError
 
 
@@ -102,3 +115,17 @@ def test_the_lock_of_a_killed_builder_is_free(tmp_path: Path) -> None:
     with exclusive(folder, on_wait=lambda: None, timeout_seconds=5):
         clear(folder)
     assert folder.is_dir()
+
+
+def test_the_content_of_a_table_is_that_of_its_files_and_of_no_others() -> None:
+    def digest(**files: str) -> str:
+        listed = tuple(File(path=path.replace("_", "/"), num_bytes=1, sha256=mark) for path, mark in files.items())
+        made = Manifest(
+            kind="decisions", fingerprint="f", parents={}, settings={}, code_version="", counts={}, files=listed
+        )
+        return content_digest(made, "rows")
+
+    both = digest(rows_0="a", rows_1="b")
+    assert both == digest(rows_1="b", rows_0="a")
+    assert both == digest(rows_0="a", rows_1="b", rowsets_0="c", rejected_0="d")
+    assert len({both, digest(rows_0="a"), digest(rows_0="b", rows_1="a"), digest(rows_0="a", rows_2="b")}) == 4
