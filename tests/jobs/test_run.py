@@ -211,8 +211,8 @@ def test_a_stage_without_an_artefact_has_failed(settings_of: Build, grind: Grind
 
 
 def test_a_stage_that_takes_too_long_is_ended(settings_of: Build, grind: Grind, tmp_path: Path) -> None:
-    settings = settings_of(fault="hang deaf", place={"stage_timeout_seconds": 2.0})
-    with pytest.raises(StageFailedError, match=r"longer than place.stage_timeout_seconds=2"):
+    settings = settings_of(fault="hang deaf", place={"stage_timeout_seconds": 6.0})
+    with pytest.raises(StageFailedError, match=r"longer than place.stage_timeout_seconds=6"):
         grind(settings)
     assert not alive(tmp_path / "pids")
 
