@@ -1,4 +1,4 @@
-"""Any finished model, judged on any set: what `ringmill evaluate` does, in one process and without a store."""
+"""The command `ringmill evaluate`: a finished model judged on any set, in one process and without a store."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -116,7 +116,7 @@ def _question(model: Path, values: dict[str, Any], dataset: Location | None, bat
 
 
 def _values(assignments: Sequence[str]) -> dict[str, Any]:
-    """Values as they were typed, which their models read; lists as YAML."""
+    """Values as text, which the settings models convert; lists are read as YAML."""
     values: dict[str, Any] = {}
     for one in assignments:
         key, equals, value = one.partition("=")

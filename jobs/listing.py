@@ -1,4 +1,4 @@
-"""What lies outside the store and yet decides what a stage makes: raw images, references, models, pairs to judge by."""
+"""Data outside the store that stages read: raw images, references, models, evaluation sets, with a digest."""
 
 import hashlib
 import os

@@ -87,3 +87,14 @@ def test_a_billion_pictures_that_are_not_here_are_planned_by_the_cores_of_the_pl
 
 def test_every_stage_has_a_stated_cost() -> None:
     assert COSTS.keys() == {stage.verb for stage in STAGES}
+
+
+def test_a_drawn_set_counts_its_pairs_and_no_more_pictures_than_there_are(
+    real_settings: RunSettings, change: Callable[..., RunSettings]
+) -> None:
+    def images(num_pairs: int, num_files: int) -> int:
+        settings = change(real_settings, evaluate={"sets": {"drawn": {"num_pairs": num_pairs}}})
+        listing = SourceListing(num_files, 10**6, digest="", is_exact=False)
+        return forecast(settings, plan(settings, hypothetical(listing)))["evaluate.drawn"].images
+
+    assert (images(70, 1000), images(70, 100)) == (140, 100)

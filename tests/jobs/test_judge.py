@@ -7,7 +7,8 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from jobs import cli
-from jobs.settings import RunSettings, freeze
+from jobs.judge import question_of_run
+from jobs.settings import RunSettings, freeze, load
 from pipelines.sources.settings import FolderSettings
 from training.comm.local import LocalComm
 from training.evaluate.embed import embed
@@ -46,7 +47,7 @@ def test_a_model_is_judged_on_a_pack(
     assert result.value("auc") == pytest.approx(wanted)
     assert [name for name in result.figures if name.startswith("tar")] == ["tar_at_far_0.5", "tar_at_far_0.25"]
     shown = capsys.readouterr().out
-    assert "12 pairs of pairs.bin, 3 folds of neighbours" in shown
+    assert "12 pairs of pairs.bin, 3 contiguous folds" in shown
     assert result.figures["accuracy"].text in shown
 
 
@@ -81,7 +82,17 @@ def test_a_set_of_a_run_is_judged_with_the_model_and_the_dataset_of_the_run(
     assert _judge("--run", "r", "--set", "drawn", "--runs", run) == 0
     assert "40 pairs drawn from the val split, 4 folds" in capsys.readouterr().out
     assert _judge("--run", "r", "--set", "noise", "folds=2", "--runs", run) == 0
-    assert "12 pairs of pairs.bin, 2 folds" in capsys.readouterr().out
+    assert "12 pairs of pairs.bin, 2 contiguous folds" in capsys.readouterr().out
+
+
+def test_the_newest_model_of_a_run_in_rounds_is_judged(run: Path, tiny_model: Path) -> None:
+    settings = load(run / "r" / "run.yaml")
+    again = {"curate": settings.curate.model_copy(update={"rounds": 2})}
+    newest = {**settings.fingerprints, "shard-2": "held_out", "train-2": "better"}
+    freeze(settings.model_copy(update={**again, "fingerprints": newest}), run / "r" / "run.yaml")
+    assert question_of_run(run / "r", "drawn").model == tiny_model.with_name("better")
+    freeze(settings.model_copy(update=again), run / "r" / "run.yaml")
+    assert question_of_run(run / "r", "drawn").model == tiny_model
 
 
 def test_another_model_is_judged_on_a_set_of_a_run(

@@ -1,5 +1,5 @@
-"""How good a model is at telling people apart.
+"""Verification: pairs of pictures, their embeddings, and the figures made of them.
 
-Read in this order: `pairs` (what is compared), `pairs_txt`, `pair_pack` and `val_pairs` (where pairs come from),
-`embed` (pictures to embeddings, over all ranks), `verification` (embeddings to figures). `training.tasks` joins them.
+Read in this order: `pairs` (the data type), `pairs_txt`, `pair_pack` and `val_pairs` (sources of pairs), `embed`
+(pictures to embeddings, over all ranks), `verification` (embeddings to figures). `training.tasks` joins them.
 """

@@ -1,4 +1,4 @@
-"""Pictures to embeddings with a backbone, each rank a run of them, the whole on every rank."""
+"""Embeddings of pictures: each rank computes a part, and every rank gets them all."""
 
 from functools import partial
 
@@ -19,12 +19,12 @@ from training.models.backbones import normalise
 def embed(
     backbone: nn.Module, pictures: Pictures, comm: Comm, *, decode: DecodeSettings, batch_size: int
 ) -> Float32Array:
-    """Features of every picture plus those of its mirror image, (N, D) float32, on the device of the backbone.
+    """Features of every picture plus those of its mirror image, (N, D) float32, computed on the device of the backbone.
 
-    The backbone is left in the mode it came in.
+    The backbone keeps its mode (training or evaluation).
 
     Raises:
-        UserError: on every rank, where one rank met a picture that cannot be decoded; it is named.
+        UserError: a picture cannot be decoded; raised by every rank, though one met it.
     """
     start, stop = (len(pictures) * part // comm.size for part in (comm.rank, comm.rank + 1))
     was_training = backbone.training
@@ -37,8 +37,8 @@ def embed(
         fault = str(error)
     finally:
         backbone.train(was_training)
-    # Told to all, since a rank that only left would leave the others waiting.
-    faults = [told for told in comm.allgather_object(fault, name="embed.faults") if told is not None]
+    # Every rank gets the fault, else the others would wait for the rank that raised it.
+    faults = [one for one in comm.allgather_object(fault, name="embed.faults") if one is not None]
     if faults:
         raise UserError(faults[0])
     everyone: Float32Array = comm.allgather(mine, name="embed.features").cpu().numpy()
@@ -50,7 +50,7 @@ def _embed_run(
     backbone: nn.Module, pictures: Pictures, run: range, *, decode: DecodeSettings, batch_size: int
 ) -> Tensor:
     device = next(backbone.parameters()).device
-    # A rank without pictures embeds an empty batch: so it knows D, and can join in the gathering.
+    # A rank without pictures embeds an empty batch, to know D for the gathering.
     starts = range(run.start, run.stop, batch_size) or [run.start]
     features = []
     for start in starts:
@@ -69,5 +69,5 @@ def _decode_run(pictures: Pictures, start: int, stop: int, decode: DecodeSetting
             render(data, block[place], jpeg_size(data, decode.limits), show, limits=decode.limits)
         except DecodeError as error:
             name = pictures.names[start + place]
-            raise UserError(f"{name} cannot be decoded ({error}); replace it, or take it off the list") from None
+            raise UserError(f"{name} cannot be decoded ({error}); replace it, or remove it from the pairs") from None
     return torch.from_numpy(block).permute(0, 3, 1, 2)

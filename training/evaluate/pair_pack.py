@@ -10,10 +10,10 @@ from training.evaluate.pairs import PairSet, contiguous_folds, held
 
 
 def load_pack(path: Path, *, folds: int) -> PairSet:
-    """The pairs of a pack, dealt in its order into folds of neighbours, which is how the packs are laid out.
+    """The pairs of a pack in its order, divided into contiguous folds, as the packs are laid out.
 
     Raises:
-        UserError: the file is missing, holds anything but pairs, or names a function that pairs have no need of.
+        UserError: the file is missing, holds anything but pairs, or its pickle names a function that pairs do not need.
     """
     try:
         content = path.read_bytes()
@@ -27,5 +27,5 @@ def load_pack(path: Path, *, folds: int) -> PairSet:
         right=2 * pairs + 1,
         is_same=np.array(verdicts, dtype=bool),
         fold=contiguous_folds(len(verdicts), folds, place=str(path)),
-        about=f"{len(verdicts):,} pairs of {path.name}, {folds} folds of neighbours",
+        about=f"{len(verdicts):,} pairs of {path.name}, {folds} contiguous folds",
     )

@@ -1,4 +1,4 @@
-"""Pairs of pictures with a verdict each: the question of a verification test, whatever it was read from."""
+"""The data type of a verification test: pairs of pictures, each with the answer whether they show one person."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -13,31 +13,31 @@ MIN_FOLDS = 2  # the threshold of a fold is chosen on the others
 
 @dataclass(frozen=True)
 class Pictures:
-    """N encoded pictures, read a run at a time so that each rank holds only what it embeds."""
+    """N encoded pictures, read in slices, so that each rank holds only those that it embeds."""
 
-    names: Sequence[str]  # N, for messages
-    read: Callable[[int, int], Sequence[bytes]]  # (start, stop) -> the bytes of that run
+    names: Sequence[str]  # N names, for messages
+    read: Callable[[int, int], Sequence[bytes]]  # (start, stop) -> the bytes of that slice
 
     def __len__(self) -> int:
         return len(self.names)
 
 
 def held(names: Sequence[str], images: Sequence[bytes]) -> Pictures:
-    """Pictures that lie in memory."""
+    """Pictures in memory."""
     assert len(names) == len(images)
     return Pictures(names, lambda start, stop: images[start:stop])
 
 
 @dataclass(frozen=True)
 class PairSet:
-    """P pairs among N pictures, dealt into folds of a cross-validation."""
+    """P pairs among N pictures, divided into K folds of a cross-validation."""
 
     pictures: Pictures
     left: IntArray  # (P,), 0..N-1
     right: IntArray  # (P,)
     is_same: BoolArray  # (P,)
     fold: IntArray  # (P,), 0..K-1
-    about: str  # one line for people: where the pairs come from
+    about: str  # description of the source, for people
 
     def __post_init__(self) -> None:
         assert len(self.left) == len(self.right) == len(self.is_same) == len(self.fold)
@@ -47,7 +47,7 @@ class PairSet:
 
 
 def contiguous_folds(num_pairs: int, folds: int, *, place: str) -> IntArray:
-    """Deal pairs into folds of neighbours, sizes differing by one at most: the earlier folds are the larger.
+    """Divide pairs into contiguous folds whose sizes differ by one at most; the earlier folds are the larger.
 
     Raises:
         UserError: there are fewer pairs than folds.

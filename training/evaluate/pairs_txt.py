@@ -58,7 +58,7 @@ def parse(text: str, *, place: str) -> Listing:
     Raises:
         UserError: naming the line.
     """
-    # The names of some lists hold spaces; those are parted by tabs.
+    # Some lists have names with spaces, and tabs between the fields.
     lines = [line.split("\t") if "\t" in line else line.split() for line in text.splitlines() if line.strip()]
     folds, per_kind = _header(lines[0] if lines else [], place=place)
     if len(lines) - 1 != folds * per_kind * 2:
@@ -98,7 +98,7 @@ def _stems(fields: list[str], *, is_same: bool, place: str) -> tuple[str, str]:
 
 
 def _stem(name: str, number: str, *, place: str) -> str:
-    # A name becomes part of a path, so it must not lead out of the folder.
+    # A name becomes part of a path, which must stay within the folder.
     if not number.isdecimal() or name in ("", ".", "..") or set(name) & set("/\\\0"):
         raise UserError(f"{place} names picture {number!r} of {name!r}; expected are a plain folder name and a number")
     return f"{name}/{name}_{int(number):04d}"
@@ -117,7 +117,7 @@ def _from_folder(folder: Path) -> tuple[Listing, Pictures]:
 
 
 def _from_tar(path: Path) -> tuple[Listing, Pictures]:
-    # Twice through the tar, since the list may lie behind the pictures, and a set holds more pictures than it compares.
+    # The tar is read twice: the list may come after the pictures, and only listed pictures are kept in memory.
     listed = next(_members(path, lambda name: name.name == FILE_NAME), None)
     if listed is None:
         raise UserError(f"no {FILE_NAME} in {path}; add it to the tar, or choose pairs=val")
@@ -139,7 +139,7 @@ def _members(path: Path, is_wanted: Callable[[PurePosixPath], bool]) -> Iterator
                 if not member.isreg() or not is_wanted(name):
                     continue
                 if member.size > max_bytes:
-                    raise UserError(f"{path}!/{name} has {member.size:,} bytes; more than {max_bytes:,} is no picture")
+                    raise UserError(f"{path}!/{name} has {member.size:,} bytes; a picture has at most {max_bytes:,}")
                 stream = tar.extractfile(member)
                 assert stream is not None, "a regular member has content"
                 yield name, stream.read()

@@ -1,6 +1,6 @@
 """Pairs drawn from the val split of a dataset: as many of one person as of two, folds that share no person.
 
-Which pairs are drawn follows from the seed, the labels and the image_ids alone, not from the order of the rows.
+The drawn pairs depend on the seed, the labels and the image_ids alone, not on the order of the rows.
 """
 
 import hashlib
@@ -37,14 +37,14 @@ class Draw:
     folds_share_people: bool
 
 
-_Row = tuple[Piece, int]  # where a row of the split lies
+_Row = tuple[Piece, int]  # row group, row within it
 
 
 def load_val_pairs(dataset: Location, *, num_pairs: int, folds: int, seed: int) -> PairSet:
-    """Draw pairs from a dataset's val split; the pictures are read when they are asked for.
+    """Draw pairs from a dataset's val split; pictures are read lazily.
 
     Args:
-        num_pairs: wanted; fewer come where the split holds fewer.
+        num_pairs: at most; fewer where the split holds fewer.
 
     Raises:
         UserError: the split is too small to draw from, or cannot be read.
@@ -62,7 +62,7 @@ def load_val_pairs(dataset: Location, *, num_pairs: int, folds: int, seed: int) 
         is_same=draw.is_same,
         fold=draw.fold,
         about=f"{len(draw.left):,} pairs drawn from the {SPLIT} split, {folds} folds"
-        + (" that share people, for there are too few" if draw.folds_share_people else " that share no person"),
+        + (" that share people, as there are too few" if draw.folds_share_people else " that share no person"),
     )
 
 
@@ -106,7 +106,7 @@ def _rank(seed: int, name: str) -> bytes:
 
 
 def _same_pairs(people: Iterable[list[int]]) -> Iterator[tuple[int, int]]:
-    """Every pair of one person once; the people take turns, so that none with many pictures outweighs the rest."""
+    """Every pair of one person once; persons take turns, so that one with many pictures has no more weight."""
     turns = [_pairs_of(rows) for rows in people if len(rows) > 1]
     while turns:
         waiting = []
@@ -119,7 +119,7 @@ def _same_pairs(people: Iterable[list[int]]) -> Iterator[tuple[int, int]]:
 
 
 def _pairs_of(rows: list[int]) -> Iterator[tuple[int, int]]:
-    # Neighbours first, so that the first pairs of a person show as many pictures as can be.
+    # Neighbours first: the first pairs of a person show as many different pictures as possible.
     for gap in range(1, len(rows)):
         yield from zip(rows, rows[gap:], strict=False)
 
@@ -127,7 +127,7 @@ def _pairs_of(rows: list[int]) -> Iterator[tuple[int, int]]:
 def _different_pairs(people: list[list[int]], wanted: int, rng: random.Random) -> list[tuple[int, int]]:
     if len(people) < 2:
         return []
-    pairs: dict[tuple[int, int], None] = {}  # a set that keeps its order
+    pairs: dict[tuple[int, int], None] = {}  # an ordered set
     for _ in range(wanted * ATTEMPTS_PER_PAIR):
         if len(pairs) == wanted:
             break

@@ -51,7 +51,7 @@ class VerificationResult(Settings):
     num_same: int = Field(ge=0)
     folds: tuple[FoldResult, ...]
     roc: Roc  # thinned to 500 points
-    pairs: str  # where the pairs come from, for people
+    pairs: str  # description of the pairs, for people
 
 
 def verify(pairs: PairSet, embeddings: Features, *, fars: Sequence[float]) -> VerificationResult:
@@ -59,7 +59,7 @@ def verify(pairs: PairSet, embeddings: Features, *, fars: Sequence[float]) -> Ve
 
     Args:
         embeddings: (N, D), one row per picture of the pairs, of any length.
-        fars: at which shares of false accepts to state the share of true ones.
+        fars: shares of false accepts at which that of true accepts is stated.
 
     Raises:
         UserError: an embedding is not finite.
@@ -94,7 +94,7 @@ def _area(x: Float64Array, y: Float64Array) -> float:
 
 
 def cosines(embeddings: Features, left: IntArray, right: IntArray) -> Float64Array:
-    """(P,) cosines, -1..1; an embedding of length 0 is like none."""
+    """(P,) cosines, -1..1; an embedding of length 0 has cosine 0 with all."""
     exact = embeddings.astype(np.float64)
     lengths = np.linalg.norm(exact, axis=1, keepdims=True)
     unit = np.divide(exact, lengths, out=np.zeros_like(exact), where=lengths > 0)
@@ -124,7 +124,7 @@ def best_threshold(scores: Float64Array, is_same: BoolArray) -> float:
     if cut == len(levels):
         return float(levels[-1])
     halfway = (levels[cut - 1] + levels[cut]) / 2
-    # Between neighbouring floats there is no middle, and rounding down to the lower one would accept it.
+    # Between neighbouring floats there is no middle; rounded down to the lower one, it would accept that score.
     return float(halfway if halfway > levels[cut] else levels[cut - 1])
 
 
@@ -150,7 +150,7 @@ def _accepted(scores: Float64Array, is_same: BoolArray) -> tuple[Float64Array, F
 
 
 def _thinned(far: Float64Array, tar: Float64Array) -> Roc:
-    # By the length of the curve, so that its steep beginning keeps its shape.
+    # Evenly along the curve, so that its steep beginning keeps its shape.
     along = np.concatenate([[0.0], np.cumsum(np.diff(far) + np.diff(tar))])
     wanted = np.linspace(0.0, along[-1], MAX_ROC_POINTS)
     kept = np.unique(np.searchsorted(along, wanted, side="right").clip(1) - 1)

@@ -1,4 +1,4 @@
-"""Each kind of pairs -> the pairs: what `settings.PAIRS` names."""
+"""Loaders of pairs, one for each kind in the table `settings.PAIRS`."""
 
 from pipelines.settings import UserError
 from training.evaluate.pair_pack import load_pack

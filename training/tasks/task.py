@@ -1,4 +1,4 @@
-"""The protocol of tasks, and how one is built from the settings of a set."""
+"""The protocol of tasks, and their builder."""
 
 from dataclasses import dataclass
 from typing import Protocol
@@ -18,7 +18,7 @@ class Task(Protocol):
         """Judge a model; every rank calls it and gets the result.
 
         Args:
-            model: on its device; it is left in the mode it came in.
+            model: on its device; it keeps its mode (training or evaluation).
 
         Raises:
             UserError: the set is missing, wrong or too small, or a picture cannot be decoded.
@@ -28,7 +28,7 @@ class Task(Protocol):
 
 @dataclass(frozen=True)
 class TaskContext:
-    """What a task needs besides the settings of its set."""
+    """Facts about the model and the run that a task needs besides the settings of its set."""
 
     size_px: int  # side of the model's square input
     batch_size: int  # pictures per rank and forward pass

@@ -1,4 +1,4 @@
-"""Verification: do two pictures show the same person? The protocol is that of `training.evaluate.verification`."""
+"""Verification: two pictures show one person or two; the protocol is that of `training.evaluate.verification`."""
 
 from torch import nn
 
@@ -32,7 +32,7 @@ class Verification:
 
 
 def as_result(judged: VerificationResult) -> Result:
-    """The figures of a verification with their names, for those who know no task."""
+    """The figures of a verification as a result, which names and describes them."""
     num_different = judged.num_pairs - judged.num_same
     return Result(
         kind="verification",

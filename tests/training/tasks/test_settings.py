@@ -45,6 +45,10 @@ def test_frozen_settings_are_complete_and_load_to_the_same() -> None:
     assert EvaluateSettings.model_validate(content) == settings
 
 
+def test_a_forecast_counts_two_pictures_for_a_drawn_pair() -> None:
+    assert (ValPairs(num_pairs=70).num_images, PackedPairs(path=Path("x")).num_images) == (140, None)
+
+
 def test_files_name_the_source_as_which_they_are_read(tmp_path: Path) -> None:
     (tmp_path / "lfw.tar").touch()
     assert (ValPairs().files, ValPairs().source_kind) == (None, None)

@@ -58,5 +58,7 @@ def test_a_task_that_is_registered_is_chosen_by_its_name() -> None:
 def test_two_tasks_may_have_a_setting_of_the_same_name() -> None:
     settings = EvaluateSettings.model_validate({"sets": {"age": {"pairs": "bin", "path": "age.bin"}}})
     assert settings.sets["age"] == PackedPairs(path=Path("age.bin"))
+    taken_back = {"pairs": "bin", "path": "age.bin", "most": None}
+    assert EvaluateSettings.model_validate({"sets": {"age": taken_back}}) == settings
     with pytest.raises(ValidationError, match="belongs to weight, and task is verification"):
         EvaluateSettings.model_validate({"sets": {"age": {"pairs": "bin", "path": "age.bin", "most": 3}}})

@@ -14,6 +14,9 @@ from training.evaluate.val_pairs import load_val_pairs
 from training.evaluate.verification import verify
 from training.feed.location import Location
 from training.feed.settings import DecodeSettings
+from training.tasks import validation
+from training.tasks.settings import SetSettings, ValPairs
+from training.tasks.task import Task, TaskContext, build_task
 from training.tasks.validation import build_validation
 from training.testing.threads import run_threads
 
@@ -36,6 +39,27 @@ def test_the_accuracy_is_that_of_the_protocol_on_any_number_of_ranks(held_out: P
     assert backbone.training
     found = run_threads(2, lambda comm: build_validation(dataset, DECODE)(copy.deepcopy(backbone), comm))
     assert [one["val_accuracy"] for one in found] == pytest.approx([wanted, wanted])
+
+
+def test_a_thousand_pairs_are_drawn_in_two_folds_and_shown_as_in_training(
+    held_out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[SetSettings] = []
+
+    def build(settings: SetSettings, context: TaskContext) -> Task:
+        asked.append(settings)
+        return build_task(settings, context)
+
+    monkeypatch.setattr(validation, "build_task", build)
+    build_validation(Location(held_out), DECODE)
+    assert asked == [ValPairs(num_pairs=1000, folds=2, seed=0, crop=0.5, fit="stretch")]
+
+
+def test_two_people_held_out_are_enough(held_out: Path, backbone: nn.Module) -> None:
+    written = manifest.read(held_out)
+    facts = {"splits": {"val": {"classes": 2, "rows": 60}}}
+    manifest.write(held_out, written.model_copy(update={"facts": facts}))
+    assert build_validation(Location(held_out), DECODE)(backbone, LocalComm()).keys() == {"val_accuracy"}
 
 
 @pytest.mark.parametrize("splits", [{"train": {"classes": 9, "rows": 9}}, {"val": {"classes": 1, "rows": 5}}])
