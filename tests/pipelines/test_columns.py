@@ -73,7 +73,7 @@ def dataset(registered: None, spark: SparkSession, tmp_path: Path) -> Path:
 @pytest.mark.spark
 def test_columns_that_are_asked_for_are_written_after_the_standard_ones(dataset: Path) -> None:
     tables = [pq.read_table(path) for path in sorted((dataset / "train").iterdir())]
-    assert [str(field.type) for field in tables[0].schema][4:] == [str(c.type) for c in (BOXES, POINTS, SHARPNESS)]
+    assert tables[0].schema.types[4:] == [column.type for column in (BOXES, POINTS, SHARPNESS)]
     assert tables[0].column_names == [*STANDARD, "boxes", "points", "sharpness"]
     rows = pa.concat_tables(tables).to_pylist()
     assert len(rows) == COUNT

@@ -123,7 +123,7 @@ def _render_jpeg(data: bytes, picture: Picture, size: Size, box: Box) -> Shown:
     across, down = rgb.shape[1] / size[0], rgb.shape[0] / size[1]
     scaled = _scaled(box, across, down)
     _resize(rgb, scaled, picture)
-    return Shown(scaled, across, down)
+    return Shown(scaled, across)
 
 
 def _scaled(box: Box, across: float, down: float) -> Box:

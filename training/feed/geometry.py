@@ -24,20 +24,15 @@ class Shown(NamedTuple):
     """The part of a decoded picture that fills the square."""
 
     box: Box  # in pixels as decoded
-    across: float = 1.0  # width of the decoded picture over that of the upright one
-    down: float = 1.0  # likewise the heights
+    ratio: float = 1.0  # width of the decoded picture, which libjpeg rounds up, over that of the picture
 
 
 def affine_map(shown: Shown, size_px: int, *, is_mirrored: bool) -> Maps:
     """The map (2, 3) of a picture that is shown in a square, mirrored left and right or not."""
     box = shown.box
+    scale = 1.0 if shown.ratio == 1.0 else math.floor(JPEG_STEPS * shown.ratio) / JPEG_STEPS
     across, down = size_px / box.width, size_px / box.height
-    placed = np.array(
-        [
-            [_decode_scale(shown.across) * across, 0.0, -box.left * across],
-            [0.0, _decode_scale(shown.down) * down, -box.top * down],
-        ]
-    )
+    placed = np.array([[scale * across, 0.0, -box.left * across], [0.0, scale * down, -box.top * down]])
     return compose(mirror_map(size_px), placed) if is_mirrored else placed
 
 
@@ -80,8 +75,3 @@ def _beside(points: Coordinates, maps: Maps) -> tuple[Maps, Maps]:
     """The linear parts and the shifts of maps (N, 2, 3), in as many dimensions as the points (N, ..., 2)."""
     wide = maps.reshape(len(maps), *[1] * (points.ndim - 2), 2, 3)
     return wide[..., :2], wide[..., 2]
-
-
-def _decode_scale(ratio: float) -> float:
-    """The scale at which a JPEG was decoded, from the ratio of the sides, which were rounded up."""
-    return 1.0 if ratio == 1.0 else math.floor(JPEG_STEPS * ratio + 1e-9) / JPEG_STEPS

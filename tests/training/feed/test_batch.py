@@ -10,7 +10,7 @@ from training.feed.batch import Batch, Ragged
 def batch_of(count: int = 4) -> Batch:
     boxes = Ragged(torch.arange(24.0).reshape(6, 4), torch.tensor([0, 2, 2, 3, 6])[: count + 1])
     images = torch.arange(count * 12, dtype=torch.uint8).reshape(count, 3, 2, 2)
-    extras = {"boxes": boxes, "again": 255 - images, "age": torch.arange(count)}
+    extras = {"boxes": boxes, "again": 255 - images, "age": torch.arange(count), "mask": images[:, 0]}
     return Batch(images, torch.arange(count), [str(number) for number in range(count)], extras)
 
 
@@ -45,5 +45,5 @@ def test_views_count_as_pictures_and_other_extras_do_not() -> None:
 def test_everything_goes_to_the_device_the_labels_if_asked_for(with_labels: bool) -> None:
     moved = batch_of().to(torch.device("meta"), with_labels=with_labels)
     found = [tensor.device.type for tensor in moved.tensors()]
-    assert found == ["meta", "meta" if with_labels else "cpu", "meta", "meta", "meta", "meta"]
+    assert found == ["meta", "meta" if with_labels else "cpu", *["meta"] * 5]
     assert moved.image_ids == batch_of().image_ids
