@@ -45,10 +45,10 @@ def write_dataset(context: JobContext) -> None:
     files.append(manifest.describe(context.folder, card))
     counts = {"rows": num_rows, **{f"aligned:{by}": count for by, count in aligned.items()}}
     context.finish(counts=counts, files=files, facts={"splits": splits})
-    told = ", ".join(f"{name} {side['rows']:,} images of {side['classes']:,}" for name, side in splits.items())
+    summary = ", ".join(f"{name} {side['rows']:,} images of {side['classes']:,}" for name, side in splits.items())
     if aligned:
-        told += "; aligned by " + ", ".join(f"{by} {count:,}" for by, count in aligned.items())
-    context.progress(1, 1, told)
+        summary += "; aligned by " + ", ".join(f"{by} {count:,}" for by, count in aligned.items())
+    context.progress(1, 1, summary)
 
 
 def _label_table(decisions: DataFrame, placed: DataFrame) -> pa.Table:

@@ -1,8 +1,8 @@
-"""From shards to the batches of one rank.
+"""The feed: from the shards of a dataset to the batches of one rank.
 
-Read in this order: `order` (which rows, pure), `location` and `shards` (where they lie), `reader` (row groups through
-petastorm), `decode`, `augment` and `paint` (pictures), `batch` (rows to batches), `prefetch` and `device` (ahead of
-the consumer), `feed` (all of it together). `balance` and `dual` are other plans: photos of identities, and both kinds
-at once; `where` chooses rows. What goes wrong on the way is borne by `retry` (faults that pass) and `bad_rows`;
-`cache` and `in_memory` hold row groups nearer; `quality` says how well an epoch is shuffled.
+Read in this order: `plans` (the rows of each step, pure), `location` and `shards` (row groups), `reader` (row groups
+through petastorm), `decode`, `augment`, `geometry` and `paint` (pictures), `columns` (other columns), `batch`, `blocks`
+and `assemble` (rows to batches), `prefetch` and `device` (ahead of the consumer), `feed` (all of it together). `where`
+chooses rows, `retry` repeats reads after transient faults, `bad_rows` replaces damaged rows, `cache` and `in_memory`
+keep row groups close, `quality` measures how well an epoch is shuffled.
 """

@@ -1,4 +1,4 @@
-"""Steps and the rows of their row groups -> batches, decoded by a few threads straight into one block per batch."""
+"""The assembly of batches: the rows of each step, decoded by a few threads straight into one block per batch."""
 
 import contextlib
 import math
@@ -32,10 +32,10 @@ DECODING_BATCHES = 2
 
 
 class Decoders:
-    """The threads that decode, which passes over a split share where one begins before the other ends."""
+    """The decoding threads, shared by passes over a split of which one begins before the other ends."""
 
     def __init__(self, threads: int) -> None:
-        """Start none yet."""
+        """Start no thread yet."""
         self.threads = threads
         self._lock = threading.Lock()
         self._num_passes = 0
@@ -71,7 +71,7 @@ def batches(
     Args:
         open_reader: gives the loads that the steps open, in their order.
         pieces: the split's row groups, as the loads count them.
-        columns: that become extras of the batches; where one is geometric, the painter must give maps.
+        columns: beside the standard ones; they become extras. Geometric ones need a painter with maps.
 
     Raises:
         UserError: a shard is missing or damaged, or a row group has no good row.
@@ -116,7 +116,7 @@ def _cancelling(decoding: "deque[_Decoding]") -> Iterator[None]:
     try:
         yield
     finally:
-        # After an error or an early end nobody asks for the rest.
+        # After an error or an early end the rest is not needed.
         chunks = [chunk for batch in decoding for chunk in batch.chunks]
         wait([chunk for chunk in chunks if not chunk.cancel()])
 

@@ -1,4 +1,4 @@
-"""Rows that are not what was written or cannot be decoded: named, counted, and borne as long as the settings say.
+"""Damaged rows: named, counted, and replaced by others, up to the number that the settings allow.
 
 The rule of replacement: in place of a bad row the next good row of the same row group is shown, round from the last to
 the first, with its own label and its own random changes. It follows from the plan and the bytes alone, so no number of
@@ -19,11 +19,11 @@ class BadRowError(UserError):
     """One row that cannot be shown."""
 
     def __init__(self, row: str, what: str) -> None:
-        """Tell of a row.
+        """Name a row.
 
         Args:
             row: its shard, row group, place and image_id.
-            what: is the matter with it.
+            what: the fault, as a verb phrase.
         """
         super().__init__(f"{row} {what}; {REMEDY}")
         self.row = row
@@ -31,7 +31,7 @@ class BadRowError(UserError):
 
 
 class BadRows:
-    """Those that one rank has met in one pass over the split, each counted once; a resumed pass counts its rest."""
+    """Damaged rows that one rank met in a pass over the split, each counted once; a resumed pass counts its rest."""
 
     def __init__(self, most: int) -> None:
         self._most = most
@@ -44,7 +44,7 @@ class BadRows:
         """Count and log rows in whose place others are shown.
 
         Raises:
-            UserError: there are more than are borne.
+            UserError: there are more than the settings allow.
         """
         for error in errors:
             if error.row in self._met:

@@ -18,10 +18,10 @@ class Blocks:
     """
 
     def __init__(self, size_px: int, *, is_pinned: bool = False) -> None:
-        """There is none yet.
+        """Create an empty pool.
 
         Args:
-            is_pinned: they shall lie in pages that a CUDA device copies by itself.
+            is_pinned: allocate blocks in pages from which a CUDA device copies by itself.
         """
         self._size_px = size_px
         self._is_pinned = is_pinned

@@ -1,4 +1,4 @@
-"""Row groups of a far dataset on a near disk: at most so many bytes, the longest unused make room.
+"""A cache of row groups of a remote dataset on a local disk: limited in bytes, the least recently used make room.
 
 A file's name says which row group of which shard it holds, by the digest of the shard, so datasets and runs may share a
 folder. It begins with a digest of its name and its content. One writer at a time holds the folder's lock, whatever its
@@ -29,7 +29,7 @@ _log = logging.getLogger(__name__)
 
 
 class CachedRowGroups:
-    """A source that reads from the folder what is there, and puts there what is not."""
+    """A row-group source that reads from the folder, and stores there what it did not find."""
 
     def __init__(self, source: Source, folder: Path, *, max_bytes: int, extra_columns: Sequence[str] = ()) -> None:
         """Make the folder.
@@ -87,7 +87,7 @@ class CachedRowGroups:
             _log.warning("feed.cache_dir=%s takes no more (%s); going on without", self._folder, first_line(error))
 
     def _make_room(self, num_bytes: int) -> int:
-        """Remove the longest unused files where there is no room for so many bytes; returns the bytes that stay."""
+        """Remove the least recently used files until so many bytes have room; returns the bytes that stay."""
         try:
             total = int(self._total_file.read_text())
         except (FileNotFoundError, ValueError):
@@ -122,7 +122,7 @@ class CachedRowGroups:
 
 
 def _load(path: Path) -> pa.Table | None:
-    """What a file holds, which is marked as used; None where it is not there, or damaged and so removed."""
+    """The table of a file, which is marked as used; None where there is no file, or a damaged one, which is removed."""
     try:
         content = path.read_bytes()
         if _digest(path, memoryview(content)[DIGEST_BYTES:]) == content[:DIGEST_BYTES]:

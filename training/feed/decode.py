@@ -2,7 +2,7 @@
 
 An upright JPEG is decoded by simplejpeg (libjpeg-turbo), which for a large picture skips the detail that the resize
 would throw away. Everything else, and what simplejpeg refuses, goes through the decoder that measured the picture when
-it was taken in, so that both rooms agree on what a picture shows and on what is broken.
+it was taken in, so that both agree on the pixels of a picture and on which files are damaged.
 """
 
 import contextlib
@@ -36,7 +36,7 @@ LEAST_JPEG_FACTOR = 1.6  # by which libjpeg shrinks a picture; smaller ones take
 
 
 def centre_box(width: int, height: int, settings: DecodeSettings) -> Box:
-    """The part of an upright picture that is shown when nothing is left to chance."""
+    """The part of an upright picture that is shown without a random crop."""
     box_width, box_height = width, height
     if settings.fit == "crop":
         box_width = box_height = min(width, height)
@@ -45,7 +45,7 @@ def centre_box(width: int, height: int, settings: DecodeSettings) -> Box:
 
 
 def jpeg_size(data: bytes, limits: PixelSettings) -> Size | None:
-    """Width and height of an upright JPEG, for the fast way of `render`; None sends the picture the slow way."""
+    """Width and height of an upright JPEG, for the fast path of `render`; None sends the picture down the slow path."""
     if not data.startswith(JPEG_START) or exif_orientation(data) != UPRIGHT:
         return None
     try:
@@ -56,9 +56,9 @@ def jpeg_size(data: bytes, limits: PixelSettings) -> Size | None:
 
 
 def are_plain_jpegs(data: UInt8Array, starts: Int32Array) -> BoolArray:
-    """Which of the images that begin there are JPEGs as most are written: JFIF's own segment, and no other metadata.
+    """True (N,) of the images that are JPEGs as most are written: with the segment of JFIF and no other metadata.
 
-    These are upright. What is said of an image that is shorter than that has no meaning.
+    These are upright. The value for an image that is shorter than these segments has no meaning.
     """
     heads = data.take(starts[:, None] + np.arange(len(JFIF_START) + JFIF_BYTES + 2), mode="clip")
     after = heads[:, -2:]
@@ -88,9 +88,9 @@ def render(data: bytes, picture: Picture, size: Size | None, choose_box: ChooseB
     Args:
         data: an encoded image.
         picture: (S, S, 3) uint8, C-contiguous; is overwritten with RGB.
-        size: what `jpeg_size` says of the data.
+        size: the result of `jpeg_size` for the data.
         choose_box: is called with the upright width and height in pixels.
-        limits: what the slow way refuses before it makes a pixel.
+        limits: of the slow path, checked before it makes a pixel.
 
     Returns:
         The part of the picture that is shown.
@@ -143,7 +143,7 @@ def _resize(rgb: Picture, box: Box, picture: Picture) -> None:
 
 
 def exif_orientation(data: bytes) -> int:
-    """EXIF orientation 1 to 8 of a JPEG; 1 where there is none, and 0 where it takes more than this to tell."""
+    """EXIF orientation 1 to 8 of a JPEG; 1 where there is none, and 0 where this parser cannot read it."""
     position = 2
     # Only segments of metadata: encoders write them before the tables and the frame.
     while data[position : position + 1] == b"\xff" and data[position + 1 : position + 2] in METADATA_MARKERS:

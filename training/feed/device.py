@@ -1,4 +1,4 @@
-"""Batches go to the device of the model ahead of the steps, in the thread that makes them.
+"""The way of the batches to the device of the model, ahead of the steps, in the thread that makes them.
 
 The copies run in a CUDA stream of their own, from pinned blocks, so that they neither wait for the step on an earlier
 batch nor hold it up. A CPU takes the batches as they are.
@@ -17,7 +17,7 @@ def on_device(
 ) -> Generator[Batch, None, None]:
     """The same batches with their pixels and extras, and their labels if asked for, on the device.
 
-    What it takes from is closed with it.
+    The generator of the batches is closed with this one.
     """
     with closing(batches):
         if device.type != "cuda":

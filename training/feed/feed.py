@@ -50,7 +50,7 @@ class _Pass:
     """One pass over the split, which has begun."""
 
     ahead: Prefetch[Batch]
-    all_asked_for: threading.Event  # set once the reader has been asked for the last row group
+    all_asked_for: threading.Event  # set once the reader was asked for the last row group
     arrange: Callable[[Batch], Batch]
 
 
@@ -135,9 +135,8 @@ class Feed:
         """The batches of one pass over the split, shuffled and augmented, from a step on.
 
         Args:
-            has_next_epoch: the next epoch will be asked for. It is begun when the last row group of this one has been
-                asked for,
-                since its first step opens a row group of every stream; the two then share the memory for a while.
+            has_next_epoch: the next epoch will be asked for. It begins once the last row group of this one was asked
+                for, since its first step opens a row group of every stream; the two then share the memory for a while.
         """
         begun, self._begun = self._begun, None
         if begun is not None and start_step == 0 and begun[0] == epoch:

@@ -67,7 +67,7 @@ def move_boxes(boxes: Coordinates, maps: Maps) -> Coordinates:
 
 
 def are_mirrored(maps: Maps) -> BoolArray:
-    """Which maps (N, 2, 3) turn left into right, as (N,) truth values."""
+    """True (N,) of the maps (N, 2, 3) that turn left into right."""
     return np.asarray(np.linalg.det(maps[..., :2]) < 0)
 
 

@@ -1,4 +1,4 @@
-"""Where a dataset lies: in a folder, in a bucket, or at any address that fsspec knows.
+"""The location of a dataset: a folder, a bucket, or any address that fsspec knows.
 
 Everything that the feed reads goes through here: the manifest, the labels and the shards. `s3://` goes through Arrow's
 own client, whose time-outs can be set and which reads without the GIL; what else has a scheme, through fsspec.
@@ -15,7 +15,7 @@ import pyarrow as pa
 from pyarrow import fs
 
 from pipelines.settings import UserError
-from training.feed.retry import first_line, is_passing, patiently
+from training.feed.retry import first_line, is_passing, with_retries
 from training.feed.settings import FeedSettings, RemoteSettings
 
 S3 = "s3://"
@@ -25,7 +25,7 @@ class Location:
     """The folder of a dataset, wherever it is."""
 
     def __init__(self, place: Path | str, remote: RemoteSettings | None = None) -> None:
-        """Nothing is read yet.
+        """Resolve the address; nothing is read yet.
 
         Args:
             place: a path, or an address such as s3://bucket/prefix.
@@ -42,11 +42,11 @@ class Location:
         return self._name
 
     def path_of(self, file: str) -> str:
-        """Where a file of the dataset lies in the file system."""
+        """The path of a file of the dataset in the file system."""
         return f"{self._root}/{file}"
 
     def name_of(self, file: str) -> str:
-        """The same for people."""
+        """The path or address of a file of the dataset, for messages."""
         return f"{self._name}/{file}"
 
     @property
@@ -73,7 +73,7 @@ class Location:
                 return bytes(stream.read())
 
         with self._access(file):
-            return patiently(work, name=self.name_of(file), settings=self.remote)
+            return with_retries(work, name=self.name_of(file), settings=self.remote)
 
     def sizes(self, folder: str) -> dict[str, int]:
         """The size in bytes of each file of a folder of the dataset; a folder that is not there has none.
@@ -83,7 +83,7 @@ class Location:
         """
         selector = fs.FileSelector(self.path_of(folder), allow_not_found=True)
         with self._access(folder):
-            found = patiently(
+            found = with_retries(
                 lambda: self.filesystem.get_file_info(selector), name=self.name_of(folder), settings=self.remote
             )
         return {f"{folder}/{info.base_name}": info.size for info in found if info.type == fs.FileType.File}
@@ -102,13 +102,13 @@ class Location:
 
 
 def dataset_location(settings: FeedSettings, dataset: Path) -> Location:
-    """The place from which a feed reads the dataset that the store has in this folder."""
+    """The location from which a feed reads the dataset that the store has in this folder."""
     return Location(dataset if settings.location is None else settings.location, settings.remote)
 
 
 @contextlib.contextmanager
-def telling_faults(location: Location, file: str, part: str, *, remedy: str) -> Iterator[None]:
-    """Turn what a missing or damaged file makes of Arrow into one line with its name; passing faults stay as they are.
+def named_faults(location: Location, file: str, part: str, *, remedy: str) -> Iterator[None]:
+    """Turn the errors of Arrow on a missing or damaged file into one line with its name; transient faults pass through.
 
     Raises:
         UserError: the file is not there, or not whole.
@@ -124,7 +124,7 @@ def telling_faults(location: Location, file: str, part: str, *, remedy: str) -> 
         except OSError as again:
             if is_passing(again):
                 raise
-            is_there, remedy = True, "check the credentials and feed.remote"  # it refuses to tell
+            is_there, remedy = True, "check the credentials and feed.remote"  # the store does not say
         if not is_there:
             raise UserError(f"{name} is missing, though the manifest names it; {remedy}") from None
         raise UserError(f"{name}: its {part} cannot be read ({first_line(error)}); {remedy}") from None

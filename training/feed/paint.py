@@ -1,4 +1,4 @@
-"""Encoded rows -> the pictures of a part of a batch; a bad row is replaced by the next good one (see `bad_rows`)."""
+"""The painter: encoded rows become the pictures of a part of a batch; a damaged row is replaced (see `bad_rows`)."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ Pick = tuple[Rows, int]
 
 @dataclass(frozen=True)
 class Painted:
-    """What a part of a block shows."""
+    """The rows that a part of a block shows."""
 
     picks: list[Pick]
     maps: Maps | None = None  # (B, 2, 3) by which their pixels were moved, where asked for
@@ -42,8 +42,8 @@ class Painter:
         """Prepare to paint.
 
         Args:
-            kept: takes the pictures that are decoded; may be used only where none is cropped at random.
-            with_maps: also say how the pixels of each picture were moved.
+            kept: store of decoded pictures; only without random crops.
+            with_maps: also compute the affine map of each picture (see `geometry`).
         """
         assert kept is None or augment is None or not augment.crops
         self.size_px = settings.size_px
@@ -57,9 +57,9 @@ class Painter:
         self._centre: ChooseBox = lru_cache(maxsize=1024)(partial(centre_box, settings=settings))
 
     def paint(self, block: Picture, picks: list[Pick], variants: Sequence[int]) -> Painted:
-        """Fill ``block`` (B, S, S, 3) with the pictures of as many rows, or of others where these are bad.
+        """Fill ``block`` (B, S, S, 3) with the pictures of as many rows, or of others where these are damaged.
 
-        Each is changed as its variant says.
+        A variant chooses the random changes of a picture.
 
         Raises:
             BadRowError: no row of the row group is good.
@@ -70,11 +70,11 @@ class Painter:
             return self._replace(block, picks, variants)
 
     def _replace(self, block: Picture, picks: list[Pick], variants: Sequence[int]) -> Painted:
-        """The slow way of a part that has a bad row: each row by itself."""
+        """The slow path of a part that has a damaged row: each row by itself."""
         painted: list[Painted] = []
         for picture, pick, variant in zip(block, picks, variants, strict=True):
             errors: list[BadRowError] = []
-            for stand_in in _stand_ins(pick):
+            for stand_in in _replacements(pick):
                 try:
                     maps = self._paint(picture[None], [stand_in], [variant])
                 except BadRowError as error:
@@ -157,7 +157,7 @@ def joined(parts: Sequence[Painted]) -> Painted:
     )
 
 
-def _stand_ins(pick: Pick) -> Iterator[Pick]:
+def _replacements(pick: Pick) -> Iterator[Pick]:
     """The row itself, then those that follow it in its row group, round from the last to the first."""
     yield pick
     rows, row = pick

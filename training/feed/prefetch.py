@@ -24,7 +24,7 @@ class Prefetch(Generic[Item]):
         self.wait_seconds = 0.0  # that the consumer has spent waiting for items
         self._line: _Line[Item] = _Line(depth)
         # The thread must not hold the prefetcher, else nobody could forget it. It is a daemon since the interpreter
-        # joins all others before it tells them to stop.
+        # joins all others before it asks them to stop.
         self._thread = threading.Thread(target=_produce, args=(source, self._line), name="feed-prefetch", daemon=True)
         # At exit the latest of these is called first. The line lives as long as the thread: where the prefetcher was
         # forgotten a moment ago the thread is still ending, and one that is in foreign code then aborts the process.
@@ -53,7 +53,7 @@ class Prefetch(Generic[Item]):
             try:
                 return self._line.items.get(timeout=LIFE_CHECK_SECONDS)
             except queue.Empty:
-                # Its last words come with the end, so without them it died in a way that Python does not tell.
+                # A thread that ends normally leaves an `_End`; without one it died unnoticed by Python.
                 if not self._thread.is_alive() and self._line.items.empty():
                     return _End(RuntimeError("the thread that makes the batches is dead"))
 
@@ -64,14 +64,14 @@ class Prefetch(Generic[Item]):
 
 
 class _End:
-    """The last item: why there are no more."""
+    """The last item, with the error that ended the thread if there was one."""
 
     def __init__(self, error: BaseException | None) -> None:
         self.error = error
 
 
 class _Line(Generic[Item]):
-    """What the two threads share."""
+    """The queue and the flag that the two threads share."""
 
     def __init__(self, depth: int) -> None:
         self.items: queue.Queue[Item | _End] = queue.Queue(depth)

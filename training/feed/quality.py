@@ -1,4 +1,4 @@
-"""How well an epoch is shuffled: how often rows that lie together on disk meet in a batch.
+"""The quality of the shuffle of an epoch: the frequency with which rows of one row group meet in a batch.
 
 In a true permutation of N rows two of one row group are as likely to meet in a batch of B as any two: with probability
 (B - 1) / (N - 1), by symmetry. A feed that mixes M rows at a time brings them together about N / M times as often; one
@@ -20,7 +20,7 @@ RUN_STEPS = 16
 
 
 def meeting_ratio(batches: IntArray, group_rows: Sequence[int]) -> float:
-    """How many times as often rows of one row group meet in a batch as in a true permutation.
+    """The frequency with which rows of one row group meet in a batch, relative to a true permutation.
 
     Args:
         batches: (T, B) the row group of each row of T of an epoch's batches.
@@ -39,7 +39,7 @@ def meeting_ratio(batches: IntArray, group_rows: Sequence[int]) -> float:
 
 
 def shuffle_line(group_rows: Sequence[int], number: int, *, seed: int, global_batch_size: int) -> str:
-    """One line on how well ``number`` row groups at a time shuffle, beside a quarter and four times as many."""
+    """One line on the shuffle of ``number`` row groups at a time, and of a quarter and four times as many."""
     offered = sorted({number, max(1, number // 4), number * 4})
     found = shuffle_quality(group_rows, offered, seed=seed, global_batch_size=global_batch_size)
     ratio = found.pop(number)

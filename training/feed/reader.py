@@ -16,9 +16,9 @@ from typing import Any
 from pipelines.columns import STANDARD
 from pipelines.settings import UserError
 from training.feed.bad_rows import REMEDY
-from training.feed.location import telling_faults
+from training.feed.location import named_faults
 from training.feed.petastorm_adapter import EmptyResultError, PetastormReader, Ventilator, WorkerBase
-from training.feed.retry import patiently
+from training.feed.retry import with_retries
 from training.feed.settings import RetrySettings
 from training.feed.shards import Piece, Rows, Shard, Source, read_row_group
 
@@ -44,18 +44,18 @@ class Reader(PetastormReader):  # type: ignore[misc]
         """Begin to read.
 
         Args:
-            any_shard: whose schema stands for all.
+            any_shard: of the dataset; its schema is that of all shards.
             max_stall_seconds: a row group that takes longer, once it is asked for, is an error.
-            source: whence a row group is read; its faults that pass are tried again.
+            source: row-group source; it is called again after transient faults.
         """
         self._plan = plan
         self._source = source
         location = any_shard.location
 
         def begin() -> None:
-            # Petastorm reads the footer of every shard that it is told of. One suffices, for the schema: which row
-            # groups there are is known from the manifest.
-            with telling_faults(location, any_shard.path, "footer", remedy=REMEDY):
+            # Petastorm reads the footer of every shard that it is given. One suffices, for the schema: the row groups
+            # are known from the manifest.
+            with named_faults(location, any_shard.path, "footer", remedy=REMEDY):
                 super(Reader, self).__init__(
                     location.filesystem,
                     [location.path_of(any_shard.path)],
@@ -65,7 +65,7 @@ class Reader(PetastormReader):  # type: ignore[misc]
                     is_batched_reader=True,
                 )
 
-        patiently(begin, name=str(any_shard), settings=location.remote)
+        with_retries(begin, name=str(any_shard), settings=location.remote)
 
     def _create_ventilator(self, *_: object) -> Ventilator:
         pool = self._workers_pool
@@ -168,7 +168,7 @@ class OrderedPool:
     def _work(self, task: Task) -> Any:
         results: list[Any] = []
         worker = self._worker_class(0, results.append, self._worker_args)
-        patiently(lambda: worker.process(task), name=str(task[1]), settings=self._retries, pause=self._stopped.wait)
+        with_retries(lambda: worker.process(task), name=str(task[1]), settings=self._retries, pause=self._stopped.wait)
         return results[0]
 
     def stop(self) -> None:
@@ -188,16 +188,16 @@ class RowGroupWorker(WorkerBase):  # type: ignore[misc]
     """Reads one row group, only the columns of the feed, with the thread that it was given and no other."""
 
     @staticmethod
-    def new_results_queue_reader() -> "_AsTheyCome":
-        return _AsTheyCome()
+    def new_results_queue_reader() -> "_RowsReader":
+        return _RowsReader()
 
     def process(self, task: Task) -> None:
         source, piece = task
         self.publish_func(Rows(piece, source(piece)))
 
 
-class _AsTheyCome:
-    """Petastorm's last step, which would make named tuples of columns; ours are handed on as the worker made them."""
+class _RowsReader:
+    """The last step of petastorm, which would make named tuples of columns; ours hands on the rows of the worker."""
 
     batched_output = True
 

@@ -1,4 +1,4 @@
-"""Faults that pass by themselves are tried again: full jitter over exponentially growing waits.
+"""Retries after transient faults: full jitter over exponentially growing waits.
 
 The waits are those of "Exponential Backoff and Jitter" (M. Brooker, AWS Architecture Blog, 2015): the n-th is uniform
 between 0 and ``min(longest, first * 2**(n-1))``, so that ranks that failed together do not come back together.
@@ -17,7 +17,7 @@ from training.feed.settings import RetrySettings
 
 Result = TypeVar("Result")
 
-# What a network, or a store in trouble, answers; a wrong name, a refused key and a damaged file are not among them.
+# The answers of a network or a store in trouble; a wrong name, a refused key and a damaged file are not among them.
 _PASSING_ERRNOS = {
     errno.EAGAIN,
     errno.EHOSTUNREACH,
@@ -28,7 +28,7 @@ _PASSING_ERRNOS = {
     errno.ETIMEDOUT,
 }
 _PASSING_STATUSES = {408, 425, 429, *range(500, 600)}
-# Arrow tells an S3 fault in words alone.
+# Arrow reports an S3 fault in words alone.
 _PASSING_AWS = re.compile(
     r"AWS Error (INTERNAL_FAILURE|NETWORK_CONNECTION|REQUEST_TIMEOUT|SERVICE_UNAVAILABLE|SLOW_DOWN|THROTTLING)\b"
     r"|HTTP status (408|425|429|5\d\d)\b"
@@ -37,14 +37,14 @@ _PASSING_AWS = re.compile(
 _random = random.Random()  # apart from the generator that a seed sets
 
 
-def patiently(
+def with_retries(
     work: Callable[[], Result],
     *,
     name: str,
     settings: RetrySettings,
     pause: Callable[[float], object] = time.sleep,
 ) -> Result:
-    """The result of ``work``, which is called again while its faults are passing ones.
+    """The result of ``work``, which is called again as long as its faults are transient.
 
     Args:
         name: of what is read, for the error.
@@ -72,16 +72,16 @@ def patiently(
 
 
 def is_passing(error: BaseException) -> bool:
-    """Whether a second try may do better."""
+    """True of a fault after which a second try may succeed."""
     if isinstance(error, (ConnectionError, TimeoutError)):
         return True
     if any(getattr(error, name, None) in _PASSING_STATUSES for name in ("status", "status_code", "code")):
-        return True  # as the HTTP clients behind fsspec tell it
+        return True  # as the HTTP clients behind fsspec report it
     return isinstance(error, OSError) and (
         error.errno in _PASSING_ERRNOS or (error.errno is None and bool(_PASSING_AWS.search(str(error))))
     )
 
 
 def first_line(error: BaseException) -> str:
-    """What an error says, in one line."""
+    """The message of an error in one line."""
     return (str(error).splitlines() or [type(error).__name__])[0]

@@ -9,7 +9,7 @@ from pipelines.settings import IsPath, PixelSettings, Settings
 
 
 class DecodeSettings(Settings):
-    """From a picture of any size to the input size of the model."""
+    """Decoding: a picture of any size is brought to the input size of the model."""
 
     size_px: int = Field(default=112, ge=8, le=2048)  # side of the square that the model sees
     crop: float = Field(default=1.0, gt=0.0, le=1.0)  # share of the sides (of the short side, for "crop") that is kept
@@ -24,7 +24,7 @@ Positive = Annotated[float, Field(gt=0.0)]
 
 
 class AugmentSettings(Settings):
-    """How pictures are changed while training; probabilities of 0 switch a change off."""
+    """Random changes of the pictures while training; a probability of 0 switches a change off."""
 
     flip: Share = 0.5  # probability of mirroring left and right
     crop_area: tuple[Share, Share] = (1.0, 1.0)  # share of the picture's area, uniform; (1, 1) = no random crop
@@ -50,7 +50,7 @@ class AugmentSettings(Settings):
 
 
 class RetrySettings(Settings):
-    """How long a fault is taken for one that passes."""
+    """Retries of a read after faults that may be transient."""
 
     tries: int = Field(default=5, ge=1, le=100)  # of each read, the first included
     first_wait_seconds: float = Field(default=0.5, ge=0, le=600)  # doubled with each try; each wait is drawn below it
@@ -58,18 +58,18 @@ class RetrySettings(Settings):
 
 
 class RemoteSettings(RetrySettings):
-    """How a store that is not a folder is spoken to; credentials come from the environment, as its other tools do."""
+    """Access to a store that is not a folder; credentials come from the environment, as for its other tools."""
 
     # Of a store that speaks S3 and is not Amazon's, such as http://minio:9000; null = Amazon's.
     s3_endpoint: str | None = Field(default=None, pattern=r"^https?://[^/]+/?$")
     s3_region: str | None = None  # null = as the environment says
     connect_timeout_seconds: float = Field(default=5.0, ge=1, le=600)
-    # Without a byte for so long, a request has failed, and not before may a process end. Whole seconds count.
+    # Without a byte for so long a request has failed; a process cannot end before. Whole seconds count.
     request_timeout_seconds: float = Field(default=20.0, ge=1, le=3600)
 
 
 class WhereSettings(Settings):
-    """Rows for which all of it is true."""
+    """A predicate: only rows for which every part is true are fed."""
 
     # Of the pictures, whatever their label; a smaller share is part of every larger one.
     share: float = Field(default=1.0, gt=0.0, le=1.0)
@@ -88,7 +88,7 @@ class WhereSettings(Settings):
 
 
 class FeedSettings(Settings):
-    """How shards become batches."""
+    """From shards to batches."""
 
     decode: DecodeSettings = DecodeSettings()
     augment: AugmentSettings = AugmentSettings()
@@ -98,18 +98,18 @@ class FeedSettings(Settings):
     # gcd(global_batch_size, 48), one for each stream of the plan.
     shuffle_row_groups: int = Field(default=64, ge=1, le=65536)
     prefetch_batches: int = Field(default=2, ge=1, le=64)
-    # Where the dataset lies, if not in the store: a path or an address, such as s3://bucket/prefix.
+    # Path or address of the dataset if it is not in the store, such as s3://bucket/prefix.
     location: Annotated[str | None, IsPath()] = Field(default=None, min_length=1)
     remote: RemoteSettings = RemoteSettings()
     # A row group that takes longer, with all its tries, ends the run.
     max_stall_seconds: float = Field(default=300.0, gt=0, le=86_400)
-    # Damaged pictures that a rank bears in one epoch, showing others in their place (see `bad_rows`); 0 = none.
+    # Damaged pictures that a rank may replace by others in one epoch (see `bad_rows`); 0 = none.
     max_bad_rows: int = Field(default=0, ge=0)
     where: WhereSettings = WhereSettings()  # which rows are fed
-    # So many of each identity stand side by side in a batch, which needs shard.layout=identity; null = single pictures.
+    # Number of photos of each identity, side by side in a batch; needs shard.layout=identity. null = single pictures.
     photos_per_identity: int | None = Field(default=None, ge=1, le=1024)
-    # What of the split stays in every rank's memory once it was read: nothing, its pictures as they lie on disk, or
-    # these and the decoded ones. Of a small set that is kept, the later epochs read (and decode) nothing.
+    # The part of the split that every rank keeps in memory once it was read: nothing, the encoded pictures, or these
+    # and the decoded ones. Later epochs of a small set that is kept read (and decode) nothing.
     keep: Literal["none", "encoded", "decoded"] = "none"
     keep_bytes: int = Field(default=4 * 2**30, ge=1)  # that a rank may keep; a larger set is refused
     # Folder on a near disk for the row groups of a far dataset, shared by the ranks of a host; null = none.

@@ -1,4 +1,4 @@
-"""The shards of a split and their row groups: which there are, and how one is read."""
+"""The shards of a split, their row groups, and the rows of one of these."""
 
 import contextlib
 from collections.abc import Callable, Sequence
@@ -16,8 +16,8 @@ from pipelines.settings import UserError
 from training.feed.bad_rows import REMEDY, BadRowError
 from training.feed.columns import Cells, Values, read_cells
 from training.feed.decode import are_plain_jpegs
-from training.feed.location import Location, telling_faults
-from training.feed.retry import patiently
+from training.feed.location import Location, named_faults
+from training.feed.retry import with_retries
 
 PAGES_KEPT_MS = 1_000
 
@@ -37,7 +37,7 @@ class Shard:
 
 @dataclass(frozen=True)
 class Piece:
-    """One row group of one shard, and which of its rows are wanted."""
+    """One row group of one shard, and the range of its rows that is needed."""
 
     shard: Shard
     row_group: int
@@ -77,7 +77,7 @@ class Rows:
         offsets = np.frombuffer(offset_buffer, np.int32)[images.offset : images.offset + piece.rows + 1]
         self._offsets: list[int] = offsets.tolist()
         self._data = memoryview(data).cast("B")
-        # Told for all at once, since asking each would take a tenth of the time that it saves.
+        # For all at once, since one by one would take a tenth of the time that it saves.
         self.is_plain: list[bool] = are_plain_jpegs(np.frombuffer(data, np.uint8), offsets[:-1]).tolist()
 
     def whole(self) -> "Rows":
@@ -107,7 +107,7 @@ class Rows:
         return cells.of(row)
 
     def fault(self, row: int, what: str) -> BadRowError:
-        """The error that names a row."""
+        """The error of a damaged row."""
         piece = self.piece
         among = "" if piece.group_rows == piece.stored_rows else f"those of feed.where, {piece.group_rows} rows, of "
         place = f"row {piece.first + row} of {among}row group {piece.row_group}"
@@ -121,7 +121,7 @@ def _as_one(column: pa.ChunkedArray) -> pa.Array:
 
 
 def keep_pages() -> None:
-    """Have Arrow keep the pages of row groups that are let go for the next ones, for as long as the setting says.
+    """Have Arrow keep the pages of row groups that are freed for a second, for the next ones.
 
     jemalloc, the allocator of older versions, gives them back at once, and new ones cost a third of the time of
     reading; mimalloc, that of today's, keeps them by itself.
@@ -158,11 +158,11 @@ def read_row_group(piece: Piece, columns: Sequence[str] = STANDARD) -> pa.Table:
 
     Raises:
         UserError: the shard is missing or damaged, or has no such column.
-        OSError: a fault that may pass.
+        OSError: a fault that may be transient.
     """
     shard, part = piece.shard, f"row group {piece.row_group}"
     with (
-        telling_faults(shard.location, shard.path, part, remedy=REMEDY),
+        named_faults(shard.location, shard.path, part, remedy=REMEDY),
         shard.location.open(shard.path) as stream,
         # Far away one request for all columns is worth a thread of Arrow's.
         pq.ParquetFile(stream, pre_buffer=shard.location.is_remote) as file,
@@ -176,6 +176,6 @@ def read_row_group(piece: Piece, columns: Sequence[str] = STANDARD) -> pa.Table:
 
 
 def read_columns(piece: Piece, columns: Sequence[str]) -> pa.Table:
-    """`read_row_group`, called again while its faults are passing ones; for what no reader reads ahead."""
+    """`read_row_group`, repeated after transient faults; for tables that no reader reads ahead."""
     remote = piece.shard.location.remote
-    return patiently(lambda: read_row_group(piece, columns), name=str(piece), settings=remote)
+    return with_retries(lambda: read_row_group(piece, columns), name=str(piece), settings=remote)

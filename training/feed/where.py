@@ -1,6 +1,6 @@
-"""Predicates: which rows of a split are fed. A row group is read whole and the rest of it is let go.
+"""Predicates that choose the rows of a split that are fed. A row group is read whole, and its other rows are dropped.
 
-What is chosen follows from the rows alone, so that it is the same in every epoch, on every rank and for every seed.
+The choice depends on the rows alone, so that it is the same in every epoch, on every rank and for every seed.
 """
 
 from collections.abc import Sequence

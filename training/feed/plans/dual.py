@@ -1,8 +1,8 @@
-"""Two streams of pictures that advance together, as F2C takes them (Wang et al. 2022, arXiv 2105.10375, the authors'
-dual loader): pictures drawn from all, which are the epoch, and two photos of each of as many identities.
+"""The dual plan: two streams of pictures that advance together (Wang et al. 2022, arXiv 2105.10375, the dual loader).
 
-The identities go on where the step before ended, and begin again in another order whenever all have been shown. Where
-they are is counted from the first step of the run, so a run can go on at any step. Both streams are one plan with one
+One stream draws pictures from all and makes the epoch; the other gives two photos of each of as many identities. It
+goes on where the step before ended, and begins again in another order whenever all identities were shown. Its position
+is counted from the first step of the run, so a run can go on at any step. Both streams are one plan with one
 reader; a photo that both of them show, or one of them twice, is changed in different ways.
 """
 
@@ -50,7 +50,7 @@ def build(split: Split) -> "DualOrder":
 class DualOrder(Plan):
     """The order of both streams. A step has B first photos of identities, B second ones, and B pictures of all."""
 
-    keeps_labels_on_host = True  # the class pool finds slots by them
+    keeps_labels_on_host = True  # by which objectives of this plan look up entries
 
     def __init__(self, pictures: Order, identities: IdentityOrder) -> None:
         self.steps_per_epoch = pictures.steps_per_epoch
@@ -60,7 +60,7 @@ class DualOrder(Plan):
     def epoch(self, epoch: int, *, rank: int, size: int, start_step: int = 0) -> Iterator[Step]:
         """The rank's steps from ``start_step`` on."""
         numbers = count()
-        names, pair_names = _Names(numbers), _Names(numbers)
+        names, pair_names = _LoadNumbers(numbers), _LoadNumbers(numbers)
         pairs = self._pairs(epoch * self.steps_per_epoch + start_step, rank=rank, size=size)
         pair_epoch: int | None = None
         for step in self._pictures.epoch(epoch, rank=rank, size=size, start_step=start_step):
@@ -68,7 +68,7 @@ class DualOrder(Plan):
             left_open: tuple[int, ...] = ()
             if shown_epoch != pair_epoch:
                 left_open = pair_names.close_all()
-                pair_epoch, pair_names = shown_epoch, _Names(numbers)
+                pair_epoch, pair_names = shown_epoch, _LoadNumbers(numbers)
             names.open(step.opens)
             pair_names.open(pair.opens)
             yield Step(
@@ -88,7 +88,7 @@ class DualOrder(Plan):
         return replace(pictures, extras={**pictures.extras, **views}, bad_rows=batch.bad_rows)
 
     def _pairs(self, begin: int, *, rank: int, size: int) -> Iterator[tuple[int, Step]]:
-        """From a step of the run on without an end: which time round it is, and the step."""
+        """The steps from one of the run on, without an end, each with its number of completed rounds."""
         epoch, start_step = divmod(begin, self._identities.steps_per_epoch)
         while True:
             for step in self._identities.epoch(epoch, rank=rank, size=size, start_step=start_step):
@@ -96,8 +96,8 @@ class DualOrder(Plan):
             epoch, start_step = epoch + 1, 0
 
 
-class _Names:
-    """From the numbers of one order's loads, which count from 0, to those of the loads of both."""
+class _LoadNumbers:
+    """The numbers of one order's loads, which count from 0, in the common numbering of both orders."""
 
     def __init__(self, numbers: "count[int]") -> None:
         self._numbers = numbers
@@ -118,16 +118,16 @@ class _Names:
 
 
 def _variants(pair: Step, epoch: int) -> IntArray:
-    """Others than 0, which is that of the pictures of all, and others each time round."""
+    """Variants of the photos: never 0, which the pictures of all have, and new ones in each round of all identities."""
     assert pair.variants is not None
     return 1 + _PHOTOS * epoch + pair.variants
 
 
 def _by_view(rows: IntArray) -> IntArray:
-    """First photos, then second ones, of what has the two of an identity side by side."""
+    """First photos, then second ones, from an array that has the two of an identity side by side."""
     return rows.reshape(-1, _PHOTOS).T.reshape(-1)
 
 
 def _other_seed(seed: int) -> int:
-    """That of the identities: with one seed for both, each step would show those whose pictures it draws from all."""
+    """The seed of the identities: with one for both, each step would show those whose pictures it draws from all."""
     return int(np.random.SeedSequence([seed, _PHOTOS]).generate_state(1, np.uint64)[0])

@@ -1,9 +1,9 @@
-"""Which photos of which identities a step shows: as many photos of each identity as are asked for, side by side.
+"""The plan of identities: batches of several photos of each identity, side by side.
 
-FaceNet (arXiv 1503.03832, section 3.2) needs several faces of a person in a batch; F2C (arXiv 2105.10375) two different
-ones. An epoch shows every identity once, up to the last batch that is full. The identities are put in order as `order`
-does it with rows, so that a step touches few row groups and no number of ranks changes it; their photos are drawn by
-(seed, epoch, identity), without one twice as long as there are enough, and going round again where there are not.
+FaceNet (arXiv 1503.03832, section 3.2) needs several faces of a person in a batch. An epoch shows every identity once,
+up to the last batch that is full. The identities are ordered as `rows` orders rows, so that a step touches few row
+groups and no number of ranks changes it; their photos are drawn by (seed, epoch, identity), without one twice as long
+as there are enough, and from the first again where there are not.
 """
 
 from collections.abc import Iterator
@@ -26,7 +26,7 @@ LABELS_NAME = "labels.parquet"
 
 @dataclass(frozen=True)
 class Identities:
-    """Where the N identities of a split lie, in the order of the row groups."""
+    """The places of the N identities of a split, in the order of the row groups."""
 
     row_group: IntArray  # (N,), counted over the split's files
     first_row: IntArray  # (N,), of the row group
@@ -107,8 +107,8 @@ class IdentityOrder(Plan):
         return Load(group, begin, int(self._identities.first_row[last] + self._identities.num_images[last]) - begin)
 
     def _rounds(self, identities: IntArray) -> IntArray:
-        """How often the photos of each of B identities have been gone through before each of the K: a photo that comes
-        again is to be another picture.
+        """Completed rounds (B, K) of the photos of each identity before each of its K: a photo that comes again is
+        changed in another way.
         """
         rounds: IntArray = np.arange(self._photos)[None, :] // self._identities.num_images[identities][:, None]
         return rounds
@@ -119,9 +119,7 @@ class IdentityOrder(Plan):
         owners = np.repeat(np.arange(len(identities)), sizes)
         starts = np.cumsum(sizes) - sizes
         places = np.arange(len(owners)) - starts[owners]
-        keys = _scrambled(
-            _scrambled(identities.astype(np.uint64), self._seed, epoch)[owners] + places.astype(np.uint64)
-        )
+        keys = _mixed(_mixed(identities.astype(np.uint64), self._seed, epoch)[owners] + places.astype(np.uint64))
         shuffled = places[np.lexsort((keys, owners))]
         turns = np.arange(self._photos)[None, :] % sizes[:, None]
         drawn: IntArray = shuffled[starts[:, None] + turns]
@@ -129,7 +127,7 @@ class IdentityOrder(Plan):
 
 
 def read_identities(dataset: Location, split: str) -> Identities:
-    """Where the identities of a split lie.
+    """The places of the identities of a split.
 
     Raises:
         UserError: the dataset was written without whole identities in row groups.
@@ -148,7 +146,7 @@ def read_identities(dataset: Location, split: str) -> Identities:
     )
 
 
-def _scrambled(values: UInt64Array, *key: int) -> UInt64Array:
+def _mixed(values: UInt64Array, *key: int) -> UInt64Array:
     """Pseudo-random 64-bit numbers, one for each value and key: the finaliser of SplitMix64 (Steele et al. 2014)."""
     for part in (0, *key):
         # Odd, so that no two values meet; array arithmetic wraps round without a warning.

@@ -1,4 +1,4 @@
-"""Which rows a step trains on: a pure function of the row-group sizes, the seed, the epoch and the global batch size.
+"""The plan of rows: a pure function of the row-group sizes, the seed, the epoch and the global batch size.
 
 The row groups are permuted, and the rows one behind the other are cut into equal streams. Each stream shuffles its rows
 inside blocks of a few row groups, and every global batch takes the same number of rows from every stream. Neither the
