@@ -101,9 +101,9 @@ def test_a_model_of_any_size_needs_to_be_told_one(make: Make) -> None:
 @pytest.mark.parametrize(
     ("shape", "dtype", "told"),
     [
-        (("N", 1, 4, 4), TensorProto.FLOAT, "a model of pictures in colour"),
-        (("N", 48), TensorProto.FLOAT, "a model of pictures in colour"),
-        (("N", 3, 4, 4), TensorProto.DOUBLE, "a model of pictures in colour"),
+        (("N", 1, 4, 4), TensorProto.FLOAT, "a model of colour pictures"),
+        (("N", 48), TensorProto.FLOAT, "a model of colour pictures"),
+        (("N", 3, 4, 4), TensorProto.DOUBLE, "a model of colour pictures"),
         (("N", 3, 4, 8), TensorProto.FLOAT, "square pictures"),
     ],
 )

@@ -109,7 +109,8 @@ def test_a_format_that_is_not_read_is_named_so(data: bytes) -> None:
 def test_heif_is_read_only_where_its_decoder_is_installed() -> None:
     code = (
         "import sys; sys.modules['pillow_heif'] = None\n"
-        "from pipelines.pixels import *\n"
+        "from pipelines.pixels import DecodeError, decode\n"
+        "from pipelines.settings import PixelSettings\n"
         f"try: decode({HEIC!r}, PixelSettings())\n"
         "except DecodeError as error: print(error.fault)"
     )
