@@ -25,7 +25,7 @@ def ingest_references(context: JobContext) -> None:
         for source in reference_sources(context.settings):
             found, written = _ingest_reference(context, spark, source, first_file=len(files))
             files += written
-            notes += [f"{part}; what it holds cannot be kept out of training" for part in found.breaks]
+            notes += [f"{part}; its pictures cannot be kept out of training" for part in found.breaks]
     remove_unlisted(context.folder, files)
     num_rows = sum(file.rows for file in files)
     context.finish(counts={"rows": num_rows}, files=files, facts={"notes": notes})

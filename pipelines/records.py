@@ -77,8 +77,8 @@ MEASUREMENTS = pa.schema(
         (PIXEL_DIGEST, pa.binary()),  # 16 bytes that equal pictures share: of the mode, the size and every RGB pixel
         (HASH, pa.binary()),  # 256-bit DCT hash, 32 bytes
         (HASH_FLIPPED, pa.binary()),  # the same of the mirror image
-        ("hash_quality", pa.float32()),  # 0..100: how much structure the hash was made from
-        (NUM_FACES, pa.int32()),  # null where faces were not looked for; what follows is of the largest, null without
+        ("hash_quality", pa.float32()),  # 0..100: the amount of structure in the hashed picture
+        (NUM_FACES, pa.int32()),  # null without face detection; the next three columns are of the largest face
         (FACE_BOX, pa.list_(pa.float32())),  # x, y, width, height, px
         (FACE_SCORE, pa.float32()),  # 0..1; null where the detector gives none
         # Left eye, right eye, nose, left and right corner of the mouth, as seen: x0, y0, x1, ..., px.
@@ -86,7 +86,7 @@ MEASUREMENTS = pa.schema(
     ]
 )
 
-# One row per raw image. The key is (image_id, source): equal bytes may lie in two places, under two names.
+# One row per raw image. The key is (image_id, source): equal bytes may occur in two places, under two names.
 RECORDS = pa.schema(
     [
         (IMAGE_ID, pa.string()),  # sha256 of the bytes as found, hex

@@ -30,7 +30,7 @@ class IsPath:
     """Mark of a field whose texts are paths of this machine, or addresses: relative ones are made absolute."""
 
 
-# Above twice its own warning level Pillow refuses by itself, whatever we allow.
+# Pillow refuses more by itself, whatever we allow: twice its own warning level.
 _PILLOW_MAX_PIXELS = 178_956_970
 
 

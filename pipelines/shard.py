@@ -45,7 +45,7 @@ def place_rows(decisions: DataFrame, settings: ShardSettings, *, seed: int) -> D
 def _place_instances(rows: DataFrame, split: str, size: int, settings: ShardSettings, seed: int) -> DataFrame:
     num_files = -(-size // settings.rows_per_file)
     ranked = with_row_number(rows, IMAGE_ID, seed=seed, name="place")
-    # Equal files to within one row: a short last file would make uneven work for whoever reads it.
+    # Equal files to within one row: a short last file would be uneven work for readers.
     index = F.floor(F.col("place") * num_files / size)
     return ranked.withColumn(FILE, _file_name(split, index)).withColumn(GROUP, F.lit(None).cast("long"))
 
@@ -98,7 +98,7 @@ def shard(
     joined = records.select(IMAGE_ID, SOURCE, *found).join(placed, on=[IMAGE_ID, SOURCE], how="inner")
     rows = joined.select(*dict.fromkeys([*inputs, *faces, *_PLACES]))
     if align is not None:
-        # Before the rows are moved: an aligned face is small, and there are more partitions here than files there.
+        # Before the shuffle: an aligned face is small, and there are more partitions of records than files.
         rows = _aligned(rows, align, inputs)
     num_files = placed.select(FILE).distinct().count()
     in_order = rows.repartition(num_files, FILE).sortWithinPartitions(FILE, "place")

@@ -7,7 +7,7 @@ from pipelines import manifest
 from pipelines.manifest import Manifest
 from pipelines.settings import UserError
 
-_LOCK_SECONDS = 1.0  # a stage holds the lock of what it builds for as long as it works
+_LOCK_SECONDS = 1.0  # a stage holds the lock of its artefact while it works
 
 
 @dataclass(frozen=True, order=True)
@@ -67,7 +67,7 @@ class Store:
         return _after_parents(found, parents)
 
     def remove(self, artefact: Artefact, *, with_descendants: bool = False) -> Artefacts:
-        """Remove an artefact and return what was removed; its descendants only where that is asked for, and first.
+        """Remove an artefact and return the removed ones; with its descendants, these first.
 
         The manifest goes before the folder, so that a removal which is interrupted leaves no artefact.
 

@@ -29,7 +29,10 @@ MEETING_PLACES = {
 # Packages whose rooms (modules at the top and folders) import one another in one direction only.
 LAYERED = ("pipelines", "jobs")
 # Where docstrings name the thing; to be extended by the rooms that are reworded.
-REWORDED = ("pipelines/",)
+REWORDED = (
+    "pipelines/",
+    *(f"jobs/{job}.py" for job in ("ingest", "reference", "pairs", "embed", "score", "curate", "export", "sample")),
+)
 QUESTION_WORDS = {"What", "How", "Where", "Whether", "Which", "Whence", "Who", "Whom", "Whose", "Why", "When"}
 OWNERS = {
     "horovod": {"training/comm/horovod.py"},
