@@ -16,9 +16,9 @@ USER_EXIT_CODE = 2
 
 @dataclass(frozen=True)
 class Fault:
-    """Why a job ended."""
+    """The reason for which a job ended."""
 
-    is_users: bool  # and so never tried again
+    is_users: bool  # a mistake of the user's, so that it is never tried again
     line: str
 
 

@@ -76,7 +76,7 @@ def plan(
     overrides: Overrides = None,
     images: Annotated[float | None, typer.Option(help="plan for so many pictures that need not be here")] = None,
     image_bytes: Annotated[float, typer.Option(help="mean bytes of each of them")] = 7_000,
-    image_px: Annotated[float | None, typer.Option(help="mean side in pixels; else told from the bytes")] = None,
+    image_px: Annotated[float | None, typer.Option(help="mean side in pixels; else estimated from the bytes")] = None,
     identities: Annotated[float | None, typer.Option(min=1, help="whose heads to compare; else the dataset's")] = None,
     room_gib: Annotated[
         float | None, typer.Option("--device-gib", min=0, help="memory of a rank's device; else that of a GPU here")
@@ -182,8 +182,8 @@ def pack_environment(
         packed = pack(out, side=side, python=python)
     size = f"{size_of(packed.num_bytes)}, {packed.num_files:,} files, {packed.num_left_out:,} distributions left out"
     need = f"hosts need Python {packed.version} as {packed.python}; for another path pack with --python"
-    told = [f"{packed.path}: {size}", need, usage(packed)]
-    console.print("\n".join(told), soft_wrap=True, highlight=False, markup=False)
+    lines = [f"{packed.path}: {size}", need, usage(packed)]
+    console.print("\n".join(lines), soft_wrap=True, highlight=False, markup=False)
 
 
 def main(argv: list[str] | None = None) -> int:

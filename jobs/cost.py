@@ -47,10 +47,10 @@ _UNKNOWN = Cost(1e-3)  # of a stage that nobody has measured
 
 @dataclass(frozen=True)
 class Forecast:
-    """What one stage holds, or is expected to hold and to take."""
+    """The size of one stage, and the time that it is expected to take."""
 
     images: int
-    num_bytes: int | None  # None = not to be told before it exists
+    num_bytes: int | None  # None = unknown before it exists
     tasks: int | None  # of Spark; None = no stage of Spark's, or for Spark to choose
     seconds: float  # 0 when nothing is to be done
     is_measured: bool  # the seconds come from an earlier run
@@ -62,7 +62,7 @@ def forecast(
     """Stage -> what is known and expected; images rejected later are counted throughout, so this is an upper bound.
 
     Args:
-        image_px: mean side of a picture; None = told from its bytes.
+        image_px: mean side of a picture; None = estimated from its bytes.
     """
     listing = next(one.listing for one in planned if one.listing is not None)
     bytes_per_image = listing.num_bytes / max(1, listing.num_files)
@@ -90,14 +90,14 @@ def forecast(
 
 
 def passes(settings: RunSettings, stage: str) -> int:
-    """How often a stage sees every image."""
+    """The number of times that a stage reads every image."""
     if stage != "train":
         return 1
     return settings.recipe.epochs * settings.objective.pictures_per_row
 
 
 def workers(stage: Stage, place: PlaceSettings) -> int:
-    """How many cores, or ranks, share a stage."""
+    """The number of cores, or of ranks, that share a stage."""
     return {"spark": place.num_cores, "ranks": place.num_ranks, "local": 1}[stage.launcher]
 
 

@@ -1,4 +1,4 @@
-"""What a run adds to: the raw images that earlier runs took in, found by the name of the run that it extends."""
+"""Earlier deliveries: the raw images of the runs that a run extends, found by the name of the newest of them."""
 
 from jobs.settings import Delivery, RunSettings, load
 from jobs.stages import STAGES

@@ -1,4 +1,4 @@
-"""The installed distributions that executors or ranks need, told by their metadata.
+"""The installed distributions that executors or ranks need, found by their metadata.
 
 The project's extras say what only one side needs: `spark`, `train` and `test`. What somebody installed beside them,
 such as a driver of fsspec, goes to both sides together with all that it requires.
@@ -67,9 +67,9 @@ def needed(found: Found, side: Side) -> set[str]:
     _refuse_missing(found, side, unused)
     added = found.keys() - _reached(found, others)
     closed = {(RINGMILL, extra) for extra in unused}
-    wanted = _reached(found, [*own, *((name, "") for name in added)], closed) & found.keys()
-    _refuse_editable(found, wanted)
-    return wanted - _BROUGHT_BY_HOST[side]
+    needed = _reached(found, [*own, *((name, "") for name in added)], closed) & found.keys()
+    _refuse_editable(found, needed)
+    return needed - _BROUGHT_BY_HOST[side]
 
 
 def _refuse_missing(found: Found, side: Side, unused: Set[str]) -> None:

@@ -1,4 +1,4 @@
-"""How every job begins and ends: reads run.yaml, holds the artefact's lock, and turns errors into exit codes."""
+"""The begin and end of every job: reads run.yaml, holds the artefact's lock, and turns errors into exit codes."""
 
 import argparse
 import logging
@@ -24,7 +24,7 @@ _CODE = {"spark": "pipelines", "ranks": "training", "local": "jobs"}
 
 @dataclass(frozen=True)
 class JobContext:
-    """What a job is given."""
+    """The input of a job."""
 
     settings: RunSettings
     stage: Stage
@@ -39,7 +39,7 @@ class JobContext:
 
     @property
     def instance(self) -> str:
-        """What the stage is done for, of several; "" = it is done once."""
+        """The instance of the stage that is done, of several; "" = it is done once."""
         return self.stage.instance
 
     def finish(self, *, counts: dict[str, int], files: Sequence[File], facts: dict[str, Any] | None = None) -> None:

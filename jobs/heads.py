@@ -17,7 +17,7 @@ _SLOTS = 0.01  # of the identities where the run has no pool
 
 
 def identities_of(planned: Sequence[PlannedStage]) -> int | None:
-    """Those that the run trains on in the end; None = not to be told before the dataset is there."""
+    """The number of identities that the run trains on in the end; None = unknown before the dataset is there."""
     [*_, last] = [one for one in planned if one.stage.makes == "dataset"]
     return int(last.manifest().facts["splits"]["train"]["classes"]) if last.is_done else None
 
@@ -32,7 +32,7 @@ def device_gib() -> float | None:
 
 
 def head_size(settings: RunSettings, identities: int) -> HeadSize:
-    """What the settings of a run say of its head, and usual values of what they leave open."""
+    """The size of a run's head by its settings, with usual values for the settings that are left open."""
     objective, ranks = settings.objective, settings.place.num_ranks
     batch = settings.recipe.batch_size // ranks
     slots = max(round(_SLOTS * identities), ranks * half_step_pictures(batch))

@@ -12,14 +12,13 @@ import shlex
 import stat
 import sys
 import tarfile
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import yaml
 from isal import igzip_threaded
 
+from jobs.archives import FACTS, read_facts
 from jobs.distributions import Side, installed, needed
 from jobs.places.spark import DAEMON
 from jobs.relocate import PYTHON_NAME, Member, Members, base_interpreter, relocatable, site_packages
@@ -28,7 +27,6 @@ from pipelines.manifest import code_version
 from pipelines.settings import UserError
 
 SUFFIXES = (".tar.gz", ".tgz")  # of which Spark knows that they are to be unpacked
-FACTS = "environment.json"  # the first member: what the archive was packed of
 
 _FOLDER = "environment"  # where executors find it unpacked, below the folder in which they run
 _LEVEL = 1  # of isal's 0 to 3
@@ -113,40 +111,6 @@ def spark_conf(path: Path) -> dict[str, str]:
     return {"spark.archives": f"{path}#{_FOLDER}", "spark.pyspark.python": f"./{_FOLDER}/bin/python"}
 
 
-def check_archives(conf: Mapping[str, str], *, project: Path = PROJECT) -> None:
-    """Hold the local archives that Spark is to unpack against the code that is about to run.
-
-    Args:
-        conf: settings of Spark.
-
-    Raises:
-        UserError: one of them is not there, or was packed of other pipelines: what executors made would go under the
-            fingerprint of these.
-    """
-    archives = [one.partition("#")[0].strip() for one in conf.get("spark.archives", "").split(",")]
-    for path in (Path(one.removeprefix("file://")) for one in archives if one.startswith(("/", "file:///"))):
-        if not path.is_file():
-            raise UserError(f"spark.archives names {path}, which does not exist; write it by `ringmill pack {path}`")
-        facts = read_facts(path)
-        if facts is not None and facts["pipelines"] != code_version(project / "pipelines"):
-            raise UserError(
-                f"spark.archives names {path}, which holds another state of the code than this; pack it again: "
-                f"ringmill pack {path} --for {facts['for']}"
-            )
-
-
-def read_facts(path: Path) -> dict[str, Any] | None:
-    """The facts that ``pack`` wrote into an archive; None if it did not write the archive."""
-    try:
-        with tarfile.open(path, "r|gz") as archive:
-            first = archive.next()
-            stream = archive.extractfile(first) if first is not None and first.name == FACTS else None
-            facts = None if stream is None else json.load(stream)
-    except (tarfile.TarError, EOFError, ValueError):
-        return None
-    return facts if isinstance(facts, dict) else None
-
-
 def _check_out(out: Path, environment: Path) -> None:
     if not out.name.endswith(SUFFIXES):
         raise UserError(f"{out}: Spark would not unpack it; end its name in {SUFFIXES[0]}")
@@ -161,8 +125,8 @@ def _check_out(out: Path, environment: Path) -> None:
 def _interpreter(environment: Path, python: Path | None, version: str) -> Path:
     if python is None:
         return base_interpreter(environment, version)
-    told = PYTHON_NAME.match(python.name)
-    if not python.is_absolute() or (told and told[1] and not f"{version}.".startswith(f"{told[1]}.")):
+    named = PYTHON_NAME.match(python.name)
+    if not python.is_absolute() or (named and named[1] and not f"{version}.".startswith(f"{named[1]}.")):
         raise UserError(f"--python={python}: write the absolute path of a Python {version} on the hosts")
     return python
 

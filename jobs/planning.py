@@ -128,7 +128,7 @@ def _without(value: Any, name: str, not_in_fingerprint: tuple[str, ...]) -> Any:
 
 
 def _parent_mark(parent: PlannedStage, reader: Stage) -> str | None:
-    """What the reader's fingerprint follows of a parent: the whole artefact, or the content of one of its tables."""
+    """The part of a parent that enters the reader's fingerprint: the artefact's own, or the content of one table."""
     kind = parent.stage.makes
     table = reader.by_content.get(kind) if kind else None
     if table is None:

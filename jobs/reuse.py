@@ -1,4 +1,4 @@
-"""What a change of the references meant: which of the later artefacts stay, and which have to be made again."""
+"""A line on a changed reference set: the later artefacts that stay, and those that have to be made again."""
 
 from collections.abc import Mapping
 

@@ -1,4 +1,4 @@
-"""Which stages flow in which round, and which settings count there: a round trains a model that the next one asks."""
+"""The stages of each round, and the settings that count there: a round trains a model that the next one asks."""
 
 from collections.abc import Callable, Collection, Sequence
 
@@ -34,22 +34,22 @@ def in_every_round(settings: RunSettings, round_number: int) -> bool:
 
 
 def in_later_rounds(settings: RunSettings, round_number: int) -> bool:
-    """Where there is a model of the round before."""
+    """In every round that follows a trained model."""
     return round_number > 1
 
 
 def with_references(settings: RunSettings, round_number: int) -> bool:
-    """Where there are pictures that must not be trained on."""
+    """Once, if there are pictures that must not be trained on."""
     return round_number == 1 and bool(reference_sources(settings))
 
 
 def with_embeddings(settings: RunSettings, round_number: int) -> bool:
-    """Where there is a model to look at the pictures: the one that the settings name, then that of the last round."""
+    """If there is a model to embed the pictures: the one that the settings name, then that of the last round."""
     return round_number > 1 or settings.embed.model is not None
 
 
 def without_embeddings(settings: RunSettings, kinds: Collection[str]) -> RunSettings:
-    """What counts before the first of several rounds has trained a model: nothing can be asked of one.
+    """The settings that count before the first of several rounds has trained a model, of which nothing can be asked.
 
     So another threshold of the second round redoes nothing of the first, nor does asking for a second round at all.
     """

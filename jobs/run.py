@@ -73,7 +73,7 @@ class _Run:
         freeze(self.settings.model_copy(update={"fingerprints": prints}), self.folder.settings)
 
     def states(self, planned: Sequence[PlannedStage]) -> dict[str, StageState]:
-        """What is to be written down of stages that have just been planned."""
+        """The records of stages that have just been planned."""
         before = self.before.stages if self.before else {}
         return {one.name: _first_stage(self.settings, one, before.get(one.name)) for one in planned}
 

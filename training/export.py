@@ -38,8 +38,8 @@ def export_onnx(backbone: nn.Module, *, size_px: int) -> Exported:
     session = onnxruntime.InferenceSession(onnx, providers=["CPUExecutionProvider"])
     found = session.run([OUTPUT_NAME], {INPUT_NAME: images_BCHW.numpy()})[0]
     with torch.inference_mode():
-        wanted = backbone(images_BCHW).numpy()
-    exported = Exported(onnx, float(np.abs(found - wanted).max()), float(np.abs(wanted).max()))
+        expected = backbone(images_BCHW).numpy()
+    exported = Exported(onnx, float(np.abs(found - expected).max()), float(np.abs(expected).max()))
     if not exported.max_difference <= _TOLERANCE * exported.max_feature:
         raise RuntimeError(
             f"the ONNX model differs from torch by {exported.max_difference:g} where features reach "

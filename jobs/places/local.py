@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from jobs.pack import check_archives
+from jobs.archives import check_archives
 from jobs.places import checks, rings, spark
 from jobs.places.place import Command
 from jobs.places.process import Supervised

@@ -61,13 +61,13 @@ def open_artefact(folder: Path, earlier: Sequence[Path] = ()) -> Artefact:
 
 def read_images(records: Artefact, image_ids: Collection[str]) -> dict[str, bytes]:
     """The bytes of a few records; of the others only the ids are read."""
-    wanted = pa.array(sorted(image_ids), pa.string())
+    chosen = pa.array(sorted(image_ids), pa.string())
     images: dict[str, bytes] = {}
     for path in records.tables(f"{ROWS}/"):
         file = pq.ParquetFile(path)
         for group in range(file.num_row_groups):
             ids = file.read_row_group(group, columns=[IMAGE_ID])[IMAGE_ID]
-            rows = pc.indices_nonzero(pc.is_in(ids, value_set=wanted)).to_pylist()
+            rows = pc.indices_nonzero(pc.is_in(ids, value_set=chosen)).to_pylist()
             new = {row: ids[row].as_py() for row in rows if ids[row].as_py() not in images}
             images |= {new[row]: image for row, image in _rows(file, group, sorted(new))}
     return images

@@ -25,19 +25,19 @@ def kept_records(records: Artefact, decisions: Artefact, columns: Sequence[str])
     """
     is_kept = ds.field(STATUS) == KEPT
     keys = [np.empty(0, np.uint64), *(_keys(piece[IMAGE_ID]) for piece in decisions.scan([IMAGE_ID], where=is_kept))]
-    wanted = np.sort(np.concatenate(keys))
-    is_missing = np.ones(len(wanted), np.bool_)
+    kept_keys = np.sort(np.concatenate(keys))
+    is_missing = np.ones(len(kept_keys), np.bool_)
     for piece in records.scan([IMAGE_ID, *columns], where=ds.field(IDENTITY).is_valid()):
-        rows = _first_of_each(_keys(piece[IMAGE_ID]), wanted, is_missing)
+        rows = _first_of_each(_keys(piece[IMAGE_ID]), kept_keys, is_missing)
         if len(rows):
             yield piece.select(list(columns)).take(pa.array(rows))
 
 
-def _first_of_each(keys: Keys, wanted: Keys, is_missing: NDArray[np.bool_]) -> NDArray[np.intp]:
-    """The rows whose keys are wanted and still missing, the first of each key; they are then no longer missing."""
-    places = np.searchsorted(wanted, keys)
-    rows = np.flatnonzero(places < len(wanted))
-    rows = rows[(wanted[places[rows]] == keys[rows]) & is_missing[places[rows]]]
+def _first_of_each(keys: Keys, kept_keys: Keys, is_missing: NDArray[np.bool_]) -> NDArray[np.intp]:
+    """The rows whose keys are kept_keys and still missing, the first of each key; they are then no longer missing."""
+    places = np.searchsorted(kept_keys, keys)
+    rows = np.flatnonzero(places < len(kept_keys))
+    rows = rows[(kept_keys[places[rows]] == keys[rows]) & is_missing[places[rows]]]
     found, first = np.unique(places[rows], return_index=True)
     is_missing[found] = False
     return np.sort(rows[first])

@@ -15,8 +15,9 @@ from pathlib import Path
 import pytest
 
 from jobs import cli
+from jobs.archives import check_archives, read_facts
 from jobs.distributions import Side, installed, needed
-from jobs.pack import Packed, check_archives, pack, read_facts, spark_conf, usage
+from jobs.pack import Packed, pack, spark_conf, usage
 from jobs.settings import PROJECT, compose
 from pipelines.settings import UserError
 
@@ -290,19 +291,10 @@ def test_an_environment_with_a_copy_of_the_interpreter_names_the_one_that_was_co
     assert told(host / "bin/ringmill").startswith(f"{host} 7")
 
 
-def test_an_archive_of_other_code_is_refused_before_a_run(environment: Path, project: Path, tmp_path: Path) -> None:
+def test_an_archive_of_this_code_is_taken_for_a_run(environment: Path, project: Path, tmp_path: Path) -> None:
     archive = tmp_path / "e.tar.gz"
-    pack(archive, environment=environment, project=project, side=Side.EXECUTORS)
-    (tmp_path / "mine.tar.gz").write_bytes(b"not ours to judge")
-    conf = {"spark.archives": f"hdfs://far/x.zip,{tmp_path}/mine.tar.gz#m,{archive}#environment"}
-    check_archives(conf, project=project)
-    check_archives({}, project=project)
-    (project / "pipelines/deep/grey.py").write_text("LEVEL = 8\n")
-    with pytest.raises(UserError, match=f"pack it again: ringmill pack {archive} --for executors"):
-        check_archives(conf, project=project)
-    archive.unlink()
-    with pytest.raises(UserError, match="which does not exist"):
-        check_archives({"spark.archives": f"file://{archive}"}, project=project)
+    pack(archive, environment=environment, project=project)
+    check_archives(spark_conf(archive), project=project)
 
 
 def test_the_lines_that_are_shown_can_be_used(

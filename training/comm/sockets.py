@@ -53,11 +53,11 @@ def open_post(comm: Comm, *, meeting_point: str | None) -> "SocketPost":
             the others can reach.
     """
     host = own_address(meeting_point)
-    told = comm.allgather_object([host, secrets.token_hex(16)], name="post.hosts")
-    outside = [other for other, _ in told if not ip_address(other).is_loopback]
+    answers = comm.allgather_object([host, secrets.token_hex(16)], name="post.hosts")
+    outside = [other for other, _ in answers if not ip_address(other).is_loopback]
     if outside and ip_address(host).is_loopback:  # the meeting point is this host, under a name that means loopback
         host = own_address(outside[0])
-    post = SocketPost(comm.rank, host, key=told[0][1])
+    post = SocketPost(comm.rank, host, key=answers[0][1])
     post.addresses = [tuple(address) for address in comm.allgather_object(post.address, name="post.addresses")]
     return post
 

@@ -69,7 +69,7 @@ def beside(comm: PeerComm, *, interface: str | None, has_nccl: bool) -> "TorchCo
 
 
 def has_gpu_each(ranks_on_host: int) -> bool:
-    """Whether each rank has a GPU of its own: NCCL refuses two on one."""
+    """True if each rank has a GPU of its own: NCCL refuses two ranks on one."""
     return dist.is_nccl_available() and ranks_on_host <= torch.cuda.device_count()
 
 

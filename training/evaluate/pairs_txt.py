@@ -123,14 +123,14 @@ def _from_tar(path: Path) -> tuple[Listing, Pictures]:
         raise UserError(f"no {FILE_NAME} in {path}; add it to the tar, or choose pairs=val")
     member, text = listed
     listing = parse(text.decode("utf-8", errors="replace"), place=f"{path}!/{member}")
-    wanted = {member.parent / (stem + suffix): stem for stem in listing.stems for suffix in SUFFIXES}
-    found = {wanted[name]: data for name, data in _members(path, wanted.__contains__)}
+    stem_of = {member.parent / (stem + suffix): stem for stem in listing.stems for suffix in SUFFIXES}
+    found = {stem_of[name]: data for name, data in _members(path, stem_of.__contains__)}
     _require_all(listing, found, place=path)
     return listing, held([f"{path}!/{stem}" for stem in listing.stems], [found[stem] for stem in listing.stems])
 
 
 def _members(path: Path, is_wanted: Callable[[PurePosixPath], bool]) -> Iterator[tuple[PurePosixPath, bytes]]:
-    """The wanted files of a tar in its order, streamed: nothing is written anywhere, links are not followed."""
+    """The chosen files of a tar in its order, streamed: nothing is written anywhere, links are not followed."""
     max_bytes = PixelSettings().max_bytes
     try:
         with tarfile.open(path, "r|*") as tar:

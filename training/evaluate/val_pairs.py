@@ -75,10 +75,10 @@ def draw_pairs(labels: Sequence[int], image_ids: Sequence[str], *, num_pairs: in
     people = _people(labels, image_ids, seed=seed)
     are_apart = len(people) >= 2 * folds
     pools = [people[fold::folds] for fold in range(folds)] if are_apart else [people]
-    wanted = num_pairs // 2 // len(pools)
+    count = num_pairs // 2 // len(pools)
     drawn = []
     for number, pool in enumerate(pools):
-        same = list(itertools.islice(_same_pairs(pool), wanted))
+        same = list(itertools.islice(_same_pairs(pool), count))
         # Balanced by the rarer kind, which is nearly always `same`.
         different = _different_pairs(pool, len(same), random.Random(f"{seed} {number}"))
         for place, (one, two) in enumerate(zip(same, different, strict=False)):
@@ -124,12 +124,12 @@ def _pairs_of(rows: list[int]) -> Iterator[tuple[int, int]]:
         yield from zip(rows, rows[gap:], strict=False)
 
 
-def _different_pairs(people: list[list[int]], wanted: int, rng: random.Random) -> list[tuple[int, int]]:
+def _different_pairs(people: list[list[int]], count: int, rng: random.Random) -> list[tuple[int, int]]:
     if len(people) < 2:
         return []
     pairs: dict[tuple[int, int], None] = {}  # an ordered set
-    for _ in range(wanted * ATTEMPTS_PER_PAIR):
-        if len(pairs) == wanted:
+    for _ in range(count * ATTEMPTS_PER_PAIR):
+        if len(pairs) == count:
             break
         left, right = (rng.choice(rows) for rows in rng.sample(people, 2))
         pairs[min(left, right), max(left, right)] = None

@@ -152,6 +152,6 @@ def _accepted(scores: Float64Array, is_same: BoolArray) -> tuple[Float64Array, F
 def _thinned(far: Float64Array, tar: Float64Array) -> Roc:
     # Evenly along the curve, so that its steep beginning keeps its shape.
     along = np.concatenate([[0.0], np.cumsum(np.diff(far) + np.diff(tar))])
-    wanted = np.linspace(0.0, along[-1], MAX_ROC_POINTS)
-    kept = np.unique(np.searchsorted(along, wanted, side="right").clip(1) - 1)
+    places = np.linspace(0.0, along[-1], MAX_ROC_POINTS)
+    kept = np.unique(np.searchsorted(along, places, side="right").clip(1) - 1)
     return Roc(far=tuple(far[kept].tolist()), tar=tuple(tar[kept].tolist()))

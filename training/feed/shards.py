@@ -61,18 +61,18 @@ Source = Callable[[Piece], pa.Table]  # the columns of the whole row group of a 
 
 
 class Rows:
-    """The wanted rows of a row group, images still encoded; rows are counted from the piece's first."""
+    """The chosen rows of a row group, images still encoded; rows are counted from the piece's first."""
 
     def __init__(self, piece: Piece, table: pa.Table) -> None:
         self.piece = piece
         self._table = table
         self._cells: dict[str, Cells] = {}
-        self._wanted = wanted = table.slice(piece.first, piece.rows)
+        self._chosen = chosen = table.slice(piece.first, piece.rows)
         # Through numpy, since to_pylist takes ten times as long and holds the GIL.
-        self.image_ids: list[str] = wanted.column(records.IMAGE_ID).to_numpy().tolist()
-        self.labels: list[int] = wanted.column(records.LABEL).to_numpy().tolist()
-        self._digests: list[int] = wanted.column(records.DIGEST).to_numpy().tolist()
-        images = _as_one(wanted.column(records.IMAGE))
+        self.image_ids: list[str] = chosen.column(records.IMAGE_ID).to_numpy().tolist()
+        self.labels: list[int] = chosen.column(records.LABEL).to_numpy().tolist()
+        self._digests: list[int] = chosen.column(records.DIGEST).to_numpy().tolist()
+        images = _as_one(chosen.column(records.IMAGE))
         _, offset_buffer, data = images.buffers()
         offsets = np.frombuffer(offset_buffer, np.int32)[images.offset : images.offset + piece.rows + 1]
         self._offsets: list[int] = offsets.tolist()
@@ -103,7 +103,7 @@ class Rows:
         """
         cells = self._cells.get(column.name)
         if cells is None:
-            cells = self._cells[column.name] = read_cells(column, _as_one(self._wanted.column(column.name)))
+            cells = self._cells[column.name] = read_cells(column, _as_one(self._chosen.column(column.name)))
         return cells.of(row)
 
     def fault(self, row: int, what: str) -> BadRowError:

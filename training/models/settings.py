@@ -12,7 +12,7 @@ BackboneName = Literal[
 
 
 class ModelSettings(Settings):
-    """Which backbone, and its sizes."""
+    """The backbone and its sizes."""
 
     name: BackboneName = "iresnet50"
     embedding_dim: int = Field(default=512, ge=2, le=8192)

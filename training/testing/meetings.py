@@ -38,7 +38,7 @@ class _Wait:
 
 
 class Meetings:
-    """What the ranks of one launch share."""
+    """The state that the ranks of one launch share."""
 
     def __init__(self, size: int, *, in_turn: bool = False) -> None:
         """``in_turn``: only one rank computes at a time, up to its next wait for another."""

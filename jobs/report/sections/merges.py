@@ -94,9 +94,9 @@ def _merge(pair: dict[str, Any], tiles: dict[str, list[Tile]], merged: dict[str,
 
 def _best_of_each(scores: Artefact, identities: list[str]) -> dict[str, list[str]]:
     """identity -> the image_ids that fit it best."""
-    wanted = ds.field(IDENTITY).isin(pa.array(identities, pa.string()))
+    is_named = ds.field(IDENTITY).isin(pa.array(identities, pa.string()))
     found: dict[str, list[tuple[float, str]]] = {}
-    for piece in scores.scan([IMAGE_ID, IDENTITY, OWN_COSINE], where=wanted, table=FIT_ROWS):
+    for piece in scores.scan([IMAGE_ID, IDENTITY, OWN_COSINE], where=is_named, table=FIT_ROWS):
         for row in piece.to_pylist():
             cosine = -2.0 if row[OWN_COSINE] is None else row[OWN_COSINE]
             best = [*found.get(row[IDENTITY], []), (-cosine, row[IMAGE_ID])]
