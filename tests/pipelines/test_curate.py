@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 from pyspark.sql import DataFrame, SparkSession
 
+from pipelines.columns import DATASET
 from pipelines.curate import decide, not_kept
 from pipelines.dedup.near import comparable, near_pairs
 from pipelines.dedup.settings import DedupSettings
@@ -23,7 +24,6 @@ from pipelines.ingest import ingest, survey
 from pipelines.leak import exclusions
 from pipelines.parquet import in_files, write_files
 from pipelines.records import (
-    DATASET,
     DECISIONS,
     FITS,
     IMAGE,
