@@ -35,7 +35,7 @@ def train(parts: Parts, folder: Path, *, hooks: Hooks) -> int:
     Raises:
         UserError: the loss or the gradient is no finite number, or the checkpoint belongs to other settings.
     """
-    run = _Run(parts, folder)
+    run = _Run(parts, folder, hooks)
     recipe = parts.settings.recipe
     total = recipe.epochs * parts.feed.steps_per_epoch
     is_shown = parts.comm.rank == 0 and sys.stderr.isatty()
@@ -65,18 +65,18 @@ class _Run:
     """The progress of a run: updates done and batches seen, which differ where a strategy uses several batches for an
     update."""
 
-    def __init__(self, parts: Parts, folder: Path) -> None:
+    def __init__(self, parts: Parts, folder: Path, hooks: Hooks) -> None:
         self._parts, self._folder = parts, folder
         self._recipe, self._seed = parts.settings.recipe, parts.settings.seed
-        self._metrics = MetricsLog(folder / METRICS_NAME)
+        self._listeners = (MetricsLog(folder / METRICS_NAME), *hooks.listeners)
         self._clock = Clock()
         self._compute_loss = loss_function(parts)
         self.step = self.num_batches = 0
         position = resume(parts, folder, self._position())
         self.step = position.step
         self.num_batches = position.epoch * parts.feed.steps_per_epoch + position.step_in_epoch
-        if parts.comm.rank == 0:
-            self._metrics.truncate(self.step)
+        for listener in self._listeners if parts.comm.rank == 0 else ():
+            listener.truncate(self.step)
         self._start_training()
 
     def batches(self) -> Generator[Batch, None, None]:
@@ -164,8 +164,8 @@ class _Run:
         return int(self._parts.comm.allreduce(torch.tensor([bad_rows]), name="bad_rows"))
 
     def _log(self, values: dict[str, Any]) -> None:
-        if self._parts.comm.rank == 0:
-            self._metrics.append({"step": self.step, **values})
+        for listener in self._listeners if self._parts.comm.rank == 0 else ():
+            listener.append({"step": self.step, **values})
 
 
 def loss_function(parts: Parts) -> Callable[[Batch], Loss]:

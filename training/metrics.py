@@ -4,10 +4,20 @@ import json
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from pipelines.manifest import write_atomically
 from training.feed.batch import Batch
+
+
+class MetricsListener(Protocol):
+    """A receiver of the rows of metrics, on rank 0; the log is one, a tracker of experiments another."""
+
+    def truncate(self, step: int) -> None:
+        """Forget the rows after a step, from which the training goes on."""
+
+    def append(self, row: dict[str, Any]) -> None:
+        """Take a row: ``step`` and finite numbers by name."""
 
 
 class MetricsLog:

@@ -1,6 +1,6 @@
 """The objects that a training run is made of, and the hooks of its job; ``build`` makes them, the loop runs them."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -10,6 +10,7 @@ from torch import nn
 from training.comm.protocol import Comm
 from training.comm.topology import Topology
 from training.feed.batch import Batch
+from training.metrics import MetricsListener
 from training.objectives.objective import Objective
 from training.settings import TrainingSettings
 from training.strategies.strategy import Strategy
@@ -62,7 +63,8 @@ def _measure_nothing() -> dict[str, float]:
 
 @dataclass(frozen=True)
 class Hooks:
-    """Functions of the job that the loop calls."""
+    """Functions and listeners of the job that the loop calls."""
 
     progress: Callable[[int, int, str], None] = _show_nothing  # rank 0, each step: done, total, a line on the state
     validate: Callable[[], dict[str, float]] = _measure_nothing  # every rank, each epoch: a row of metrics
+    listeners: Sequence[MetricsListener] = ()  # rank 0: they get every row that metrics.jsonl gets

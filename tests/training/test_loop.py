@@ -412,3 +412,37 @@ def test_a_checkpoint_of_whole_centres_does_not_fit_shared_out_ones(tmp_path):
     with pytest.raises(UserError, match="does not fit these settings") as caught:
         sharded_run(tmp_path, size=2)
     assert "\n" not in str(caught.value)
+
+
+class Kept:
+    """A listener that keeps its rows as the file does."""
+
+    def __init__(self):
+        self.rows = []
+
+    def truncate(self, step):
+        self.rows = [row for row in self.rows if row["step"] <= step]
+
+    def append(self, row):
+        self.rows.append(row)
+
+
+def test_a_listener_gets_the_rows_of_the_file_from_rank_0_alone_also_after_an_interruption(tmp_path):
+    listeners = [Kept(), Kept()]
+
+    def work(comm, *, stop_at=None):
+        def progress(done, total, text):
+            if done == stop_at:
+                raise KilledError
+
+        hooks = Hooks(progress=progress, listeners=(listeners[comm.rank],))
+        return train(parts_for(comm, *modules()), tmp_path, hooks=hooks)
+
+    with pytest.raises(KilledError):
+        run_threads(2, lambda comm: work(comm, stop_at=5))
+    assert listeners[0].rows[-1]["step"] == 5
+    run_threads(2, work)
+    rows = [json.loads(line) for line in (tmp_path / METRICS_NAME).read_text().splitlines()]
+    assert listeners[0].rows == rows
+    assert [row["step"] for row in rows] == list(range(1, 9))
+    assert listeners[1].rows == []
