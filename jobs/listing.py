@@ -8,7 +8,7 @@ from pathlib import Path
 
 from jobs.settings import RunSettings
 from pipelines.settings import UserError
-from pipelines.sources import kinds
+from pipelines.sources import reading
 from pipelines.sources.listing import SourceListing
 from pipelines.sources.settings import SOURCES, SourceSettings
 from training.tasks.settings import SetSettings
@@ -20,7 +20,7 @@ def describe_source(settings: RunSettings, instance: str = "") -> SourceListing:
     Raises:
         UserError: there is nothing at source.path, or at faces.model.
     """
-    listing = kinds.describe(settings.source)
+    listing = reading.describe(settings.source)
     model = settings.faces.model
     if model is None:
         return listing
@@ -49,7 +49,7 @@ def describe_references(settings: RunSettings, instance: str = "") -> SourceList
     listings = []
     for source in reference_sources(settings):
         try:
-            listings.append(kinds.describe(source))
+            listings.append(reading.describe(source))
         except UserError as error:
             raise UserError(f"reference.sources, or evaluate.sets: {error}") from None
     return SourceListing(

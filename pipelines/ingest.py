@@ -19,7 +19,7 @@ from pipelines.measure import examine
 from pipelines.parquet import FILE, describe_parquet, write_runs
 from pipelines.records import IMAGE, RECORDS, ROWS
 from pipelines.settings import PixelSettings
-from pipelines.sources import kinds
+from pipelines.sources import reading
 from pipelines.sources.chunks import Chunk, plan_chunks
 from pipelines.sources.entry import UNREADABLE, Break, Container, Portion, RawImage
 from pipelines.sources.naming import naming
@@ -83,10 +83,10 @@ def survey(spark: SparkSession, settings: SourceSettings) -> Survey:
     """
     if isinstance(settings, NamedSettings):
         naming(settings)  # reads the list of identities, so that a mistake is reported once and not by every task
-    containers = list(kinds.containers(settings))
+    containers = list(reading.containers(settings))
 
     def scan(container: Container) -> list[Portion | Break]:
-        return list(kinds.scan(container, settings))
+        return list(reading.scan(container, settings))
 
     tasks = spark.sparkContext.parallelize(containers, max(1, min(len(containers), _MAX_SCANS)))
     found = tasks.flatMap(scan).collect()
@@ -139,7 +139,7 @@ def records_of(
     file = _name(chunk)
     waiting: list[RawImage] = []
     num_bytes = 0
-    for raw in kinds.read(chunk, source, max_bytes=pixels.max_bytes):
+    for raw in reading.read(chunk, source, max_bytes=pixels.max_bytes):
         waiting.append(raw)
         num_bytes += len(raw.data)
         if len(waiting) >= _BATCH_IMAGES or num_bytes >= _BATCH_BYTES:

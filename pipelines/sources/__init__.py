@@ -1,1 +1,1 @@
-"""The kinds of source. Read `entry` (the shared types), `kinds` (the interface), then a kind, such as `folder`."""
+"""The kinds of source. Read `entry` (the shared types), `reading` (the interface), then a kind, such as `folder`."""

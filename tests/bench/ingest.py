@@ -36,7 +36,7 @@ from sessions import session
 
 from pipelines.ingest import ingest, records_of, survey
 from pipelines.settings import PixelSettings
-from pipelines.sources import kinds
+from pipelines.sources import reading
 from pipelines.sources.chunks import Chunk, plan_chunks
 from pipelines.sources.entry import Portion
 from pipelines.sources.settings import SOURCES, SourceSettings
@@ -165,7 +165,7 @@ def spark_pass(spark: SparkSession, source: SourceSettings, scratch: Path) -> fl
 
 def pool(source: SourceSettings) -> float:
     """Images per second of the pure function alone, in processes that are started and warm already."""
-    portions = [part for one in kinds.containers(source) for part in kinds.scan(one, source)]
+    portions = [part for one in reading.containers(source) for part in reading.scan(one, source)]
     chunks = list(plan_chunks([part for part in portions if isinstance(part, Portion)], source))
     with multiprocessing.get_context("spawn").Pool(CORES, cv2.setNumThreads, (1,)) as processes:
         processes.map(partial(examine_chunk, source=source), chunks[:CORES], chunksize=1)

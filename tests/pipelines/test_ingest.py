@@ -19,7 +19,7 @@ from pipelines.records import IMAGE, RECORDS
 from pipelines.settings import PixelSettings, UserError
 from pipelines.sources.chunks import Chunk
 from pipelines.sources.entry import Break, Container, Portion
-from pipelines.sources.kinds import describe
+from pipelines.sources.reading import describe
 from pipelines.sources.settings import SOURCES, SourceSettings
 
 PIXELS = PixelSettings()
@@ -262,7 +262,7 @@ def test_names_of_any_bytes_are_records(tmp_path: Path) -> None:
 
 
 def _portions(settings: SourceSettings) -> Iterator[Portion]:
-    from pipelines.sources import kinds
+    from pipelines.sources import reading
 
-    parts = (part for one in kinds.containers(settings) for part in kinds.scan(one, settings))
+    parts = (part for one in reading.containers(settings) for part in reading.scan(one, settings))
     return (part for part in parts if isinstance(part, Portion))

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
-from pipelines.sources import kinds
+from pipelines.sources import reading
 from pipelines.sources.chunks import Chunk
 from pipelines.sources.entry import Break, Portion, RawImage
 from pipelines.sources.settings import SourceSettings
@@ -18,7 +18,7 @@ def look() -> Look:
     """What a scan of every container finds: portions, and broken parts."""
 
     def looked(settings: SourceSettings) -> tuple[list[Portion], list[Break]]:
-        found = [part for one in kinds.containers(settings) for part in kinds.scan(one, settings)]
+        found = [part for one in reading.containers(settings) for part in reading.scan(one, settings)]
         portions = [part for part in found if isinstance(part, Portion)]
         return portions, [part for part in found if isinstance(part, Break)]
 
@@ -34,7 +34,7 @@ def read_rows(look: Look) -> Read:
     ) -> list[RawImage]:
         portions = look(settings)[0] if portions is None else portions
         read = [
-            list(kinds.read(Chunk(index, (portion,)), settings, max_bytes=max_bytes))
+            list(reading.read(Chunk(index, (portion,)), settings, max_bytes=max_bytes))
             for index, portion in enumerate(portions)
         ]
         assert [len(images) for images in read] == [portion.num_images for portion in portions]

@@ -13,7 +13,7 @@ import pytest
 
 from pipelines.settings import UserError
 from pipelines.sources import listing
-from pipelines.sources.kinds import describe
+from pipelines.sources.reading import describe
 from pipelines.sources.settings import SOURCES, SourceSettings
 
 FILES = {"ann/1.jpg": b"a" * 100, "ann/2.jpg": b"b" * 50, "bob/x y.png": b"c" * 7, "top.txt": b""}

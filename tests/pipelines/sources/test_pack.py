@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from pipelines.settings import UserError
-from pipelines.sources.kinds import describe
+from pipelines.sources.reading import describe
 from pipelines.sources.settings import SOURCES, SourceSettings
 
 IMAGES = [bytes([place]) * (place + 1) for place in range(8)]

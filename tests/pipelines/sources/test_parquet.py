@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipelines.settings import UserError
-from pipelines.sources.kinds import describe
+from pipelines.sources.reading import describe
 from pipelines.sources.settings import SOURCES, SourceSettings
 
 DATA = [b"one", b"", b"three" * 100, b"four"]

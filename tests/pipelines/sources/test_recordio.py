@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pipelines.settings import UserError
-from pipelines.sources.kinds import describe
+from pipelines.sources.reading import describe
 from pipelines.sources.settings import SOURCES, SourceSettings
 
 MAGIC = (0xCED7230A).to_bytes(4, "little")

@@ -24,7 +24,7 @@ from pipelines.settings import CurateSettings, PixelSettings, ShardSettings, Spl
 from pipelines.shard import place_rows, shard
 from pipelines.sources.chunks import Chunk
 from pipelines.sources.entry import Break, Portion
-from pipelines.sources.kinds import containers, describe, read, scan
+from pipelines.sources.reading import containers, describe, read, scan
 from pipelines.sources.settings import (
     FolderSettings,
     ListSettings,

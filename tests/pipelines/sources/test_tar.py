@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from pipelines.settings import UserError
-from pipelines.sources.kinds import describe
+from pipelines.sources.reading import describe
 from pipelines.sources.settings import SOURCES, SourceSettings
 from pipelines.sources.tar_headers import BLOCK
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.sources.kinds import describe
+from pipelines.sources.reading import describe
 from pipelines.sources.settings import SOURCES, SourceSettings
 
 Members = Sequence[tuple[str, bytes]]
