@@ -256,7 +256,7 @@ def test_a_further_evaluation_set_retrains_nothing_until_it_changes_the_decision
     shutil.copy(known, tmp_path / "known")
     ended = mine.run(f"reference.sources=[{strangers},{{kind: folder, path: '{tmp_path / 'known'}'}}]")
     assert ended.returncode == 0, ended.stdout + ended.stderr
-    assert "pictures are now excluded as leaks, 0 before; shard, train and evaluate.val run again" in ended.stdout, (
+    assert "1 picture is now excluded as leaks, 0 before; shard, train and evaluate.val run again" in ended.stdout, (
         ended.stdout
     )
     assert ended.stdout.count("cached") == 1, "the records"
