@@ -5,7 +5,7 @@ import pytest
 from pydantic import ValidationError
 from pyspark.sql import SparkSession
 
-from pipelines.dedup.elect import NOT_TRUSTED, elect
+from pipelines.dedup.elect import NOT_TRUSTED, elect, source_rank
 from pipelines.settings import ConflictSettings
 
 MAJORITY = ConflictSettings(policy="majority")
@@ -57,6 +57,7 @@ def test_the_first_beginning_that_fits_ranks_a_source(spark: SparkSession) -> No
     sources = ["/checked/1.jpg", "/crawl/1.jpg", "/other/checked"]
     rows = spark.createDataFrame([(source,) for source in sources], "source string")
     found = {
-        row["source"]: row["rank"] for row in rows.select("source", TRUSTED.rank(rows.source).alias("rank")).collect()
+        row["source"]: row["rank"]
+        for row in rows.select("source", source_rank(TRUSTED, rows.source).alias("rank")).collect()
     }
     assert found == {sources[0]: 0, sources[1]: 1, sources[2]: NOT_TRUSTED}

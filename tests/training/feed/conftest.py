@@ -1,6 +1,7 @@
 """Small datasets, drawn pictures in shards of chosen row groups: on disk, and in a bucket behind a bad network."""
 
 import contextlib
+import gc
 import hashlib
 import itertools
 import logging
@@ -39,6 +40,12 @@ class Dataset:
     image_ids: list[str]
     labels: dict[str, int]
     images: dict[str, bytes]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def no_feeds_of_other_tests() -> None:
+    """Let go of feeds that tests before these forgot: here threads are counted."""
+    gc.collect()
 
 
 @pytest.fixture
