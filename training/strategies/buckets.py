@@ -6,6 +6,7 @@ sum has the same terms in the same order in every run (Horovod's own packing, th
 training/comm/horovod.py). The idea is that of Li et al. 2020 (arXiv 2006.15704, section 3.2).
 """
 
+import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -42,7 +43,8 @@ class GradientBuckets:
         ]
         for index, bucket in enumerate(self._buckets):
             for parameter, piece in zip(bucket.parameters, bucket.pieces(bucket.flat), strict=True):
-                fill = partial(self._fill, index, piece)
+                # Weakly, since a circle that leads through a hook of a parameter is collected by nobody.
+                fill = partial(_fill, weakref.ref(self), index, piece)
                 parameter.register_post_accumulate_grad_hook(fill)  # type: ignore[no-untyped-call]
         self.reset()
 
@@ -66,7 +68,8 @@ class GradientBuckets:
             for parameter, piece in zip(bucket.parameters, bucket.pieces(averaged), strict=True):
                 parameter.grad = piece
 
-    def _fill(self, index: int, piece: Tensor, parameter: Tensor) -> None:
+    def fill(self, index: int, piece: Tensor, parameter: Tensor) -> None:
+        """Take a gradient that backward has finished; called by the hook of its parameter."""
         assert parameter.grad is not None
         assert self._num_missing[index] > 0, "one backward per step: the bucket has left already"
         piece.copy_(parameter.grad)
@@ -89,6 +92,12 @@ class GradientBuckets:
             return self._comm.allreduce_async(flat, op="mean", name=name)
         # Divided before the sum, which could pass the largest float16 (65504) where the mean does not.
         return self._comm.allreduce_async((flat / self._comm.size).half(), op="sum", name=name)
+
+
+def _fill(buckets: "weakref.ref[GradientBuckets]", index: int, piece: Tensor, parameter: Tensor) -> None:
+    """The hook of a parameter."""
+    if (alive := buckets()) is not None:
+        alive.fill(index, piece, parameter)
 
 
 def compose(parameters: Sequence[nn.Parameter], *, bucket_bytes: int) -> list[list[nn.Parameter]]:

@@ -33,8 +33,10 @@ def run_threads(size: int, function: Callable[[Comm], Result], *, in_turn: bool 
     with ThreadPoolExecutor(size) as pool:
         ranks = [ThreadComm(meetings, rank, range(size)) for rank in range(size)]
         futures = [pool.submit(meetings.run, comm.rank, lambda comm=comm: function(comm)) for comm in ranks]
-    if meetings.failure is not None:
-        raise meetings.failure
+    failure, meetings.failure = meetings.failure, None
+    if failure is not None:
+        # Not held by the meetings, which communicators hold: else all that its frames hold would stay as long as they.
+        raise failure
     return [future.result() for future in futures]
 
 

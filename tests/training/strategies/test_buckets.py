@@ -1,5 +1,8 @@
 """Buckets hold every gradient once, whatever the order in which backward makes them."""
 
+import gc
+import weakref
+
 import pytest
 import torch
 from hypothesis import given
@@ -96,3 +99,14 @@ def test_buckets_leave_while_backward_is_still_at_work():
     buckets.finish()
     assert seen_at_first == [["gradients.0"]]
     assert started == ["gradients.0", "gradients.1"]
+
+
+def test_buckets_that_are_forgotten_let_their_parameters_go():
+    net = nn.Linear(3, 2)
+    buckets = GradientBuckets(list(net.parameters()), LocalComm(), bucket_bytes=64, is_halved=False)
+    left = [weakref.ref(net.weight), weakref.ref(buckets)]
+    del buckets
+    net(torch.ones(1, 3)).sum().backward()  # the hooks stay, and do nothing
+    del net
+    gc.collect()
+    assert [reference() for reference in left] == [None, None]
