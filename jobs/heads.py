@@ -8,7 +8,7 @@ from rich.table import Table
 from jobs.planning import PlannedStage
 from jobs.settings import RunSettings
 from jobs.wording import size_of
-from training.capacity import HeadCost, HeadSize, head_costs
+from training.objectives.capacity import HeadCost, HeadSize, head_costs
 from training.objectives.settings import half_step_pictures
 
 GIB = 2**30
@@ -62,7 +62,7 @@ def head_table(size: HeadSize, room_gib: float | None) -> Table:
     table.caption = (
         f"each of {size.ranks:,} ranks, {size.identities:,} identities of {size.embedding_dim:,} numbers, "
         f"{size.batch:,} pictures a step, a pool of {size.slots:,} slots; {device}; "
-        "the backbone comes on top, F2C has two"
+        "the backbone comes on top, with a pool of features a second one"
     )
     return table
 

@@ -18,9 +18,9 @@ from torch.profiler import ProfilerActivity, profile
 from jobs.heads import head_size
 from jobs.settings import RunSettings
 from training.build import Builder
-from training.capacity import HeadCost, HeadSize, head_costs
 from training.comm.local import LocalComm
 from training.comm.topology import Topology
+from training.objectives.capacity import HeadCost, HeadSize, head_costs
 from training.objectives.head_settings import HeadSettings
 from training.objectives.loss import Loss
 from training.objectives.objective import Objective

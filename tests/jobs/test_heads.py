@@ -10,7 +10,7 @@ from jobs.places.settings import LocalSettings
 from jobs.planning import PlannedStage, plan
 from jobs.settings import RunSettings
 from pipelines import manifest
-from training.capacity import head_costs
+from training.objectives.capacity import head_costs
 
 Change = Callable[..., RunSettings]
 

@@ -14,9 +14,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.profiler import ProfilerActivity, profile
 
-from training.capacity import HeadCost, HeadSize, head_costs
 from training.comm.local import LocalComm
 from training.objectives.build import build_objective
+from training.objectives.capacity import HeadCost, HeadSize, head_costs
 from training.objectives.class_pool import ClassPool
 from training.objectives.context import ObjectiveContext
 from training.objectives.distributed_softmax import sharded_cross_entropy
