@@ -166,6 +166,7 @@ def test_a_cluster_of_two_workers_gives_the_same_shards(river: River, tmp_path: 
         assert made.read_text() == river.manifests()[kind]
 
 
+@pytest.mark.slow
 def test_kills_at_every_stage_change_nothing(river: River, sample: Path, tmp_path: Path) -> None:
     hit = River(sample, tmp_path)
     _run_and_kill(hit, "ingest", _is_jvm)
