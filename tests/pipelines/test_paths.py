@@ -9,7 +9,7 @@ from pydantic import Field
 from pipelines.paths import with_absolute_paths
 from pipelines.settings import IsPath, Settings
 
-BASE = Path("/work/here")
+BASE = Path("/home/here")
 
 
 class Inner(Settings):
@@ -34,13 +34,13 @@ def absolute(**values: object) -> Outer:
 def test_paths_at_any_depth_are_below_the_folder() -> None:
     one = {"model": "face.onnx", "path": "faces/*.tar"}
     found = absolute(store="a/store", inner=one, several=[one, one], named={"lfw": one})
-    inner = Inner(model=Path("/work/here/face.onnx"), path="/work/here/faces/*.tar")
-    assert found == Outer(store=Path("/work/here/a/store"), inner=inner, several=(inner, inner), named={"lfw": inner})
+    inner = Inner(model=Path("/home/here/face.onnx"), path="/home/here/faces/*.tar")
+    assert found == Outer(store=Path("/home/here/a/store"), inner=inner, several=(inner, inner), named={"lfw": inner})
 
 
 def test_every_text_of_a_marked_field_is_a_path_and_no_other_text_is() -> None:
     found = absolute(starts=["faces/checked/", "/all"], words={"key": "a/b"})
-    assert found.starts == ("/work/here/faces/checked/", "/all")
+    assert found.starts == ("/home/here/faces/checked/", "/all")
     assert (found.name, found.words) == ("faces/of/somebody", {"key": "a/b"})
 
 
@@ -55,12 +55,12 @@ def test_what_is_absolute_or_an_address_stays(path: str) -> None:
 @pytest.mark.parametrize(
     ("path", "expected"),
     [
-        ("faces", "/work/here/faces"),
-        ("./faces", "/work/here/faces"),
-        ("../faces", "/work/here/../faces"),
-        ("faces/", "/work/here/faces/"),
-        ("{000..123}.tar", "/work/here/{000..123}.tar"),
-        ("a:b/faces", "/work/here/a:b/faces"),
+        ("faces", "/home/here/faces"),
+        ("./faces", "/home/here/faces"),
+        ("../faces", "/home/here/../faces"),
+        ("faces/", "/home/here/faces/"),
+        ("{000..123}.tar", "/home/here/{000..123}.tar"),
+        ("a:b/faces", "/home/here/a:b/faces"),
     ],
 )
 def test_what_is_relative_is_put_below_the_folder_as_it_is_written(path: str, expected: str) -> None:
