@@ -11,7 +11,7 @@ from jobs.places.shared import note_disks_of_this_machine
 
 
 class ClusterPlace(LocalPlace):
-    """Of the kind `cluster`; ranks are started, and processes watched, as at a local place."""
+    """The place of the kind `cluster`; ranks are started, and processes watched, as at a local place."""
 
     def __init__(self, settings: ClusterSettings, python: Path) -> None:
         super().__init__(settings, python)

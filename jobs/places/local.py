@@ -13,7 +13,7 @@ from pipelines.requirements import EXTRAS
 
 
 class LocalPlace:
-    """Of the kinds `local`, `single` and `torchrun`."""
+    """The place of the kinds `local`, `single` and `torchrun`."""
 
     def __init__(self, settings: PlaceSettings, python: Path) -> None:
         self._settings = settings

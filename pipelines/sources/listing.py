@@ -12,7 +12,6 @@ from pipelines.sources.settings import NamedSettings, SourceSettings
 
 # Archives are scanned up to this many images; the rest is estimated from the share of bytes scanned.
 _COUNTED_IMAGES = 50_000
-_CUT_BY_BYTES = frozenset({"tar", "webdataset", "recordio"})
 
 
 @dataclass(frozen=True)
@@ -32,7 +31,8 @@ def describe(kind: SourceReader, settings: SourceSettings) -> SourceListing:
         UserError: the path does not exist, is of another kind, or holds nothing.
     """
     found = list(kind.containers(settings))
-    listing = _describe_folder(found[0]) if settings.kind == "folder" else _describe_containers(kind, found, settings)
+    has_files = settings.holds_loose_files
+    listing = _describe_folder(found[0]) if has_files else _describe_containers(kind, found, settings)
     if isinstance(settings, NamedSettings) and settings.identity_list is not None:
         listing = replace(listing, digest=_with_names(listing.digest, settings.identity_list))
     if listing.num_files == 0:
@@ -83,7 +83,7 @@ def _count(kind: SourceReader, found: Sequence[Container], settings: SourceSetti
                 continue
             images += part.num_images
             size += part.num_bytes
-            if images >= _COUNTED_IMAGES and settings.kind in _CUT_BY_BYTES and passed + part.stop < total:
+            if images >= _COUNTED_IMAGES and settings.counts_in_bytes and passed + part.stop < total:
                 return images, size, (passed + part.stop) / total
         passed += container.num_bytes
         if images >= _COUNTED_IMAGES and passed < total:

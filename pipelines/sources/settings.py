@@ -2,7 +2,7 @@
 
 import re
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, field_validator
 
@@ -11,7 +11,10 @@ from pipelines.settings import IsPath, Settings
 
 
 class SourceSettings(Settings):
-    """Settings that every kind of source has."""
+    """Settings that every kind of source has, and the facts of its kind that an estimate of its size needs."""
+
+    holds_loose_files: ClassVar[bool] = False  # its images are files, each of which has a size of its own
+    counts_in_bytes: ClassVar[bool] = False  # the portions of its containers begin and end at a byte
 
     kind: str
     # A folder, a file, a glob (/data/*.tar), a numbered set ({000..123}.tar), or a URI that fsspec knows.
@@ -46,12 +49,14 @@ class NamedSettings(SourceSettings):
 class FolderSettings(NamedSettings):
     """A folder tree."""
 
+    holds_loose_files: ClassVar[bool] = True
     kind: Literal["folder"] = "folder"
 
 
 class TarSettings(NamedSettings):
     """Tar archives."""
 
+    counts_in_bytes: ClassVar[bool] = True
     kind: Literal["tar"] = "tar"
 
 
@@ -65,6 +70,7 @@ class ListSettings(NamedSettings):
 class WebDatasetSettings(NamedSettings):
     """WebDataset shards."""
 
+    counts_in_bytes: ClassVar[bool] = True
     kind: Literal["webdataset"] = "webdataset"
     identity_column: str | None = None  # member or JSON key beside the picture that holds the identity; null = cls
 
@@ -72,6 +78,7 @@ class WebDatasetSettings(NamedSettings):
 class RecordIOSettings(SourceSettings):
     """MXNet RecordIO files."""
 
+    counts_in_bytes: ClassVar[bool] = True
     kind: Literal["recordio"] = "recordio"
 
 

@@ -1,4 +1,4 @@
-"""How surely copies of a picture are found, and how seldom different pictures are taken for one.
+"""The share of copies that are found, and of different pictures that are taken for one.
 
     python tests/bench/copies.py --data /data [--photos 200] [--peers PYTHON]
 
@@ -114,7 +114,7 @@ def photos(count: int) -> Iterator[tuple[Picture, int]]:
 
 
 def copies(original: bytes) -> Iterator[tuple[str, bytes]]:
-    """What a copier makes of a file."""
+    """The copies of a file, each with its name."""
     stored: Picture = cv2.cvtColor(cv2.imdecode(np.frombuffer(original, np.uint8), cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
     for quality in (30, 50, 75, 95):
         yield f"quality {quality}", encode_jpeg(stored, quality)

@@ -1,4 +1,4 @@
-"""How JPEG decoders share two cores between two threads of one process, and what they make of damage.
+"""JPEG decoders on two cores in two threads of one process, and their answers to damage.
 
     python tests/bench/decoders.py [--images 2000] [--turns 25] [--only NAME ...] [--turbojpeg LIBRARY]
 
@@ -162,7 +162,7 @@ def by_ctypes(path: str | None) -> Decode:
 
 @dataclass
 class Found:
-    """What the turns of one decoder told."""
+    """The measurements of one decoder."""
 
     decodes: list[Decode]  # one for each thread
     rates: dict[int, list[float]] = field(default_factory=lambda: {1: [], 2: []})  # number of threads -> images/s

@@ -1,4 +1,4 @@
-"""How near the feed comes to bare decoding, and how far ahead it is of other loaders.
+"""The speed of the feed beside bare decoding and beside other loaders.
 
     python tests/bench/feed.py [--peers PYTHON] [--petastorm PYTHON] [--accelerator] [--ranks 2] [--memory]
         [--data FOLDER]
@@ -106,7 +106,7 @@ class RunError(Exception):
 
 
 def last_line(command: list[str], variables: dict[str, str]) -> str:
-    """What a process printed last."""
+    """The last line that a process printed."""
     environment = os.environ | variables
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=LONGEST_RUN_SECONDS, env=environment)

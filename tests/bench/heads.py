@@ -159,7 +159,7 @@ def resident(device: torch.device, *, largest: bool) -> int:
 
 @dataclass
 class Rank:
-    """Where steps are made, and of how many pictures."""
+    """The rank that makes steps, and the number of their pictures."""
 
     comm: Comm
     device: torch.device

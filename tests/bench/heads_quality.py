@@ -39,7 +39,7 @@ Figures = dict[str, Any]
 
 @dataclass(frozen=True)
 class Set:
-    """What is trained on, and judged on."""
+    """The training set and the judging set."""
 
     name: str
     num_identities: int

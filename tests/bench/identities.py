@@ -54,7 +54,7 @@ Figures = dict[str, Any]
 
 @dataclass(frozen=True)
 class Said:
-    """What the tables of the scores say, by row."""
+    """The tables of the scores, by row."""
 
     own: NDArray[np.float64]  # cosine of each picture to its identity
     margin: NDArray[np.float64]  # by which that is above the one to the nearest other

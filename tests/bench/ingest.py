@@ -1,4 +1,4 @@
-"""How near ingestion comes to its own pure function, and how far it is from what one would otherwise run.
+"""The speed of ingestion beside its own pure function and beside the usual ways.
 
     python tests/bench/ingest.py --images 20000 --rounds 3 [--peers PYTHON]
 
@@ -179,7 +179,7 @@ def examine_chunk(chunk: Chunk, source: SourceSettings) -> int:
 
 
 def naive(spark: SparkSession, folder: Path, scratch: Path) -> float:
-    """What one writes first: binaryFile, and a pandas_udf that hands the pixels on as lists."""
+    """The naive job: binaryFile, and a pandas_udf that hands the pixels on as lists."""
     import numpy as np
     import pandas as pd
     from PIL import Image

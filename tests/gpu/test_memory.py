@@ -13,7 +13,6 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.profiler import ProfilerActivity, profile
 
 from jobs.heads import head_size
 from jobs.settings import RunSettings
@@ -30,6 +29,7 @@ from training.strategies.build import build_strategy
 from training.strategies.context import StrategyContext
 from training.strategies.settings import AllReduceSettings
 from training.strategies.strategy import Strategy
+from training.testing.memory import peak_of
 
 CONF = Path(__file__).parents[2] / "conf" / "objective"
 WAYS = ("full", "sharded", "dense", "sampled", "banked", "pool")  # in the order of the plan
@@ -106,25 +106,6 @@ class Held:
         (weight,) = self.head.parameters()
         buckets = [bucket.flat for bucket in self.strategy._buckets._buckets]
         return [weight, self.optimiser.state[weight]["momentum_buffer"], *buckets]
-
-
-def peak_of(step: Callable[[], None], device: torch.device) -> int:
-    """The most bytes that a step adds to what it finds, which is the same before and after it."""
-    step()
-    if device.type == "cuda":
-        torch.cuda.synchronize()
-        torch.cuda.reset_peak_memory_stats()
-        before = torch.cuda.memory_allocated()
-        step()
-        return torch.cuda.max_memory_allocated() - before
-    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as seen:
-        step()
-    now = most = 0
-    for event in seen.profiler.kineto_results.events():
-        if event.name() == "[memory]":
-            now += event.nbytes()
-            most = max(most, now)
-    return most
 
 
 def planned(settings: RunSettings, way: str, identities: int) -> tuple[HeadSize, HeadCost]:

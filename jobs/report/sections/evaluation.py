@@ -80,7 +80,7 @@ def cell(value: float | str | None, style: Format | Literal["text"]) -> str:
 
 
 def _figures(results: Results) -> Iterator[Figure]:
-    """Of a single set its whole headline, of several the first figure of each."""
+    """The headline of a single set; the first figure of each of several sets."""
     for set_name, result in results.items():
         headline = result.headline if len(results) == 1 else result.headline[:1]
         for one in map(result.figures.__getitem__, headline):

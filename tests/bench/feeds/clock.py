@@ -1,4 +1,4 @@
-"""How a feed is timed, the same for all; needs nothing but Python and numpy, for it runs in the peers' environment too.
+"""The timing of a feed, the same for all; needs only Python and numpy, for the peers' environment too.
 
 A system is a function from a `Job` to an endless stream of batches. Its clock starts some steps after the first batch,
 so that neither the start of workers nor what they had ready counts, and runs over at least so many seconds, and on
@@ -26,7 +26,7 @@ MIN_UTILISATION = 0.9  # MLPerf Storage's, for ResNet-50
 
 @dataclass(frozen=True)
 class Job:
-    """What is to be fed."""
+    """The data to be fed."""
 
     folder: Path  # of one set of pictures, as `data` made it
     side_px: int

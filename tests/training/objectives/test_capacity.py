@@ -4,7 +4,6 @@ The memory of our own heads is held against it in tests/gpu/test_memory.py, on a
 """
 
 import tracemalloc
-from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -12,7 +11,6 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.profiler import ProfilerActivity, profile
 
 from training.comm.local import LocalComm
 from training.objectives.build import build_objective
@@ -23,6 +21,7 @@ from training.objectives.distributed_softmax import sharded_cross_entropy
 from training.objectives.margin import cosface
 from training.objectives.settings import OBJECTIVES
 from training.settings import SgdSettings
+from training.testing.memory import peak_of
 from training.testing.threads import run_threads
 
 SGD = SgdSettings()
@@ -37,19 +36,6 @@ WAYS = ("full", "sharded", "dense", "sampled", "banked", "pool")
 
 def cost_of(size: HeadSize, way: str) -> HeadCost:
     return dict(zip(WAYS, head_costs(size), strict=True))[way]
-
-
-def allocated(step: Callable[[], None]) -> int:
-    """The most bytes that a step adds to what it finds, which is the same before and after it."""
-    step()
-    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as seen:
-        step()
-    now = most = 0
-    for event in seen.profiler.kineto_results.events():
-        if event.name() == "[memory]":
-            now += event.nbytes()
-            most = max(most, now)
-    return most
 
 
 def built(size: HeadSize, comm=None, **settings):
@@ -82,7 +68,7 @@ def test_centres_updated_densely(size: HeadSize) -> None:
         loss_of(functional.linear(functional.normalize(features), functional.normalize(weight[index]))).backward()
         optimiser.step()
 
-    peak = allocated(step)
+    peak = peak_of(step, torch.device("cpu"))
     cost = cost_of(size, "dense")
     assert cost.held == weight.nbytes + optimiser.state[weight]["momentum_buffer"].nbytes
     assert cost.peak == pytest.approx(peak, rel=0.1)

@@ -6,25 +6,9 @@ import pytest
 import torch
 
 from training.objectives.settings import ContrastiveSettings
-from training.testing.threads import run_threads
 
 FEATURES = torch.randn(12, 5, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
 LABELS = torch.tensor([0, 1, 0, 2, 1, 1, 0, 2, 3, 3, 0, 4])
-
-
-def loss_and_gradient(build, settings, size):
-    """The loss of each rank, and the gradients of all features as the strategy averages them."""
-
-    def work(comm):
-        share = len(LABELS) // comm.size
-        rows = slice(comm.rank * share, (comm.rank + 1) * share)
-        mine = FEATURES[rows].clone().requires_grad_()
-        loss = build(settings, num_classes=5, embedding_dim=5, comm=comm)(mine, LABELS[rows])
-        loss.backward()
-        return loss.item(), mine.grad / comm.size
-
-    losses, gradients = zip(*run_threads(size, work), strict=True)
-    return losses, torch.cat(gradients)
 
 
 def slow(features, margin, *, unit_length):
@@ -42,9 +26,9 @@ def slow(features, margin, *, unit_length):
 
 @pytest.mark.parametrize("size", [1, 3])
 @pytest.mark.parametrize(("margin", "unit_length"), [(1.2, True), (2.5, False)])
-def test_loss_and_gradients_are_those_of_the_loop_on_any_number_of_ranks(build, margin, unit_length, size):
+def test_loss_and_gradients_are_those_of_the_loop_on_any_number_of_ranks(loss_and_gradient, margin, unit_length, size):
     settings = ContrastiveSettings(margin=margin, unit_length=unit_length)
-    losses, gradient = loss_and_gradient(build, settings, size)
+    losses, gradient = loss_and_gradient(settings, FEATURES, LABELS, size)
     features = FEATURES.clone().requires_grad_()
     expected = slow(features, margin, unit_length=unit_length)
     expected.backward()

@@ -6,25 +6,9 @@ import pytest
 import torch
 
 from training.objectives.settings import TripletSettings
-from training.testing.threads import run_threads
 
 FEATURES = torch.randn(12, 5, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
 LABELS = torch.tensor([0, 1, 0, 2, 1, 1, 0, 2, 3, 3, 0, 4])
-
-
-def loss_and_gradient(build, settings, size):
-    """The loss of each rank, and the gradients of all features as the strategy averages them."""
-
-    def work(comm):
-        share = len(LABELS) // comm.size
-        rows = slice(comm.rank * share, (comm.rank + 1) * share)
-        mine = FEATURES[rows].clone().requires_grad_()
-        loss = build(settings, num_classes=5, embedding_dim=5, comm=comm)(mine, LABELS[rows])
-        loss.backward()
-        return loss.item(), mine.grad / comm.size
-
-    losses, gradients = zip(*run_threads(size, work), strict=True)
-    return losses, torch.cat(gradients)
 
 
 def slow(features, margin, *, is_semi_hard):
@@ -43,9 +27,9 @@ def slow(features, margin, *, is_semi_hard):
 
 @pytest.mark.parametrize("size", [1, 2, 4])
 @pytest.mark.parametrize("miner", ["semi_hard", "all"])
-def test_loss_and_gradients_are_those_of_the_loop_on_any_number_of_ranks(build, miner, size):
+def test_loss_and_gradients_are_those_of_the_loop_on_any_number_of_ranks(loss_and_gradient, miner, size):
     settings = TripletSettings(miner=miner, margin=0.5)
-    losses, gradient = loss_and_gradient(build, settings, size)
+    losses, gradient = loss_and_gradient(settings, FEATURES, LABELS, size)
     features = FEATURES.clone().requires_grad_()
     chosen = slow(features, 0.5, is_semi_hard=miner == "semi_hard")
     expected = torch.stack(chosen).mean()
@@ -54,9 +38,9 @@ def test_loss_and_gradients_are_those_of_the_loop_on_any_number_of_ranks(build, 
     torch.testing.assert_close(gradient, features.grad, rtol=1e-9, atol=1e-12)
 
 
-def test_the_reducer_and_the_distance_are_those_of_the_settings(build):
+def test_the_reducer_and_the_distance_are_those_of_the_settings(loss_and_gradient):
     settings = TripletSettings(miner="all", margin=0.1, reducer="mean_nonzero", distance="cosine")
-    losses, _ = loss_and_gradient(build, settings, 1)
+    losses, _ = loss_and_gradient(settings, FEATURES, LABELS, 1)
     # Half of the squared distance of unit features is their cosine distance.
     halves = [loss / 2 for loss in slow(FEATURES, 0.2, is_semi_hard=False)]
     above = [loss for loss in halves if loss > 0]

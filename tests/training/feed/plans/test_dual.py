@@ -19,11 +19,11 @@ from training.feed.batch import Batch
 from training.feed.feed import Feed
 from training.feed.plans.dual import FIRST, IDENTITIES, SECOND, DualOrder
 from training.feed.plans.identities import Identities, IdentityOrder
-from training.feed.plans.plan import Load, Step
 from training.feed.plans.rows import Order
 from training.feed.settings import AugmentSettings, DecodeSettings, FeedSettings
 from training.needs import Needs
 from training.objectives.f2c import sides
+from training.testing.steps import rows_of
 
 SIDE_PX = 16
 NEEDS = Needs(plan="dual", layout="identity", views=2)
@@ -49,20 +49,6 @@ def orders(groups: list[list[int]], *, batch: int, seed: int = 0) -> tuple[Order
         identities, num_groups=len(groups), seed=seed + 1, global_batch_size=2 * batch, photos=2, mixed=24
     )
     return Order([sum(sizes) for sizes in groups], seed=seed, global_batch_size=batch, shuffle_row_groups=24), pairs
-
-
-def rows_of(steps: Iterable[Step]) -> list[list[Place]]:
-    """The (row group, row) pairs of every step, looked up as the feed does."""
-    opened: dict[int, Load] = {}
-    numbers, batches = count(), []
-    for step in steps:
-        opened.update((next(numbers), load) for load in step.opens)
-        used = [(opened[load], row) for load, row in zip(step.loads.tolist(), step.rows.tolist(), strict=True)]
-        assert all(0 <= row < load.rows for load, row in used)
-        batches.append([(load.group, load.first + row) for load, row in used])
-        for load in step.closes:
-            del opened[load]
-    return batches
 
 
 def pairs_of_run(order: IdentityOrder, num_steps: int) -> list[list[Place]]:

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from pipelines.settings import UserError
 from training.feed.location import Location
 from training.feed.plans.identities import Identities, IdentityOrder, read_identities
-from training.feed.plans.plan import Load
+from training.testing.steps import rows_of
 
 layouts = st.lists(st.lists(st.integers(1, 9), min_size=0, max_size=6), min_size=1, max_size=12).filter(
     lambda groups: any(groups)
@@ -33,22 +33,6 @@ def order(groups: list[list[int]], *, people: int, photos: int, mixed: int = 24,
         identities(groups), num_groups=len(groups), seed=seed, global_batch_size=people * photos, photos=photos,
         mixed=mixed,
     )  # fmt: skip
-
-
-def rows_of(steps) -> list[list[tuple[int, int]]]:
-    """The (row group, row) pairs of every step, looked up as the feed does."""
-    opened: dict[int, Load] = {}
-    number, batches = 0, []
-    for step in steps:
-        for load in step.opens:
-            opened[number] = load
-            number += 1
-        used = [(opened[load], row) for load, row in zip(step.loads.tolist(), step.rows.tolist(), strict=True)]
-        assert all(0 <= row < load.rows for load, row in used)
-        batches.append([(load.group, load.first + row) for load, row in used])
-        for load in step.closes:
-            del opened[load]
-    return batches
 
 
 def owners(groups: list[list[int]]) -> dict[tuple[int, int], tuple[int, int]]:

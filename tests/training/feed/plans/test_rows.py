@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipelines.settings import UserError
-from training.feed.plans.plan import Load, Step
 from training.feed.plans.rows import Order, sweep
+from training.testing.steps import rows_of
 
 SIZES = (5, 1, 9, 4, 4, 12, 1, 1, 7, 30, 2, 8)  # 84 rows in uneven groups
 
@@ -21,23 +21,6 @@ layouts = st.lists(st.integers(0, 12), min_size=1, max_size=20).filter(lambda si
 
 def order(sizes: Sequence[int] = SIZES, *, seed: int = 0, batch: int = 12, groups: int = 24) -> Order:
     return Order(sizes, seed=seed, global_batch_size=batch, shuffle_row_groups=groups)
-
-
-def rows_of(steps: Iterable[Step], first_load: int = 0) -> list[list[tuple[int, int]]]:
-    """The (row group, row) pairs of every step, looked up as the feed does; checks that loads are open when used."""
-    opened: dict[int, Load] = {}
-    number = first_load
-    batches = []
-    for step in steps:
-        for load in step.opens:
-            opened[number] = load
-            number += 1
-        used = [(opened[load], row) for load, row in zip(step.loads.tolist(), step.rows.tolist(), strict=True)]
-        assert all(0 <= row < load.rows for load, row in used)
-        batches.append([(load.group, load.first + row) for load, row in used])
-        for load in step.closes:
-            del opened[load]
-    return batches
 
 
 def flat(batches: Iterable[list[tuple[int, int]]]) -> list[tuple[int, int]]:
