@@ -92,6 +92,10 @@ def plan(
         planned = plan_run(settings, hypothetical(listing))
     console = Console()
     console.print(_plan_table(planned, forecast(settings, planned, image_px=image_px), settings.place))
+    for one in planned:
+        note = one.listing.passed_over.note() if one.listing else ""
+        if note:
+            console.print(f"{one.name}: {note}", soft_wrap=True, highlight=False, markup=False)
     num_identities = identities_of(planned) if identities is None else round(identities)
     if num_identities is not None:
         room_gib = device_gib() if room_gib is None else room_gib

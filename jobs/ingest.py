@@ -17,6 +17,7 @@ from pipelines.parquet import remove_unlisted
 from pipelines.records import DECODE_OK
 from pipelines.settings import UserError
 from pipelines.sources.entry import INSIDE, UNREADABLE, Break
+from pipelines.sources.passed_over import PassedOverTally, in_words
 
 _MARKER = ".attempt"  # names the code and the chunks of an interrupted attempt
 _MAX_NAMED = 100
@@ -30,7 +31,7 @@ def ingest_source(context: JobContext) -> None:
         faces.load()
     with spark_session(context) as spark:
         found = survey(spark, settings.source)
-        _log(context, found.breaks)
+        _log(context, found)
         _refuse_if_broken(context, found, found.breaks, num_unreadable=0)
         if not found.chunks:
             raise UserError(f"source.path={settings.source.path} holds no image any more; name a source with images")
@@ -39,7 +40,8 @@ def ingest_source(context: JobContext) -> None:
         written = read_files(spark, context.folder, files)
         outcomes = {row["decode"]: row["count"] for row in written.groupBy("decode").count().collect()}
         unreadable = _unreadable_parts(written, settings.source.path) if UNREADABLE in outcomes else []
-    _log(context, unreadable)
+    for part in unreadable:
+        context.log.warning("%s", part)
     breaks = [*found.breaks, *unreadable]
     num_rows = sum(file.rows for file in files)
     # Law: nothing is dropped silently. Checked on the written files, before the manifest declares them complete.
@@ -53,11 +55,21 @@ def ingest_source(context: JobContext) -> None:
     counts = {"rows": num_rows, **{f"decode:{name}": outcomes[name] for name in sorted(outcomes)}}
     if breaks:
         counts |= {"broken_parts": len(breaks), "broken_bytes": sum(part.num_bytes for part in breaks)}
-    facts = {"broken": [asdict(part) for part in breaks[:_MAX_NAMED]], "notes": _notes(breaks)}
+    counts |= _counts_of(found.passed_over)
+    facts = {"broken": [asdict(part) for part in breaks[:_MAX_NAMED]], "notes": _notes(breaks, found.passed_over)}
+    if found.passed_over.total:
+        facts["passed_over"] = found.passed_over.named
     remove_unlisted(context.folder, files)
     context.finish(counts=counts, files=files, facts=facts)
-    broken = f", {len(breaks):,} broken parts of the source" if breaks else ""
-    context.progress(1, 1, f"{num_rows:,} images, {num_rows - outcomes[DECODE_OK]:,} undecodable{broken}")
+    more = f", {len(breaks):,} broken parts of the source" if breaks else ""
+    more += f", {found.passed_over.total:,} files passed over" if found.passed_over.total else ""
+    context.progress(1, 1, f"{num_rows:,} images, {num_rows - outcomes[DECODE_OK]:,} undecodable{more}")
+
+
+def _counts_of(tally: PassedOverTally) -> dict[str, int]:
+    """The counts of the manifest; empty where nothing is passed over."""
+    by_reason = {f"passed_over:{reason}": tally.counts[reason] for reason in sorted(tally.counts)}
+    return {"passed_over": tally.total, **by_reason} if by_reason else {}
 
 
 def _resume_or_clear(context: JobContext, found: Survey) -> None:
@@ -86,9 +98,12 @@ def _unreadable_parts(records: DataFrame, path: str) -> list[Break]:
     ]
 
 
-def _log(context: JobContext, breaks: Sequence[Break]) -> None:
-    for part in breaks[:_MAX_NAMED]:
+def _log(context: JobContext, found: Survey) -> None:
+    for part in found.breaks[:_MAX_NAMED]:
         context.log.warning("%s", part)
+    for reason, names in found.passed_over.named.items():
+        count, first = found.passed_over.counts[reason], ", ".join(names)
+        context.log.warning("passed over: %s %s, the first: %s", f"{count:,}", in_words(reason), first)
 
 
 def _refuse_if_broken(context: JobContext, found: Survey, breaks: Sequence[Break], *, num_unreadable: int) -> None:
@@ -110,9 +125,9 @@ def _refuse_if_useless(context: JobContext, outcomes: dict[str, int]) -> None:
         )
 
 
-def _notes(breaks: Sequence[Break]) -> list[str]:
+def _notes(breaks: Sequence[Break], passed_over: PassedOverTally) -> list[str]:
     more = [f"and {len(breaks) - 3:,} more broken parts; the log of ingest lists them"] if len(breaks) > 3 else []
-    return [*map(str, breaks[:3]), *more]
+    return [*map(str, breaks[:3]), *more, *([passed_over.note()] if passed_over.total else [])]
 
 
 if __name__ == "__main__":

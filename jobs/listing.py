@@ -10,6 +10,7 @@ from jobs.settings import RunSettings
 from pipelines.settings import UserError
 from pipelines.sources import reading
 from pipelines.sources.listing import SourceListing
+from pipelines.sources.passed_over import merged
 from pipelines.sources.settings import SOURCES, SourceSettings
 from training.tasks.settings import SetSettings
 
@@ -57,6 +58,7 @@ def describe_references(settings: RunSettings, instance: str = "") -> SourceList
         num_bytes=sum(one.num_bytes for one in listings),
         digest=hashlib.sha256("".join(one.digest for one in listings).encode()).hexdigest(),
         is_exact=all(one.is_exact for one in listings),
+        passed_over=merged(one.passed_over for one in listings),
     )
 
 

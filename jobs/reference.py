@@ -26,6 +26,8 @@ def ingest_references(context: JobContext) -> None:
             found, written = _ingest_reference(context, spark, source, first_file=len(files))
             files += written
             notes += [f"{part}; its pictures cannot be kept out of training" for part in found.breaks]
+            if found.passed_over.total:
+                notes.append(f"{source.path}: {found.passed_over.note()}")
     remove_unlisted(context.folder, files)
     num_rows = sum(file.rows for file in files)
     context.finish(counts={"rows": num_rows}, files=files, facts={"notes": notes})

@@ -69,7 +69,7 @@ STAGES: tuple[Stage, ...] = (
         ("source", "pixels", "faces"),
         launcher="spark",
         job="jobs.ingest",
-        version=3,
+        version=4,
         checks_only=("ingest",),
         outside=describe_source,
     ),

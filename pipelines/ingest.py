@@ -6,7 +6,7 @@ a few lines, since moving every picture through the JVM and back would cost a go
 
 import hashlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pyarrow as pa
@@ -21,8 +21,9 @@ from pipelines.records import IMAGE, RECORDS, ROWS
 from pipelines.settings import PixelSettings
 from pipelines.sources import reading
 from pipelines.sources.chunks import Chunk, plan_chunks
-from pipelines.sources.entry import UNREADABLE, Break, Container, Portion, RawImage
+from pipelines.sources.entry import UNREADABLE, Break, Container, Part, PassedOver, Portion, RawImage
 from pipelines.sources.naming import naming
+from pipelines.sources.passed_over import PassedOverTally, merged
 from pipelines.sources.settings import NamedSettings, SourceSettings
 
 # A task holds about this many raw bytes at most, however large its chunk is.
@@ -43,6 +44,7 @@ class Survey:
     containers: list[Container]
     chunks: list[Chunk]
     breaks: list[Break]
+    passed_over: PassedOverTally = field(default_factory=PassedOverTally)
 
     @property
     def num_images(self) -> int:
@@ -85,8 +87,8 @@ def survey(spark: SparkSession, settings: SourceSettings) -> Survey:
         naming(settings)  # reads the list of identities, so that a mistake is reported once and not by every task
     containers = list(reading.containers(settings))
 
-    def scan(container: Container) -> list[Portion | Break]:
-        return list(reading.scan(container, settings))
+    def scan(container: Container) -> list[Portion | Break | PassedOverTally]:
+        return list(_with_tally(reading.scan(container, settings)))
 
     tasks = spark.sparkContext.parallelize(containers, max(1, min(len(containers), _MAX_SCANS)))
     found = tasks.flatMap(scan).collect()
@@ -95,7 +97,20 @@ def survey(spark: SparkSession, settings: SourceSettings) -> Survey:
         containers=containers,
         chunks=list(plan_chunks(portions, settings)),
         breaks=[part for part in found if isinstance(part, Break)],
+        passed_over=merged(part for part in found if isinstance(part, PassedOverTally)),
     )
+
+
+def _with_tally(parts: Iterator[Part]) -> Iterator[Portion | Break | PassedOverTally]:
+    """The parts of one container, with one account at the end in place of everything that is passed over."""
+    tally = PassedOverTally()
+    for part in parts:
+        if isinstance(part, PassedOver):
+            tally.add(part)
+        else:
+            yield part
+    if tally.total:
+        yield tally
 
 
 def ingest(

@@ -1,4 +1,4 @@
-"""The types that all kinds of source share: a container, a portion of it, a broken part, a raw image."""
+"""The types that all kinds of source share: a container, its portions, what it has besides them, a raw image."""
 
 import hashlib
 import os
@@ -55,6 +55,24 @@ class Break:
 
 
 @dataclass(frozen=True)
+class PassedOver:
+    """Something that a source holds and that is not taken in: it is no row, and is counted by its reason."""
+
+    container: str  # the archive or list that has it; for a loose file its own path
+    name: str  # its name in the container, as text; "" for a loose file
+    reason: str  # the plural of what it is, in snake_case: links_out_of_the_source; few different ones
+
+    @property
+    def where(self) -> str:
+        """The path by which a user finds it."""
+        return f"{self.container}{INSIDE}{self.name}" if self.name else self.container
+
+
+# What a scan finds.
+Part = Portion | Break | PassedOver
+
+
+@dataclass(frozen=True)
 class RawImage:
     """One raw image: its source, the identity that the source gives, its bytes."""
 
@@ -79,7 +97,7 @@ class SourceReader(Protocol):
     def containers(self, settings: SourceSettings) -> Iterator[Container]:
         """The containers of a source, in a fixed order; cheap, on the driver."""
 
-    def scan(self, container: Container, settings: SourceSettings) -> Iterator[Portion | Break]:
+    def scan(self, container: Container, settings: SourceSettings) -> Iterator[Part]:
         """Scan one container without reading a picture, on any machine."""
 
     def read(self, portion: Portion, settings: SourceSettings, *, max_bytes: int) -> Iterator[RawImage]:

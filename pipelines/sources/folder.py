@@ -11,6 +11,8 @@ from pipelines.settings import UserError
 from pipelines.sources.entry import (
     Break,
     Container,
+    Part,
+    PassedOver,
     Portion,
     RawImage,
     as_bytes,
@@ -34,12 +36,12 @@ def containers(settings: FolderSettings) -> Iterator[Container]:
     yield Container(settings.path, 0, "")
 
 
-def scan(container: Container, settings: FolderSettings) -> Iterator[Portion | Break]:
+def scan(container: Container, settings: FolderSettings) -> Iterator[Part]:
     """Walk the folder and cut its files into portions."""
     names: list[bytes] = []
     num_bytes = 0
     for entry in entries(container.path):
-        if isinstance(entry, Break):
+        if isinstance(entry, Break | PassedOver):
             yield entry
             continue
         names.append(entry[0])
@@ -66,7 +68,7 @@ def read(portion: Portion, settings: FolderSettings, *, max_bytes: int) -> Itera
             yield lost(source, identity)
 
 
-def entries(root: str) -> Iterator[Entry | Break]:
+def entries(root: str) -> Iterator[Entry | Break | PassedOver]:
     """Every file below a folder, sorted by name within each."""
     # A stack and no recursion: an unpacked archive may be deeper than Python's limit.
     waiting: list[tuple[bytes, os.DirEntry[bytes] | None]] = [(b"", None)]

@@ -8,7 +8,17 @@ from pathlib import Path
 
 from pipelines.settings import UserError
 from pipelines.sources import storage
-from pipelines.sources.entry import PORTION_IMAGES, Break, Container, Portion, RawImage, as_bytes, lost, take, text
+from pipelines.sources.entry import (
+    PORTION_IMAGES,
+    Container,
+    Part,
+    Portion,
+    RawImage,
+    as_bytes,
+    lost,
+    take,
+    text,
+)
 from pipelines.sources.naming import naming, read_list
 from pipelines.sources.settings import ListSettings
 
@@ -24,7 +34,7 @@ def containers(settings: ListSettings) -> Iterator[Container]:
     yield Container(str(path), stat.st_size, str(stat.st_mtime_ns))
 
 
-def scan(container: Container, settings: ListSettings) -> Iterator[Portion | Break]:
+def scan(container: Container, settings: ListSettings) -> Iterator[Part]:
     """Cut the list into portions, without a request for each file."""
     lines = read_list(Path(container.path), identity_column=settings.identity_column)
     position = 0

@@ -2,12 +2,13 @@
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from pipelines.settings import UserError
 from pipelines.sources import folder
-from pipelines.sources.entry import Break, Container, SourceReader
+from pipelines.sources.entry import Break, Container, PassedOver, SourceReader
+from pipelines.sources.passed_over import PassedOverTally
 from pipelines.sources.settings import NamedSettings, SourceSettings
 
 # Archives are scanned up to this many images; the rest is estimated from the share of bytes scanned.
@@ -22,6 +23,7 @@ class SourceListing:
     num_bytes: int
     digest: str  # changes when something comes, goes, or changes size or time
     is_exact: bool = True  # False: estimated from a part of the source
+    passed_over: PassedOverTally = field(default_factory=PassedOverTally)  # of the part that was scanned
 
 
 def describe(kind: SourceReader, settings: SourceSettings) -> SourceListing:
@@ -37,8 +39,9 @@ def describe(kind: SourceReader, settings: SourceSettings) -> SourceListing:
         listing = replace(listing, digest=_with_names(listing.digest, settings.identity_list))
     if listing.num_files == 0:
         parts = (part for one in found for part in kind.scan(one, settings))
-        broken = next((f": {part}" for part in parts if isinstance(part, Break)), "")
-        raise UserError(f"source.path={settings.path} holds no image{broken}; name a {settings.kind} with images in it")
+        why = next((str(part) for part in parts if isinstance(part, Break)), listing.passed_over.note())
+        reason = f": {why}" if why else ""
+        raise UserError(f"source.path={settings.path} holds no image{reason}; name a {settings.kind} with images in it")
     return listing
 
 
@@ -53,33 +56,43 @@ def _with_names(digest: str, path: Path) -> str:
 
 
 def _describe_folder(container: Container) -> SourceListing:
-    digest, num_files, num_bytes = hashlib.sha256(), 0, 0
+    digest, num_files, num_bytes, passed_over = hashlib.sha256(), 0, 0, PassedOverTally()
     for entry in folder.entries(container.path):
-        if isinstance(entry, Break):
+        if isinstance(entry, Break | PassedOver):
             digest.update(str(entry).encode())
+        if isinstance(entry, PassedOver):
+            passed_over.add(entry)
+        if isinstance(entry, Break | PassedOver):
             continue
         name, stat = entry
         digest.update(b"%b\0%d\0%d\n" % (name, stat.st_size, stat.st_mtime_ns))
         num_files += 1
         num_bytes += stat.st_size
-    return SourceListing(num_files, num_bytes, digest.hexdigest())
+    return SourceListing(num_files, num_bytes, digest.hexdigest(), passed_over=passed_over)
 
 
 def _describe_containers(kind: SourceReader, found: Sequence[Container], settings: SourceSettings) -> SourceListing:
     digest = hashlib.sha256()
     for container in found:
         digest.update(f"{container.path}\0{container.num_bytes}\0{container.version}\n".encode("utf-8", "replace"))
-    images, size, share = _count(kind, found, settings)
-    return SourceListing(round(images / share), round(size / share), digest.hexdigest(), is_exact=share == 1)
+    passed_over = PassedOverTally()
+    images, size, share = _count(kind, found, settings, passed_over)
+    return SourceListing(
+        round(images / share), round(size / share), digest.hexdigest(), is_exact=share == 1, passed_over=passed_over
+    )
 
 
-def _count(kind: SourceReader, found: Sequence[Container], settings: SourceSettings) -> tuple[int, int, float]:
+def _count(
+    kind: SourceReader, found: Sequence[Container], settings: SourceSettings, passed_over: PassedOverTally
+) -> tuple[int, int, float]:
     """Images and bytes of the first containers, and the share of the source that these are."""
     images = size = passed = 0
     total = sum(container.num_bytes for container in found)
     for container in found:
         for part in kind.scan(container, settings):
-            if isinstance(part, Break):
+            if isinstance(part, PassedOver):
+                passed_over.add(part)
+            if isinstance(part, Break | PassedOver):
                 continue
             images += part.num_images
             size += part.num_bytes

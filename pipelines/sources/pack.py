@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pipelines.pack_file import read_pack
 from pipelines.settings import UserError
 from pipelines.sources import storage
-from pipelines.sources.entry import INSIDE, Break, Container, Portion, PortionCutter, RawImage, held
+from pipelines.sources.entry import INSIDE, Break, Container, Part, Portion, PortionCutter, RawImage, held
 from pipelines.sources.settings import SourceSettings
 
 SUFFIXES = (".bin",)
@@ -16,7 +16,7 @@ def containers(settings: SourceSettings) -> Iterator[Container]:
     return storage.find(settings.path, SUFFIXES)
 
 
-def scan(container: Container, settings: SourceSettings) -> Iterator[Portion | Break]:
+def scan(container: Container, settings: SourceSettings) -> Iterator[Part]:
     """Cut one pack into portions by image number; a pack is small, and is read for this."""
     try:
         images = _images(container.path)

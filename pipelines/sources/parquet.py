@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipelines.sources import storage
-from pipelines.sources.entry import INSIDE, Break, Container, Portion, RawImage, held, lost, printable
+from pipelines.sources.entry import INSIDE, Break, Container, Part, Portion, RawImage, held, lost, printable
 from pipelines.sources.settings import ParquetSettings
 
 SUFFIXES = (".parquet",)
@@ -22,7 +22,7 @@ def containers(settings: ParquetSettings) -> Iterator[Container]:
     return storage.find(settings.path, SUFFIXES)
 
 
-def scan(container: Container, settings: ParquetSettings) -> Iterator[Portion | Break]:
+def scan(container: Container, settings: ParquetSettings) -> Iterator[Part]:
     """One portion per row group, from the footer alone."""
     try:
         with storage.open_binary(container.path) as stream, pq.ParquetFile(stream) as file:

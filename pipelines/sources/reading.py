@@ -10,7 +10,7 @@ import contextlib
 from collections.abc import Iterator
 
 from pipelines.sources.chunks import Chunk
-from pipelines.sources.entry import INSIDE, Break, Container, Portion, RawImage, SourceReader, lost
+from pipelines.sources.entry import INSIDE, Container, Part, Portion, RawImage, SourceReader, lost
 from pipelines.sources.listing import SourceListing
 from pipelines.sources.listing import describe as _describe
 from pipelines.sources.settings import SOURCES, SourceSettings
@@ -39,8 +39,8 @@ def containers(settings: SourceSettings) -> Iterator[Container]:
     return _kind(settings).containers(settings)
 
 
-def scan(container: Container, settings: SourceSettings) -> Iterator[Portion | Break]:
-    """Scan one container: portions of images, and the parts in which none can be found."""
+def scan(container: Container, settings: SourceSettings) -> Iterator[Part]:
+    """Scan one container: portions of images, parts in which none can be found, and what is passed over."""
     return _kind(settings).scan(container, settings)
 
 

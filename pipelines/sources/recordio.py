@@ -18,7 +18,7 @@ import numpy as np
 
 from pipelines.arrays import IntArray
 from pipelines.sources import storage
-from pipelines.sources.entry import INSIDE, Break, Container, Portion, PortionCutter, RawImage, lost, take
+from pipelines.sources.entry import INSIDE, Break, Container, Part, Portion, PortionCutter, RawImage, lost, take
 from pipelines.sources.settings import SourceSettings
 
 SUFFIXES = (".rec",)
@@ -59,7 +59,7 @@ def containers(settings: SourceSettings) -> Iterator[Container]:
     return storage.find(settings.path, SUFFIXES)
 
 
-def scan(container: Container, settings: SourceSettings) -> Iterator[Portion | Break]:
+def scan(container: Container, settings: SourceSettings) -> Iterator[Part]:
     """Cut one file into portions, and compare its index, where there is one, with the records found."""
     if not container.num_bytes:
         yield Break(container.path, 0, 0, "the file is empty")

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import BinaryIO
 
 from pipelines.sources import storage
-from pipelines.sources.entry import INSIDE, Break, Container, Portion, PortionCutter, RawImage, printable, take
+from pipelines.sources.entry import INSIDE, Break, Container, Part, Portion, PortionCutter, RawImage, printable, take
 from pipelines.sources.naming import naming
 from pipelines.sources.settings import SourceSettings, TarSettings
 from pipelines.sources.tar_headers import BLOCK, Gap, Member, header_content, walk
@@ -36,7 +36,7 @@ def containers(settings: SourceSettings) -> Iterator[Container]:
     return storage.find(settings.path, SUFFIXES)
 
 
-def scan(container: Container, settings: SourceSettings) -> Iterator[Portion | Break]:
+def scan(container: Container, settings: SourceSettings) -> Iterator[Part]:
     """Cut one archive into portions."""
     return cut(container, settings, _alone)
 
@@ -49,7 +49,7 @@ def read(portion: Portion, settings: TarSettings, *, max_bytes: int) -> Iterator
             yield picture(portion, stream, member, identity=identity_of(member.name), max_bytes=max_bytes)
 
 
-def cut(container: Container, settings: SourceSettings, grouping: Grouping) -> Iterator[Portion | Break]:
+def cut(container: Container, settings: SourceSettings, grouping: Grouping) -> Iterator[Part]:
     """Cut an archive into portions, between samples only."""
     try:
         with storage.open_binary(container.path) as stream:

@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any, BinaryIO
 
 from pipelines.sources import tar
-from pipelines.sources.entry import Break, Container, Portion, RawImage, text
+from pipelines.sources.entry import Container, Part, Portion, RawImage, text
 from pipelines.sources.naming import naming
 from pipelines.sources.settings import WebDatasetSettings
 from pipelines.sources.tar import Sample, containers
@@ -26,7 +26,7 @@ _DEFAULT_SIDECAR = "cls"
 _MAX_SIDECAR_BYTES = 1 << 20
 
 
-def scan(container: Container, settings: WebDatasetSettings) -> Iterator[Portion | Break]:
+def scan(container: Container, settings: WebDatasetSettings) -> Iterator[Part]:
     """Cut one shard into portions."""
     return tar.cut(container, settings, _grouping(settings))
 

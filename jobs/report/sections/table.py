@@ -22,7 +22,7 @@ _HERE = Path(__file__).parent
 SECTIONS: tuple[Section, ...] = (
     Section("funnel", "Pictures by stage", _HERE / "funnel.html", funnel.build, link="Pictures"),
     Section("search", "", _HERE / "search.html", search.build, is_part=True),
-    Section("broken", "Broken parts of the source", _HERE / "broken.html", broken.build, is_part=True),
+    Section("broken", "Broken and passed over", _HERE / "broken.html", broken.build, is_part=True),
     Section("sizes", "", _HERE / "sizes.html", sizes.build, is_part=True),
     Section("gallery", "Pictures left out", _HERE / "gallery.html", gallery.build, link="Left out"),
     Section("merges", "Identities that may be one person", _HERE / "merges.html", merges.build),

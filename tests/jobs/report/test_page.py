@@ -181,16 +181,18 @@ def test_the_records_of_earlier_deliveries_count_as_this_runs_own(trained, rebui
 
 
 def test_broken_parts_of_the_source_are_listed_where_there_are_any(trained):
-    assert "Broken parts" not in _read(trained).text
+    assert "Broken and passed over" not in _read(trained).text
     part = {"container": HOSTILE, "offset": 123456, "num_bytes": 2048, "reason": "bad_header"}
     folder = trained.artefacts["records"]
     told = manifest.read(folder)
-    counts, facts = {"broken_parts": 3, "broken_bytes": 5120}, {"broken": [part]}
+    counts = {"broken_parts": 3, "broken_bytes": 5120, "passed_over": 1200, "passed_over:dangling_links": 1200}
+    facts = {"broken": [part], "passed_over": {"dangling_links": [HOSTILE]}}
     manifest.write(folder, told.model_copy(update={"counts": counts, "facts": facts}))
     text = _read(trained).text
     assert "3 parts of its containers, 5 KiB in all" in text
     assert f"{HOSTILE} 123,456 2,048 bad header" in text
     assert "and 2 more" in text
+    assert f"dangling links 1,200 {HOSTILE}" in text
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,64 @@
+"""The account of what a source holds and is not taken in as a picture: numbers and a few names for each reason."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from pipelines.sources.entry import PassedOver
+
+_MOST_NAMED = 5  # of each reason: a source may pass over millions
+
+# A reason is the plural of what is passed over, for it stands behind a number. Reasons without a remedy are not here.
+REMEDIES: dict[str, str] = {}
+
+
+@dataclass
+class PassedOverTally:
+    """Numbers and first names by reason, in the order of the source."""
+
+    counts: dict[str, int] = field(default_factory=dict)
+    named: dict[str, list[str]] = field(default_factory=dict)
+
+    @property
+    def total(self) -> int:
+        return sum(self.counts.values())
+
+    def add(self, part: PassedOver) -> None:
+        self._add(part.reason, 1, [part.where])
+
+    def merge(self, other: "PassedOverTally") -> None:
+        """Add the account of a later part of the source."""
+        for reason, count in other.counts.items():
+            self._add(reason, count, other.named[reason])
+
+    def note(self) -> str:
+        """One line, empty if there is nothing: "3 files passed over: 3 dead links (the first a/b.jpg; REMEDY)"."""
+        if not self.counts:
+            return ""
+        parts = [
+            f"{count:,} {in_words(reason)} (the first {'; '.join([self.named[reason][0], *_remedy(reason)])})"
+            for reason, count in sorted(self.counts.items(), key=lambda item: (-item[1], item[0]))
+        ]
+        noun = "file" if self.total == 1 else "files"
+        return f"{self.total:,} {noun} passed over: {', '.join(parts)}"
+
+    def _add(self, reason: str, count: int, named: Iterable[str]) -> None:
+        self.counts[reason] = self.counts.get(reason, 0) + count
+        kept = self.named.setdefault(reason, [])
+        kept += list(named)[: _MOST_NAMED - len(kept)]
+
+
+def merged(tallies: Iterable[PassedOverTally]) -> PassedOverTally:
+    """One account of several parts of a source, in their order."""
+    total = PassedOverTally()
+    for tally in tallies:
+        total.merge(tally)
+    return total
+
+
+def in_words(reason: str) -> str:
+    """A reason as it is shown."""
+    return reason.replace("_", " ")
+
+
+def _remedy(reason: str) -> list[str]:
+    return [REMEDIES[reason]] if reason in REMEDIES else []
