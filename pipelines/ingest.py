@@ -62,12 +62,13 @@ class Survey:
         """The share of the source in which no image was found, by bytes, or no image could be read, by number.
 
         A container that is empty or cut at its end counts with the average size of the others: the missing part is
-        unknown, and a failed download may have left next to nothing.
+        unknown, and a failed download may have left next to nothing. One that may be whole, and lacks only the mark of
+        its end, counts nothing.
         """
         if not self.chunks and self.breaks:
             return 1.0
         sizes = {container.path: container.num_bytes for container in self.containers}
-        cut = {part.container for part in self.breaks if sizes.get(part.container) == part.offset + part.num_bytes}
+        cut = {part.container for part in self.breaks if _is_cut(part, sizes.get(part.container))}
         others = [size for path, size in sizes.items() if path not in cut]
         average = sum(others) / max(1, len(others))
         missing = sum(max(0.0, average - sizes[path]) for path in cut)
@@ -75,6 +76,10 @@ class Survey:
         found = sum(portion.num_bytes for chunk in self.chunks for portion in chunk.portions)
         whole = max(sum(sizes.values()) + missing, found + broken)
         return min(1.0, broken / max(1, whole) + num_unreadable / max(1, self.num_images))
+
+
+def _is_cut(part: Break, size: int | None) -> bool:
+    return size == part.offset + part.num_bytes and (part.num_bytes > 0 or size == 0)
 
 
 def survey(spark: SparkSession, settings: SourceSettings) -> Survey:

@@ -37,7 +37,7 @@ class Portion:
     stop: int  # position of the next portion
     num_images: int
     num_bytes: int  # of the images
-    listed: bytes = b""  # for loose files: their compressed names
+    listed: bytes = b""  # compressed: of loose files their names, of an archive what lies outside the portion
 
 
 @dataclass(frozen=True)
@@ -169,10 +169,10 @@ class PortionCutter:
         self._images += 1
         self._bytes += num_bytes
 
-    def cut(self, stop: int) -> Iterator[Portion]:
+    def cut(self, stop: int, listed: bytes = b"") -> Iterator[Portion]:
         """Yield the portion that ends at a position; nothing if it has no image."""
         if self._images:
-            yield Portion(self._container, self._start, stop, self._images, self._bytes)
+            yield Portion(self._container, self._start, stop, self._images, self._bytes, listed)
         self._start, self._images, self._bytes = stop, 0, 0
 
 

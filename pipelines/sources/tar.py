@@ -8,10 +8,25 @@ from dataclasses import dataclass, field
 from typing import BinaryIO
 
 from pipelines.sources import storage
-from pipelines.sources.entry import INSIDE, Break, Container, Part, Portion, PortionCutter, RawImage, printable, take
+from pipelines.sources.entry import (
+    INSIDE,
+    Break,
+    Container,
+    Part,
+    PassedOver,
+    Portion,
+    PortionCutter,
+    RawImage,
+    Readable,
+    printable,
+    take,
+)
 from pipelines.sources.naming import naming
 from pipelines.sources.settings import SourceSettings, TarSettings
-from pipelines.sources.tar_headers import BLOCK, Gap, Member, header_content, walk
+from pipelines.sources.tar_headers import Entry, Gap, Member, Other, header_content, walk
+from pipelines.sources.tar_links import Links, listed, relinked
+from pipelines.sources.tar_numbers import BLOCK
+from pipelines.sources.tar_sparse import Expanded
 
 SUFFIXES = (".tar",)
 
@@ -26,9 +41,14 @@ class Sample:
     pictures: list[Member] = field(default_factory=list)
     sidecars: dict[str, Member] = field(default_factory=dict)
 
+    @property
+    def links(self) -> list[Member]:
+        """The members whose bytes are those of another one."""
+        return [member for member in (*self.pictures, *self.sidecars.values()) if member.origin >= 0]
 
-# A function of stream, start, stop and the file's size, like `walk`.
-Grouping = Callable[[BinaryIO, int, int, int], Iterator[Sample | Gap]]
+
+# Joins the entries of an archive to samples; what is no member passes through.
+Grouping = Callable[[Iterator[Entry]], Iterator[Sample | Other | Gap]]
 
 
 def containers(settings: SourceSettings) -> Iterator[Container]:
@@ -56,16 +76,22 @@ def cut(container: Container, settings: SourceSettings, grouping: Grouping) -> I
             if reason := _unusable(stream.read(BLOCK)):
                 yield Break(container.path, 0, container.num_bytes, reason)
                 return
+            size = container.num_bytes
             cutter = PortionCutter(container.path, settings)
-            for sample in grouping(stream, 0, container.num_bytes, container.num_bytes):
-                if isinstance(sample, Gap):
+            links: list[Member] = []
+            for sample in grouping(Links(stream, size).followed(walk(stream, 0, size, size))):
+                if isinstance(sample, Sample):
+                    if cutter.is_full:
+                        yield from cutter.cut(sample.header, listed(links))
+                        links.clear()
+                    links += sample.links
+                    for member in sample.pictures:
+                        cutter.add(member.num_bytes)
+                elif isinstance(sample, Gap):
                     yield Break(container.path, sample.offset, sample.num_bytes, sample.reason)
-                    continue
-                if cutter.is_full:
-                    yield from cutter.cut(sample.header)
-                for member in sample.pictures:
-                    cutter.add(member.num_bytes)
-            yield from cutter.cut(container.num_bytes)
+                else:
+                    yield PassedOver(container.path, printable(sample.name), sample.reason)
+            yield from cutter.cut(size, listed(links))
     except OSError as error:
         yield Break(container.path, 0, container.num_bytes, f"it cannot be read ({error.strerror or error})")
 
@@ -74,7 +100,8 @@ def samples(portion: Portion, grouping: Grouping) -> Iterator[tuple[BinaryIO, Sa
     """The samples of one portion, each with the open archive."""
     size = storage.size_of(portion.container)
     with storage.open_binary(portion.container) as stream:
-        for sample in grouping(stream, portion.start, portion.stop, size):
+        entries = relinked(walk(stream, portion.start, portion.stop, size), stream, size, portion.listed)
+        for sample in grouping(entries):
             if isinstance(sample, Sample):  # the scan has reported the gaps
                 yield stream, sample
 
@@ -82,14 +109,18 @@ def samples(portion: Portion, grouping: Grouping) -> Iterator[tuple[BinaryIO, Sa
 def picture(portion: Portion, stream: BinaryIO, member: Member, *, identity: str | None, max_bytes: int) -> RawImage:
     """Read one member."""
     stream.seek(member.data)
+    content: Readable = stream if member.sparse is None else Expanded(stream, member.sparse)
     source = portion.container + INSIDE + printable(member.name)
-    return take(stream, member.num_bytes, source=source, identity=identity, max_bytes=max_bytes)
+    return take(content, member.num_bytes, source=source, identity=identity, max_bytes=max_bytes)
 
 
-def _alone(stream: BinaryIO, start: int, stop: int, size: int) -> Iterator[Sample | Gap]:
+def _alone(entries: Iterator[Entry]) -> Iterator[Sample | Other | Gap]:
     """Every member is a picture of its own."""
-    for member in walk(stream, start, stop, size):
-        yield member if isinstance(member, Gap) else Sample(member.header, [member])
+    for entry in entries:
+        if isinstance(entry, Member):
+            yield Sample(entry.header, [entry])
+        elif isinstance(entry, Other | Gap):
+            yield entry
 
 
 def _unusable(opening: bytes) -> str | None:

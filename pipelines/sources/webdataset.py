@@ -14,7 +14,7 @@ from pipelines.sources.entry import Container, Part, Portion, RawImage, text
 from pipelines.sources.naming import naming
 from pipelines.sources.settings import WebDatasetSettings
 from pipelines.sources.tar import Sample, containers
-from pipelines.sources.tar_headers import Gap, Member, walk
+from pipelines.sources.tar_headers import Entry, Gap, Member, Other
 
 __all__ = ["containers", "read", "scan"]
 
@@ -45,13 +45,12 @@ def _grouping(settings: WebDatasetSettings) -> tar.Grouping:
     return partial(_by_key, identity_column=settings.identity_column)
 
 
-def _by_key(
-    stream: BinaryIO, start: int, stop: int, size: int, *, identity_column: str | None
-) -> Iterator[Sample | Gap]:
-    sample, key = Sample(start), b""
-    for member in walk(stream, start, stop, size):
-        if isinstance(member, Gap):
+def _by_key(entries: Iterator[Entry], *, identity_column: str | None) -> Iterator[Sample | Other | Gap]:
+    sample, key = Sample(0), b""
+    for member in entries:
+        if isinstance(member, Other | Gap):
             yield member
+        if not isinstance(member, Member):
             continue
         its_key, extension = _split(member.name)
         if its_key != key and (sample.pictures or sample.sidecars):

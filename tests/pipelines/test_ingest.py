@@ -225,6 +225,7 @@ def of(sizes: list[int], found: int, breaks: list[tuple[int, int, int]], images:
         # Compressed inside: the pictures are more bytes than their file.
         (of([100], 9900, [(0, 0, 99)]), 0, 99 / 9999),
         # A note on an index beside the container.
+        (of([100, 10], 110, [(1, 10, 0)]), 0, 0.0),  # only the mark of its end is missing
         (Survey([Container("0.rec", 100, "")], of([], 90, []).chunks, [Break("0.idx", 0, 0, "strange")]), 0, 0.0),
     ],
 )

@@ -15,7 +15,7 @@ import pytest
 from pipelines.settings import UserError
 from pipelines.sources.reading import describe
 from pipelines.sources.settings import SOURCES, SourceSettings
-from pipelines.sources.tar_headers import BLOCK
+from pipelines.sources.tar_numbers import BLOCK
 
 FILES = {"ann/1.jpg": b"a" * 100, "ann/2.jpg": b"b" * 5000, "bob/x y.png": b"c" * 512, "top.txt": b"", "z/q.gif": b"d"}
 
