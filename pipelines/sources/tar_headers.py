@@ -22,7 +22,7 @@ _GNU_SPARSE = ord("S")
 _DESCRIPTIONS = frozenset(b"gV")  # of the whole archive: a global pax header, the name of the volume
 # Headers that describe the member that follows.
 _GNU_LONG_NAME, _GNU_LONG_TARGET = b"LK"
-_PAX = frozenset(b"xX")  # POSIX, Solaris
+_EXTENSIONS = frozenset(b"LKxX")  # the last two: pax headers of POSIX and Solaris
 _SEARCHED_AT_ONCE = 1 << 20
 _MAX_EXTENSION_BYTES = 1 << 20  # of a long name or a pax header
 # Writers fill the last record of 10,240 bytes, or the block of a tape, with zeros.
@@ -119,9 +119,11 @@ def walk(stream: BinaryIO, start: int, stop: int, size: int) -> Iterator[Entry]:
             position, pending, zeros = following, _Extension(), 0
             continue
         num_bytes, kind = content
-        yield from _blank(position, zeros)
-        zeros = 0
-        if _extend(pending, stream, position, num_bytes, kind):
+        if zeros:
+            yield from _blank(position, zeros)
+            zeros = 0
+        if kind in _EXTENSIONS:
+            _extend(pending, stream, position, num_bytes, kind)
             position = after(position, num_bytes)
             continue
         entry, end = _entry(stream, block, position, kind, num_bytes, pending)
@@ -147,6 +149,8 @@ def _entry(
     num_bytes = num_bytes if pending.num_bytes is None else pending.num_bytes
     header = position if pending.start is None else pending.start
     name, data = _name(block, pending), position + BLOCK
+    if kind in _REGULAR and not pending.records and not name.endswith(b"/"):
+        return Member(name, header, data, num_bytes), data + num_bytes
     if kind in (_HARD_LINK, _SYMBOLIC_LINK):
         target = _text(block[157:257]) if pending.target is None else pending.target
         return Link(name, header, target, is_hard=kind == _HARD_LINK), data
@@ -210,10 +214,8 @@ def _shown(name: bytes) -> str:
     return name.decode("utf-8", "backslashreplace")
 
 
-def _extend(pending: _Extension, stream: BinaryIO, position: int, num_bytes: int, kind: int) -> bool:
-    """Take over a header that describes the next member; False for any other header."""
-    if kind not in _PAX and kind not in (_GNU_LONG_NAME, _GNU_LONG_TARGET):
-        return False
+def _extend(pending: _Extension, stream: BinaryIO, position: int, num_bytes: int, kind: int) -> None:
+    """Take over a header that describes the next member."""
     pending.start = position if pending.start is None else pending.start
     content = stream.read(min(num_bytes, _MAX_EXTENSION_BYTES))
     if kind == _GNU_LONG_NAME:
@@ -222,7 +224,6 @@ def _extend(pending: _Extension, stream: BinaryIO, position: int, num_bytes: int
         pending.target = _text(content)
     else:
         _take_records(pending, content)
-    return True
 
 
 def _take_records(pending: _Extension, content: bytes) -> None:
