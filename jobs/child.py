@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from jobs.places.place import Command, Place
-from pipelines.manifest import write_atomically
+from pipelines.durable import write_atomically
 from pipelines.run_folder import fault_file
 
 POLL_SECONDS = 0.2

@@ -73,8 +73,9 @@ def curate(context: JobContext) -> None:
         worst = ", ".join(f"{count:,} {reason}" for _, reason, count in sorted(outcomes, key=lambda o: -o[2])[:4])
         raise UserError(f"not one of {num_records:,} images is kept ({worst}); widen the ranges under curate")
     reasons = {f"{status}:{reason}": count for status, reason, count in sorted(outcomes, key=str) if reason}
-    context.finish(counts={"rows": num_records, **counts, **reasons}, files=files, facts={"notes": notes})
-    context.progress(1, 1, ", ".join(f"{counts[status]:,} {status}" for status in STATUSES))
+    summary = ", ".join(f"{counts[status]:,} {status}" for status in STATUSES)
+    counts = {"rows": num_records, **counts, **reasons}
+    context.finish(counts=counts, files=files, summary=summary, facts={"notes": notes})
 
 
 def _decide(context: JobContext, spark: SparkSession) -> DataFrame:

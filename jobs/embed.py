@@ -3,7 +3,7 @@
 import sys
 
 from jobs.entry import JobContext, run_job
-from jobs.spark_work import read_artefact, read_everywhere, spark_session
+from jobs.spark_work import names_everywhere, read_artefact, read_everywhere, spark_session
 from pipelines import manifest
 from pipelines.align import aligner_of
 from pipelines.embed_records import count_pictures, embed_records
@@ -24,7 +24,13 @@ def embed_pictures(context: JobContext) -> None:
         if "references" in context.parents:
             records = records.unionByName(read_artefact(spark, context.parents["references"], RECORDS))
         num_pictures = count_pictures(records)
-        found = embed_records(records, embedder, settings.pixels, aligner_of(settings.shard, settings.pixels))
+        found = embed_records(
+            records,
+            embedder,
+            settings.pixels,
+            aligner_of(settings.shard, settings.pixels),
+            name=names_everywhere(context, "records", "references"),
+        )
         rows = in_files(found, num_rows=num_pictures, key=(IMAGE_ID,))
         files = write_files(rows, context.folder, schema=EMBEDDINGS, rows_per_group=_ROWS_PER_GROUP)
     remove_unlisted(context.folder, files)
@@ -32,8 +38,8 @@ def embed_pictures(context: JobContext) -> None:
     context.finish(
         counts={"rows": num_embedded, "pictures": num_pictures, "undecodable": num_pictures - num_embedded},
         files=files,
+        summary=f"{num_embedded:,} pictures embedded, {num_pictures - num_embedded:,} cannot be decoded",
     )
-    context.progress(1, 1, f"{num_embedded:,} pictures embedded, {num_pictures - num_embedded:,} cannot be decoded")
 
 
 def _embedder(context: JobContext) -> Embedder:

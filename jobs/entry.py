@@ -3,6 +3,7 @@
 import argparse
 import logging
 import os
+import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,11 +15,13 @@ from jobs.planning import parents_of, settings_read
 from jobs.progress import Progress, silent
 from jobs.settings import PROJECT, RunSettings, load
 from jobs.stages import STAGES, Stage, river
-from pipelines.manifest import File, Manifest, code_version, exclusive, is_done, write
+from pipelines.manifest import File, Manifest, code_version, damaged, exclusive, is_as_written, is_done, read, write
 from pipelines.run_folder import RunFolder, progress_file
 from pipelines.settings import UserError
 from pipelines.store import Store
 
+# The last line of the traceback in Spark's PythonException.
+_RAISED_BY_EXECUTOR = re.compile(rf"^{UserError.__module__}\.{UserError.__name__}: (.+)$", re.MULTILINE)
 _CODE = {"spark": "pipelines", "ranks": "training", "local": "jobs"}
 
 
@@ -33,21 +36,37 @@ class JobContext:
     earlier: list[dict[str, Path]]  # of each earlier delivery, oldest first: kind -> folder of its artefact
     run_folder: Path  # runs/<name>
     rank: int  # 0 unless a launcher of ranks says otherwise
-    progress: Callable[[int, int, str], None]  # done, total, text; the last text is the stage's summary
+    progress: Callable[[int, int, str], None]  # done, total, text
     log: logging.Logger
     stages: Mapping[str, Stage] = field(default_factory=dict)  # of the run, by name, in their order
+
+    @property
+    def read(self) -> list[Path]:
+        """The folders of all artefacts that the job reads, each once."""
+        earlier = (folder for delivery in self.earlier for folder in delivery.values())
+        return list(dict.fromkeys([*self.parents.values(), *earlier]))
 
     @property
     def instance(self) -> str:
         """The instance of the stage that is done, of several; "" = it is done once."""
         return self.stage.instance
 
-    def finish(self, *, counts: dict[str, int], files: Sequence[File], facts: dict[str, Any] | None = None) -> None:
-        """Write the manifest, by rank 0 and after everything else: from here on the artefact exists.
+    def finish(
+        self,
+        *,
+        counts: dict[str, int],
+        files: Sequence[File],
+        summary: str = "",
+        facts: dict[str, Any] | None = None,
+        measured: Sequence[str] = (),
+    ) -> None:
+        """Write the manifest: from here on the artefact exists, so this is the last line of a job, by rank 0.
 
         Args:
             counts: what the input came to; the driver shows them.
             files: from ``manifest.describe``.
+            summary: the stage in a line, for the screen; without one the counts are shown.
+            measured: names of further files in the folder, which hold times and so differ with each attempt.
         """
         assert self.stage.makes is not None, "a stage without a kind makes no artefact"
         manifest = Manifest(
@@ -59,7 +78,10 @@ class JobContext:
             counts=counts,
             files=tuple(files),
             facts=facts or {},
+            measured=tuple(measured),
         )
+        if summary:
+            self.progress(1, 1, summary)
         write(self.folder, manifest)
 
 
@@ -73,6 +95,8 @@ def run_job(
 ) -> int:
     """Do a stage's work if its artefact is due; return the exit code: 0 done, 2 the user's mistake, 1 ours.
 
+    The artefacts that it reads are verified before, so that damaged ones are named and never used.
+
     Every rank calls it. The work finds its folder as an earlier attempt left it, and ends with ``context.finish``.
 
     Args:
@@ -85,6 +109,7 @@ def run_job(
     path: Path = arguments.run
     launcher = next(stage.launcher for stage in stages if stage.verb == name)
     rank = _rank(launcher)
+    context: JobContext | None = None
     _set_up_logging(launcher, rank)
     log = logging.getLogger(f"jobs.{name}")
     stage_log = RunFolder(path.parent).log(arguments.stage or name)
@@ -95,11 +120,12 @@ def run_job(
         stage_log = settings.log_file(stage)
         context = _context(settings, stage, run, rank=rank)
         _work_alone(context, work)
-    except UserError as error:
-        print(f"ringmill: {error}", file=sys.stderr)
-        _keep(stage_log, Fault(True, str(error)))
-        return USER_EXIT_CODE
     except Exception as error:
+        users = error if isinstance(error, UserError) else _named(context, error)
+        if users is not None:
+            print(f"ringmill: {users}", file=sys.stderr)
+            _keep(stage_log, Fault(True, str(users)))
+            return USER_EXIT_CODE
         log.exception("%s failed", name)
         _keep(stage_log, Fault(False, f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"))
         return 1
@@ -156,9 +182,24 @@ def _context(settings: RunSettings, name: str, stages: Sequence[Stage], *, rank:
 
 def _finished(settings: RunSettings, stage: Stage, mark: str) -> Path:
     folder = _folder(settings, stage, mark)
-    if stage.makes is not None and not is_done(folder):
-        raise UserError(f"{folder} is no finished artefact, and is to be read; run the stage {stage.name} first")
+    if stage.makes is not None:
+        if not is_done(folder):
+            raise UserError(f"{folder} is no finished artefact, and is to be read; run the stage {stage.name} first")
+        Store(settings.store).verified(stage.makes, mark)
     return folder
+
+
+def _named(context: JobContext | None, error: Exception) -> UserError | None:
+    """The mistake or the damage behind an error that came through a library, such as from an executor of Spark's."""
+    text = str(error)
+    if raised := _RAISED_BY_EXECUTOR.search(text):
+        return UserError(raised[1])
+    for folder in context.read if context is not None else ():
+        for file in read(folder).files:
+            is_mentioned = f"{folder.parent.name}/{folder.name}/{file.path}" in text
+            if is_mentioned and not is_as_written(folder / file.path, file):
+                return damaged(folder, file.path)
+    return None
 
 
 def _folder(settings: RunSettings, stage: Stage, mark: str) -> Path:

@@ -7,22 +7,31 @@ from collections.abc import Iterator
 from jobs.entry import JobContext, run_job
 from jobs.rank_work import communicator
 from pipelines import manifest
+from pipelines.durable import write_atomically
 from pipelines.run_folder import RESULT_NAME
 from pipelines.settings import UserError
 from training.build import device_of
 from training.comm.protocol import Comm
 from training.feed.location import dataset_location
 from training.model_file import read_model
+from training.tasks.result import Result
 from training.tasks.task import TaskContext, build_task
 
 
 def evaluate_model(context: JobContext) -> None:
     """Judge the model over all ranks; rank 0 writes the result."""
     with communicator(context) as comm:
-        _evaluate(context, comm, context.instance)
+        result = _evaluate(context, comm, context.instance)
+    if context.rank == 0:
+        summary = result.summary()
+        manifest.clear(context.folder)
+        path = context.folder / RESULT_NAME
+        write_atomically(path, result.encoded())
+        files = [manifest.describe(context.folder, path)]
+        context.finish(counts=result.counts(), files=files, summary=summary)
 
 
-def _evaluate(context: JobContext, comm: Comm, name: str) -> None:
+def _evaluate(context: JobContext, comm: Comm, name: str) -> Result:
     settings = context.settings.evaluate
     backbone, card = read_model(context.parents["model"])
     backbone = backbone.to(device_of(comm))
@@ -32,14 +41,7 @@ def _evaluate(context: JobContext, comm: Comm, name: str) -> None:
         TaskContext(size_px=card.model.input_size_px, batch_size=settings.batch_size, dataset=dataset),
     )
     with _naming(f"evaluate.sets.{name}"):
-        result = task.run(backbone, comm)
-    if comm.rank == 0:
-        manifest.clear(context.folder)
-        path = context.folder / RESULT_NAME
-        manifest.write_atomically(path, result.encoded())
-        context.finish(counts=result.counts(), files=[manifest.describe(context.folder, path)])
-        context.progress(1, 1, result.summary())
-    comm.barrier()
+        return task.run(backbone, comm)
 
 
 @contextlib.contextmanager

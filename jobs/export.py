@@ -4,6 +4,7 @@ import sys
 
 from jobs.entry import JobContext, run_job
 from pipelines import manifest
+from pipelines.durable import write_atomically
 from pipelines.embedder import CARD_NAME, MODEL_NAME
 from pipelines.settings import ShowSettings
 from training.export import OPSET, export_onnx
@@ -17,14 +18,14 @@ def export_model(context: JobContext) -> None:
     manifest.clear(context.folder)
     contents = {MODEL_NAME: exported.onnx, CARD_NAME: (_show(card).model_dump_json(indent=1) + "\n").encode()}
     for name, content in contents.items():
-        manifest.write_atomically(context.folder / name, content)
+        write_atomically(context.folder / name, content)
     context.finish(
         counts={"bytes": len(exported.onnx), "dimensions": card.model.embedding_dim},
         files=[manifest.describe(context.folder, context.folder / name) for name in contents],
+        summary=f"{len(exported.onnx):,} bytes of ONNX, off torch by {exported.max_difference:.1g} "
+        f"where features reach {exported.max_feature:.2g}",
         facts={"opset": OPSET, "max_difference": exported.max_difference, "max_feature": exported.max_feature},
     )
-    summary = f"{len(exported.onnx):,} bytes of ONNX, off torch by {exported.max_difference:.1g}"
-    context.progress(1, 1, f"{summary} where features reach {exported.max_feature:.2g}")
 
 
 def _show(card: ModelCard) -> ShowSettings:

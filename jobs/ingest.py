@@ -60,10 +60,10 @@ def ingest_source(context: JobContext) -> None:
     if found.passed_over.total:
         facts["passed_over"] = found.passed_over.named
     remove_unlisted(context.folder, files)
-    context.finish(counts=counts, files=files, facts=facts)
     more = f", {len(breaks):,} broken parts of the source" if breaks else ""
     more += f", {found.passed_over.total:,} files passed over" if found.passed_over.total else ""
-    context.progress(1, 1, f"{num_rows:,} images, {num_rows - outcomes[DECODE_OK]:,} undecodable{more}")
+    summary = f"{num_rows:,} images, {num_rows - outcomes[DECODE_OK]:,} undecodable{more}"
+    context.finish(counts=counts, files=files, summary=summary, facts=facts)
 
 
 def _counts_of(tally: PassedOverTally) -> dict[str, int]:

@@ -12,7 +12,7 @@ from rich.table import Table
 from jobs.settings import RunSettings, check, load
 from jobs.stages import river
 from jobs.wording import wrong_settings
-from pipelines.manifest import write_atomically
+from pipelines.durable import write_atomically
 from pipelines.run_folder import RunFolder
 from pipelines.settings import UserError
 from pipelines.store import Store

@@ -32,9 +32,11 @@ def find_pairs(context: JobContext) -> None:
     remove_unlisted(context.folder, files)
     num_pairs = sum(file.rows for file in files)
     context.finish(
-        counts={"rows": num_pairs, "images": pairs.num_images}, files=files, facts={"near_duplicates": pairs.facts()}
+        counts={"rows": num_pairs, "images": pairs.num_images},
+        files=files,
+        summary=f"{num_pairs:,} pairs among {pairs.num_images:,} images; {pairs.summary()}",
+        facts={"near_duplicates": pairs.facts()},
     )
-    context.progress(1, 1, f"{num_pairs:,} pairs among {pairs.num_images:,} images; {pairs.summary()}")
 
 
 def _images(context: JobContext, spark: SparkSession) -> DataFrame:

@@ -38,6 +38,15 @@ class PlannedStage:
         assert self.folder is not None, f"{self.name} is not planned to its end"
         return manifest.read(self.folder)
 
+    def verify(self) -> None:
+        """Compare the files of the artefact, if it is finished, with its manifest, as `Store.verified` does.
+
+        Raises:
+            UserError: it is damaged.
+        """
+        if self.is_done and self.folder is not None and self.stage.makes is not None:
+            Store(self.folder.parent.parent).verified(self.stage.makes, self.folder.name)
+
 
 def plan(
     settings: RunSettings,

@@ -30,8 +30,8 @@ def ingest_references(context: JobContext) -> None:
                 notes.append(f"{source.path}: {found.passed_over.note()}")
     remove_unlisted(context.folder, files)
     num_rows = sum(file.rows for file in files)
-    context.finish(counts={"rows": num_rows}, files=files, facts={"notes": notes})
-    context.progress(1, 1, f"{num_rows:,} images that must not be trained on")
+    summary = f"{num_rows:,} images that must not be trained on"
+    context.finish(counts={"rows": num_rows}, files=files, summary=summary, facts={"notes": notes})
 
 
 def _ingest_reference(

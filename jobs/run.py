@@ -60,10 +60,16 @@ class _Run:
     _listings: dict[str, SourceListing | None] = field(default_factory=dict)
 
     def plan(self) -> list[PlannedStage]:
-        """Plan, or plan again without listing the sources again; return what was not known before."""
+        """Plan, or plan again without listing the sources again; return what was not known before.
+
+        Raises:
+            UserError: a finished artefact is damaged.
+        """
         found = plan(self.settings, self.stages, finished=_finished(self.before), listings=self._listings)
         known = {name for name, one in self.planned.items() if one.fingerprint is not None}
         fresh = [one for one in found if one.name not in known]
+        for one in fresh:
+            one.verify()
         self.planned |= {one.name: one for one in fresh}
         return fresh
 

@@ -49,10 +49,9 @@ def score_pictures(context: JobContext) -> None:
     everything = [file for table in files.values() for file in table]
     remove_unlisted(context.folder, everything)
     counts = {name: sum(file.rows for file in table) for name, table in files.items()}
-    context.finish(counts=counts, files=everything, facts={"cells": scores.num_cells})
-    summary = f"{counts[FIT_ROWS]:,} pictures compared with their identities"
+    compared = f"{counts[FIT_ROWS]:,} pictures compared with their identities"
     pairs = f"{counts[MERGE_ROWS]:,} close pairs of identities, {counts[NEIGHBOUR_ROWS]:,} of pictures"
-    context.progress(1, 1, f"{summary}; {pairs}")
+    context.finish(counts=counts, files=everything, summary=f"{compared}; {pairs}", facts={"cells": scores.num_cells})
 
 
 def _in_file(merges: DataFrame) -> DataFrame:

@@ -10,7 +10,7 @@ from pydantic import Field, ValidationError
 from jobs.places.settings import ChosenPlace, LocalSettings
 from jobs.wording import models_of, wrong_settings
 from pipelines.dedup.settings import DedupSettings
-from pipelines.manifest import write_atomically
+from pipelines.durable import write_atomically
 from pipelines.paths import with_absolute_paths
 from pipelines.run_folder import RunFolder
 from pipelines.score.settings import ScoreSettings

@@ -8,11 +8,12 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from jobs.entry import JobContext, run_job
-from jobs.spark_work import read_artefact, read_everywhere, spark_session
+from jobs.spark_work import names_everywhere, read_artefact, read_everywhere, spark_session
 from pipelines import manifest
 from pipelines.align import aligner_of
 from pipelines.columns import dataset_columns, dataset_schema
 from pipelines.dataset_card import CARD_NAME, dataset_card
+from pipelines.durable import write_atomically
 from pipelines.parquet import remove_unlisted, write_files, write_table
 from pipelines.records import DECISIONS, IDENTITY, KEPT, LABEL, LABELS, MERGED_INTO, RECORDS, SPLIT
 from pipelines.shard import count_alignment, index_labels, place_rows, shard
@@ -30,9 +31,13 @@ def write_dataset(context: JobContext) -> None:
         placed = place_rows(decisions, settings.shard, seed=settings.seed)
         align = aligner_of(settings.shard, settings.pixels)
         aligned = count_alignment(records, placed) if align else {}
-        rows = shard(records, placed, align, columns)
+        rows = shard(records, placed, align, columns, name=names_everywhere(context, "records"))
         files = write_files(
-            rows, context.folder, schema=dataset_schema(columns), rows_per_group=settings.shard.rows_per_group
+            rows,
+            context.folder,
+            schema=dataset_schema(columns),
+            rows_per_group=settings.shard.rows_per_group,
+            with_digests=True,
         )
         labels = _label_table(decisions, placed)
     num_rows = sum(file.rows for file in files)
@@ -41,14 +46,13 @@ def write_dataset(context: JobContext) -> None:
     remove_unlisted(context.folder, files)
     splits = _summary(labels)
     card = context.folder / CARD_NAME
-    manifest.write_atomically(card, dataset_card(context.folder.name, splits, columns).encode())
+    write_atomically(card, dataset_card(context.folder.name, splits, columns).encode())
     files.append(manifest.describe(context.folder, card))
     counts = {"rows": num_rows, **{f"aligned:{by}": count for by, count in aligned.items()}}
-    context.finish(counts=counts, files=files, facts={"splits": splits})
     summary = ", ".join(f"{name} {side['rows']:,} images of {side['classes']:,}" for name, side in splits.items())
     if aligned:
         summary += "; aligned by " + ", ".join(f"{by} {count:,}" for by, count in aligned.items())
-    context.progress(1, 1, summary)
+    context.finish(counts=counts, files=files, summary=summary, facts={"splits": splits})
 
 
 def _label_table(decisions: DataFrame, placed: DataFrame) -> pa.Table:

@@ -47,9 +47,18 @@ def read_everywhere(
     spark: SparkSession, context: JobContext, kind: str, schema: pa.Schema, *, table: str = ROWS
 ) -> DataFrame:
     """One table of a parent, and after it that of every earlier delivery that this run extends."""
-    folders = [delivery[kind] for delivery in context.earlier if kind in delivery]
-    tables = [read_artefact(spark, folder, schema, table=table) for folder in [context.parents[kind], *folders]]
+    tables = [read_artefact(spark, folder, schema, table=table) for folder in _folders(context, kind)]
     return functools.reduce(DataFrame.unionByName, tables)
+
+
+def names_everywhere(context: JobContext, *kinds: str) -> str:
+    """The folders of the parents of some kinds, and of those of every earlier delivery, for messages."""
+    return " or ".join(str(folder) for kind in kinds for folder in _folders(context, kind))
+
+
+def _folders(context: JobContext, kind: str) -> list[Path]:
+    parents = [context.parents[kind]] if kind in context.parents else []
+    return [*parents, *(delivery[kind] for delivery in context.earlier if kind in delivery)]
 
 
 def read_files(spark: SparkSession, folder: Path, files: Sequence[manifest.File]) -> DataFrame:

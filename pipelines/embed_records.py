@@ -13,6 +13,7 @@ from pipelines.align import Aligner
 from pipelines.decode_faults import DecodeError
 from pipelines.embedder import Embedder
 from pipelines.guard import guarded_decode
+from pipelines.pictures import check_pictures
 from pipelines.records import (
     DECODE_OK,
     EMBEDDING,
@@ -30,7 +31,12 @@ _ROWS = f"{IMAGE_ID} string, {EMBEDDING} array<float>"
 
 
 def embed_records(
-    records: DataFrame, embedder: Embedder, limits: PixelSettings, align: Aligner | None = None
+    records: DataFrame,
+    embedder: Embedder,
+    limits: PixelSettings,
+    align: Aligner | None = None,
+    *,
+    name: str = "the records",
 ) -> DataFrame:
     """The embedding of every distinct picture, which the model sees as a dataset would store it.
 
@@ -38,6 +44,7 @@ def embed_records(
         records: `records.RECORDS`, of one or several deliveries.
         limits: the limits of decoding.
         align: as in `shard.shard`; without it pictures are embedded as found.
+        name: as there.
 
     Returns:
         `records.EMBEDDINGS`, one row per `image_id`; pictures that cannot be decoded have none.
@@ -47,7 +54,7 @@ def embed_records(
     # The model is sent to each executor once, not with every task.
     shipped = records.sparkSession.sparkContext.broadcast(embedder)
     once, has_twins = _once(good.select(IMAGE_ID, SOURCE, IMAGE, *faces))
-    rows = once.select(IMAGE_ID, IMAGE, *faces).mapInArrow(_Pass(shipped, limits, align), _ROWS)
+    rows = once.select(IMAGE_ID, IMAGE, *faces).mapInArrow(_Pass(shipped, limits, align, name), _ROWS)
     return rows.dropDuplicates([IMAGE_ID]) if has_twins else rows
 
 
@@ -72,8 +79,8 @@ def _once(rows: DataFrame) -> tuple[DataFrame, bool]:
 class _Pass:
     """The work of each task on its Arrow batches."""
 
-    def __init__(self, shipped: "Broadcast[Embedder]", limits: PixelSettings, align: Aligner | None) -> None:
-        self._shipped, self._limits, self._align = shipped, limits, align
+    def __init__(self, shipped: "Broadcast[Embedder]", limits: PixelSettings, align: Aligner | None, name: str) -> None:
+        self._shipped, self._limits, self._align, self._name = shipped, limits, align, name
 
     def __call__(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         embedder = self._shipped.value
@@ -86,6 +93,7 @@ class _Pass:
     def _embed(self, embedder: Embedder, batch: pa.RecordBatch) -> pa.RecordBatch:
         names, shown = [], []
         for row in batch.to_pylist():
+            check_pictures([row[IMAGE_ID]], [row[IMAGE]], records=self._name)
             try:
                 rgb = guarded_decode(self._as_stored(row), self._limits).rgb
             except DecodeError:

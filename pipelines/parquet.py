@@ -1,10 +1,11 @@
 """Parquet files written by the executors, with exact row groups and reproducible names.
 
 Spark's own writer controls neither: it puts a random number into each name and ends a row group by an estimate. Here
-each file is written by one task under a temporary name and renamed when it is complete; only files that the manifest
-lists are part of the artefact.
+each file is written by one task under a temporary name and renamed when it is complete and on the disk; only files that
+the manifest lists are part of the artefact. Pages carry the checksums of the format, which readers verify.
 """
 
+import itertools
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -14,7 +15,9 @@ import pyarrow.parquet as pq
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from pipelines.manifest import File, RowGroup, describe
+from pipelines.column_digest import column_digest
+from pipelines.durable import sync
+from pipelines.manifest import File, RowGroup, describe, footer_sha256_of
 from pipelines.records import IMAGE, ROWS
 from pipelines.tables.arrow import runs
 
@@ -39,7 +42,9 @@ def in_files(
     return rows.withColumn(FILE, file).repartition(num_files, FILE).sortWithinPartitions(FILE, *key)
 
 
-def write_files(frame: DataFrame, folder: Path, *, schema: pa.Schema, rows_per_group: int) -> list[File]:
+def write_files(
+    frame: DataFrame, folder: Path, *, schema: pa.Schema, rows_per_group: int, with_digests: bool = False
+) -> list[File]:
     """Write one file per value of the column `file`, and return the files' manifest entries, sorted by path.
 
     Args:
@@ -49,11 +54,12 @@ def write_files(frame: DataFrame, folder: Path, *, schema: pa.Schema, rows_per_g
         folder: the folder of the files; every executor can write there.
         schema: the Arrow schema of the files; its metadata is stored.
         rows_per_group: number of rows of each row group except the last of a file.
+        with_digests: the manifest entries have the digests of all columns but the pictures, for each row group.
     """
     names = [*schema.names, FILE, *({GROUP} & set(frame.columns))]
 
     def write(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        files = write_runs(batches, folder, schema=schema, rows_per_group=rows_per_group)
+        files = write_runs(batches, folder, schema=schema, rows_per_group=rows_per_group, with_digests=with_digests)
         entries = [file.model_dump_json() for file in files]
         yield pa.RecordBatch.from_pydict({"entry": pa.array(entries, pa.string())})
 
@@ -83,19 +89,21 @@ def write_runs(
     schema: pa.Schema,
     rows_per_group: int,
     bytes_per_group: int | None = None,
+    with_digests: bool = False,
 ) -> Iterator[File]:
     """Write batches in order, on this machine; a new file begins where the column `file` changes.
 
     Args:
         bytes_per_group: a row group also ends with the batch that reaches this size, which bounds the memory where
             pictures are large.
+        with_digests: as in `write_files`.
     """
     open_file: _OpenFile | None = None
     for name, rows in runs(batches, FILE):
         if open_file is None or open_file.name != name:
             if open_file is not None:
                 yield open_file.close()
-            open_file = _OpenFile(folder, name, schema, rows_per_group, bytes_per_group)
+            open_file = _OpenFile(folder, name, schema, rows_per_group, bytes_per_group, with_digests=with_digests)
         for group, part in runs([rows], GROUP) if GROUP in rows.schema.names else [(None, rows)]:
             open_file.append(part, group)
     if open_file is not None:
@@ -106,7 +114,14 @@ class _OpenFile:
     """A Parquet file being written; rows are collected until a row group is full."""
 
     def __init__(
-        self, folder: Path, name: str, schema: pa.Schema, rows_per_group: int, bytes_per_group: int | None
+        self,
+        folder: Path,
+        name: str,
+        schema: pa.Schema,
+        rows_per_group: int,
+        bytes_per_group: int | None,
+        *,
+        with_digests: bool,
     ) -> None:
         self.name = name
         self._folder, self._schema = folder, schema
@@ -122,7 +137,10 @@ class _OpenFile:
             compression={column: "NONE" if column == IMAGE else "ZSTD" for column in schema.names},
             use_dictionary=plain,
             write_statistics=plain,
+            write_page_checksum=True,
         )
+        self._digested = plain if with_digests else []
+        self._digests: list[tuple[tuple[str, int], ...]] = []  # of each row group
         self._waiting: list[pa.Table] = []
         self._num_waiting = 0
         self._group: int | None = None
@@ -151,17 +169,23 @@ class _OpenFile:
         group = pa.concat_tables([*self._waiting, last])
         self._waiting, self._num_waiting = [], 0
         self._writer.write_table(group, row_group_size=max(self._rows_per_group, len(group)))
+        self._digests.append(tuple((name, column_digest(group.column(name))) for name in self._digested))
 
     def close(self) -> File:
         if self._waiting:
             self._flush(self._schema.empty_table())
         self._writer.close()
+        # Before the name: a file that another attempt finds is whole, also after a loss of power.
+        sync(self._staged)
         os.replace(self._staged, self._path)
-        return describe_parquet(self._folder, self._path)
+        return describe_parquet(self._folder, self._path, self._digests)
 
 
-def describe_parquet(folder: Path, path: Path) -> File:
+def describe_parquet(folder: Path, path: Path, digests: Sequence[tuple[tuple[str, int], ...]] = ()) -> File:
     """The manifest entry of a Parquet file, its row groups from the footer.
+
+    Args:
+        digests: `RowGroup.digests` of each row group; none for a file without them.
 
     Raises:
         OSError, pa.ArrowException: it is not a complete Parquet file.
@@ -172,5 +196,9 @@ def describe_parquet(folder: Path, path: Path) -> File:
         folder,
         path,
         rows=footer.num_rows,
-        row_groups=tuple(RowGroup(rows=group.num_rows, num_bytes=group.total_byte_size) for group in groups),
+        row_groups=tuple(
+            RowGroup(rows=group.num_rows, num_bytes=group.total_byte_size, digests=columns)
+            for group, columns in zip(groups, digests or itertools.repeat(()), strict=False)
+        ),
+        footer=footer_sha256_of(path),
     )

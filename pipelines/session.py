@@ -5,6 +5,7 @@ from pyspark.sql import SparkSession
 _DEFAULTS = {
     "spark.sql.execution.arrow.maxBytesPerBatch": str(32 << 20),
     "spark.sql.session.timeZone": "UTC",
+    "parquet.page.verify-checksum.enabled": "true",  # of parquet-java, which takes the session's settings as Hadoop's
 }
 
 

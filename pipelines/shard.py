@@ -16,6 +16,7 @@ from pyspark.sql.pandas.types import from_arrow_schema
 
 from pipelines.columns import DatasetColumn, dataset_columns
 from pipelines.parquet import FILE, GROUP
+from pipelines.pictures import check_pictures
 from pipelines.records import FACE_BOX, FACE_LANDMARKS, IMAGE, IMAGE_ID, KEPT, LABEL, SOURCE, SPLIT
 from pipelines.settings import ShardSettings
 from pipelines.tables.frames import order_digest, with_row_number
@@ -83,7 +84,12 @@ def _file_name(split: str, index: Column) -> Column:
 
 
 def shard(
-    records: DataFrame, placed: DataFrame, align: Align | None = None, columns: Sequence[DatasetColumn] = STANDARD
+    records: DataFrame,
+    placed: DataFrame,
+    align: Align | None = None,
+    columns: Sequence[DatasetColumn] = STANDARD,
+    *,
+    name: str = "the records",
 ) -> DataFrame:
     """The rows of the dataset, each file's in one partition and in order: the columns, `file` and `group`.
 
@@ -91,6 +97,7 @@ def shard(
         records: image_id, source and the inputs of the columns; to align also face_box and face_landmarks.
         placed: as `place_rows` makes it.
         align: makes of a picture as found the one to be stored; without it the bytes are stored as found.
+        name: of the records, for the message on a picture that is not the one that was taken in.
     """
     inputs = list(dict.fromkeys(name for column in columns for name in column.inputs))
     faces = [] if align is None else [FACE_BOX, FACE_LANDMARKS]
@@ -99,13 +106,15 @@ def shard(
     rows = joined.select(*dict.fromkeys([*inputs, *faces, *_PLACES]))
     if align is not None:
         # Before the shuffle: an aligned face is small, and there are more partitions of records than files.
-        rows = _aligned(rows, align, inputs)
+        rows = _aligned(rows, align, inputs, name)
     num_files = placed.select(FILE).distinct().count()
     in_order = rows.repartition(num_files, FILE).sortWithinPartitions(FILE, "place")
     types = {**{column.name: _in_spark(column.type) for column in columns}, FILE: pa.string(), GROUP: pa.int64()}
 
     def make(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in _each_place_once(batches):
+            if align is None:
+                _check(batch, name)
             made = {column.name: _values(column, batch) for column in columns}
             places = {name: batch.column(name) for name in (FILE, GROUP)}
             yield pa.RecordBatch.from_pydict(
@@ -134,13 +143,19 @@ def count_alignment(records: DataFrame, placed: DataFrame) -> dict[str, int]:
     return {by: found.get(by, 0) for by in ("landmarks", "box", "centre")}
 
 
-def _aligned(rows: DataFrame, align: Align, inputs: Sequence[str]) -> DataFrame:
+def _check(batch: pa.RecordBatch, name: str) -> None:
+    images = (image.as_buffer() for image in batch.column(IMAGE))
+    check_pictures(batch.column(IMAGE_ID).to_pylist(), images, records=name)
+
+
+def _aligned(rows: DataFrame, align: Align, inputs: Sequence[str], name: str) -> DataFrame:
     """The inputs of the columns and the places of the rows, with aligned pictures."""
     schema = rows.select(*inputs, *_PLACES).schema
     names = schema.names
 
     def work(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:
+            _check(batch, name)
             faces = (batch.column(name).to_pylist() for name in (IMAGE, FACE_BOX, FACE_LANDMARKS))
             images = pa.array([align(*face) for face in zip(*faces, strict=True)], pa.binary())
             columns = {name: batch.column(name) for name in names}

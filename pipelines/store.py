@@ -7,6 +7,8 @@ from pipelines import manifest
 from pipelines.manifest import Manifest
 from pipelines.settings import UserError
 
+# An artefact of so many bytes is compared whole in the blink of an eye before it is read.
+_WHOLE_BYTES = 64 << 20
 _LOCK_SECONDS = 1.0  # a stage holds the lock of its artefact while it works
 
 
@@ -45,6 +47,23 @@ class Store:
             UserError: there is no such artefact, or its manifest is damaged.
         """
         return manifest.read(self.folder(kind, fingerprint))
+
+    def verified(self, kind: str, fingerprint: str) -> Manifest:
+        """The manifest of an artefact that is about to be read, and that is what was written.
+
+        Every file is compared with its description: its size, and its digest, too, except that of a Parquet file in an
+        artefact of more than 64 MiB, of which the footer is compared, and the pages when they are read.
+
+        Raises:
+            UserError: there is no such artefact, or it is damaged.
+        """
+        folder = self.folder(kind, fingerprint)
+        found = manifest.verify(folder, most_bytes=_WHOLE_BYTES)
+        if (found.kind, found.fingerprint) != (kind, fingerprint):
+            raise UserError(
+                f"{folder} holds {found.kind}/{found.fingerprint}; remove it, and the next run makes it again"
+            )
+        return found
 
     def list(self, kind: str | None = None) -> Artefacts:
         """Every finished artefact, or those of one kind, ordered by kind and fingerprint."""

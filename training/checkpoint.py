@@ -1,7 +1,8 @@
 """Checkpoints: everything a run needs to go on, whole or not there, readable by any number of ranks.
 
 ``checkpoint-<step>/`` holds model.safetensors (the backbone), objective.safetensors, optimiser.pt (read with
-weights_only=True, so that no file can run code) and, named last, state.json with the digests of the others. Rows of
+weights_only=True, so that no file can run code) and, named last, state.json with the digests of the others and
+of itself. Rows of
 tables that the ranks share out lie in a file of each rank (``row_shards``), and every rank must see the folder then.
 """
 
@@ -16,10 +17,12 @@ from typing import Any, Literal
 
 import safetensors.torch
 import torch
-from pydantic import Field, ValidationError
+from pydantic import Field
 from torch import Tensor
 
+from pipelines.durable import sync, sync_files
 from pipelines.manifest import sha256_of
+from pipelines.sealed import seal, unseal
 from pipelines.settings import Settings, UserError
 from training.comm.protocol import Comm
 from training.row_shards import RowShard, is_row_file, write_rows
@@ -73,7 +76,7 @@ def save(folder: Path, position: Position, contents: Contents, comm: Comm, *, ke
         _save_rest(staged, position, contents, digests)
         shutil.rmtree(final, ignore_errors=True)  # a damaged one of the same step
         staged.rename(final)
-        _to_disk(folder)
+        sync(folder)
         _prune(folder, newest=position.step, keep=keep)
     return final
 
@@ -86,7 +89,7 @@ def _save_rows(staged: Path, rows: RowShard, comm: Comm) -> dict[str, str]:
             f"rank {comm.rank} does not see {staged.parent}; sharded centres need a store that all hosts see"
         )
     path = write_rows(staged, rows, rank=comm.rank, size=comm.size)
-    _to_disk(path)
+    sync(path)
     return dict(comm.allgather_object([path.name, sha256_of(path)], name="checkpoint.rows"))
 
 
@@ -97,9 +100,8 @@ def _save_rest(staged: Path, position: Position, contents: Contents, digests: di
     torch.save(contents.optimiser, staged / OPTIMISER_NAME)
     digests = digests | {name: sha256_of(staged / name) for name in (MODEL_NAME, OBJECTIVE_NAME, OPTIMISER_NAME)}
     state = _State(**position.model_dump(), digests=digests)
-    (staged / STATE_NAME).write_text(state.model_dump_json(indent=1) + "\n")
-    for path in (*staged.iterdir(), staged):
-        _to_disk(path)
+    (staged / STATE_NAME).write_bytes(seal(state.model_dump(mode="json")))
+    sync_files(staged, staged.iterdir())
 
 
 def latest(folder: Path) -> Path | None:
@@ -147,9 +149,9 @@ def _share(path: Path | None, comm: Comm) -> bytes:
 def _read_state(path: Path) -> _State | None:
     """The state of a whole checkpoint, None where anything is missing or altered."""
     try:
-        state = _State.model_validate_json((path / STATE_NAME).read_bytes())
+        state = _State.model_validate(unseal((path / STATE_NAME).read_bytes()))
         is_whole = all(sha256_of(path / name) == digest for name, digest in state.digests.items())
-    except (OSError, ValidationError):
+    except (OSError, ValueError):
         return None
     return state if is_whole else None
 
@@ -158,14 +160,6 @@ def _storable(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     """Plain copies: safetensors refuses shared memory, and any layout but the plain one (channels_last is another)."""
     plain = torch.contiguous_format
     return {name: tensor.detach().cpu().clone(memory_format=plain) for name, tensor in tensors.items()}
-
-
-def _to_disk(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _checkpoints(folder: Path) -> list[tuple[int, Path]]:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Protocol
 
-from pipelines.manifest import write_atomically
+from pipelines.durable import write_atomically
 from training.feed.batch import Batch
 
 

@@ -8,7 +8,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import nn
 
-from pipelines.manifest import write_atomically
+from pipelines.durable import write_atomically
+from pipelines.manifest import is_done, verify
 from pipelines.settings import Settings, UserError
 from training.feed.settings import DecodeSettings
 from training.models.backbones import build_backbone
@@ -41,8 +42,10 @@ def read_model(folder: Path) -> tuple[nn.Module, ModelCard]:
     """The backbone with its weights, on the CPU, in evaluation mode.
 
     Raises:
-        UserError: the folder holds no model that this version can build.
+        UserError: the folder holds no model that this version can build, or one that its manifest does not describe.
     """
+    if is_done(folder):
+        verify(folder, names=(WEIGHTS_NAME, CARD_NAME))
     try:
         card = ModelCard.model_validate_json((folder / CARD_NAME).read_bytes())
         backbone = build_backbone(card.model)

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from jobs.listeners.events import Event, Note, StageProgress, advance
-from pipelines.manifest import write_atomically
+from pipelines.durable import write_atomically
 from pipelines.run_folder import RunState
 
 

@@ -1,5 +1,6 @@
 """The Parquet files of an artefact: columns streamed, counted and filtered, pixels read for single rows only."""
 
+import contextlib
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
@@ -13,10 +14,16 @@ import pyarrow.parquet as pq
 
 from pipelines import manifest
 from pipelines.manifest import Manifest
+from pipelines.pictures import check_pictures
 from pipelines.records import IMAGE, IMAGE_ID, ROWS
 
 # Pictures are large: so many rows at a time are held while one is looked for.
 IMAGE_BATCH_ROWS = 32
+
+
+_VERIFIED = ds.ParquetFileFormat(
+    default_fragment_scan_options=ds.ParquetFragmentScanOptions(page_checksum_verification=True)
+)
 
 
 @dataclass(frozen=True)
@@ -39,10 +46,20 @@ class Artefact:
         """The named columns of the rows of a table that fulfil a condition, a piece at a time."""
         paths = self.tables(f"{table}/")
         if paths:
-            for batch in ds.dataset(paths).to_batches(columns=list(columns), filter=where):
-                # Pieces whose rows were all filtered out come too, and pyarrow cannot sort nothing.
-                if len(batch):
-                    yield pa.Table.from_batches([batch])
+            with self._naming_damage():
+                for batch in ds.dataset(paths, format=_VERIFIED).to_batches(columns=list(columns), filter=where):
+                    # Pieces whose rows were all filtered out come too, and pyarrow cannot sort nothing.
+                    if len(batch):
+                        yield pa.Table.from_batches([batch])
+
+    @contextlib.contextmanager
+    def _naming_damage(self) -> Iterator[None]:
+        try:
+            yield
+        except (OSError, pa.ArrowException):
+            for one in (self, *self.earlier):
+                manifest.verify(one.folder)
+            raise
 
     def count_by(self, columns: Sequence[str]) -> Counter[tuple[Any, ...]]:
         """The number of rows of the main table by combination of values."""
@@ -60,7 +77,11 @@ def open_artefact(folder: Path, earlier: Sequence[Path] = ()) -> Artefact:
 
 
 def read_images(records: Artefact, image_ids: Collection[str]) -> dict[str, bytes]:
-    """The bytes of a few records; of the others only the ids are read."""
+    """The bytes of a few records; of the others only the ids are read.
+
+    Raises:
+        UserError: one is not the picture that was taken in.
+    """
     chosen = pa.array(sorted(image_ids), pa.string())
     images: dict[str, bytes] = {}
     for path in records.tables(f"{ROWS}/"):
@@ -69,7 +90,11 @@ def read_images(records: Artefact, image_ids: Collection[str]) -> dict[str, byte
             ids = file.read_row_group(group, columns=[IMAGE_ID])[IMAGE_ID]
             rows = pc.indices_nonzero(pc.is_in(ids, value_set=chosen)).to_pylist()
             new = {row: ids[row].as_py() for row in rows if ids[row].as_py() not in images}
-            images |= {new[row]: image for row, image in _rows(file, group, sorted(new))}
+            found = {new[row]: image for row, image in _rows(file, group, sorted(new))}
+            # Of what is too large to be a picture no bytes are kept.
+            kept = {image_id: image for image_id, image in found.items() if image}
+            check_pictures(kept.keys(), kept.values(), records=str(records.folder))
+            images |= found
     return images
 
 

@@ -11,7 +11,7 @@ from jobs.report.contents import Contents, Made, read_contents
 from jobs.report.formats import FILTERS
 from jobs.report.section import Figure, Section
 from jobs.report.sections.table import SECTIONS
-from pipelines.manifest import write_atomically
+from pipelines.durable import write_atomically
 from pipelines.run_folder import RunFolder
 
 

@@ -18,7 +18,8 @@ import cv2
 import numpy as np
 from pydantic import ValidationError
 
-from pipelines.manifest import fingerprint, write_atomically
+from pipelines.durable import write_atomically
+from pipelines.manifest import fingerprint
 from pipelines.sample.album import draw_album
 from pipelines.sample.planted_faults import PLANTED_FAULTS, Photo, encode_jpeg
 from pipelines.sample.sample_plan import PlannedFile, plan_sample

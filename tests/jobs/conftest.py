@@ -21,7 +21,7 @@ from jobs.planning import PlannedStage, plan
 from jobs.run import drive
 from jobs.settings import PROJECT, RunSettings
 from jobs.stages import Stage
-from pipelines.manifest import File, Manifest, write
+from pipelines.manifest import Manifest, describe, write
 from pipelines.sources.settings import FolderSettings
 from training.settings import RecipeSettings
 
@@ -161,6 +161,9 @@ def _plant(planned: PlannedStage, *, content: str, **counts: int) -> None:
     if planned.stage.makes is None:
         (planned.folder / "report.html").touch()
         return
+    table = planned.folder / "rows" / "0.parquet"
+    table.parent.mkdir(exist_ok=True)
+    table.write_text(content)
     made = Manifest(
         kind=planned.stage.makes,
         fingerprint=planned.fingerprint,
@@ -168,7 +171,7 @@ def _plant(planned: PlannedStage, *, content: str, **counts: int) -> None:
         settings={},
         code_version="",
         counts={"rows": 1, **counts},
-        files=(File(path="rows/0.parquet", num_bytes=1, sha256=content, rows=1),),
+        files=(describe(planned.folder, table, rows=1),),
     )
     write(planned.folder, made)
 

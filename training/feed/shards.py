@@ -1,6 +1,7 @@
 """The shards of a split, their row groups, and the rows of one of these."""
 
 import contextlib
+import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Self
@@ -11,6 +12,7 @@ import pyarrow.parquet as pq
 from isal import isal_zlib
 
 from pipelines import manifest, records
+from pipelines.column_digest import column_digest
 from pipelines.columns import STANDARD, DatasetColumn
 from pipelines.settings import UserError
 from training.feed.bad_rows import REMEDY, BadRowError
@@ -45,10 +47,12 @@ class Piece:
     group_rows: int  # of them that are fed at all, see `where`; counted by themselves
     first: int
     rows: int
+    # Of the columns, as the manifest has them. The pictures have theirs row by row, in a column of that name.
+    digests: tuple[tuple[str, int], ...] = ()
 
     @classmethod
-    def whole(cls, shard: Shard, row_group: int, rows: int) -> Self:
-        return cls(shard, row_group, stored_rows=rows, group_rows=rows, first=0, rows=rows)
+    def whole(cls, shard: Shard, row_group: int, rows: int, digests: tuple[tuple[str, int], ...] = ()) -> Self:
+        return cls(shard, row_group, stored_rows=rows, group_rows=rows, first=0, rows=rows, digests=digests)
 
     def __str__(self) -> str:
         return f"{self.shard}: row group {self.row_group}"
@@ -147,17 +151,33 @@ def row_groups(location: Location, split: str) -> list[Piece]:
         if sizes.get(file.path) != file.num_bytes:
             raise UserError(f"{location.name_of(file.path)} is missing or cut; {REMEDY}")
     return [
-        Piece.whole(Shard(location, file.path, file.num_bytes, file.sha256), number, group.rows)
+        Piece.whole(Shard(location, file.path, file.num_bytes, file.sha256), number, group.rows, group.digests)
         for file in shards
         for number, group in enumerate(file.row_groups)
     ]
+
+
+def read_whole(location: Location, name: str) -> bytes:
+    """A small file of the dataset, compared with the manifest.
+
+    Raises:
+        UserError: it is missing or damaged.
+    """
+    digests = {file.path: file.sha256 for file in manifest.read_from(location, location.read).files}
+    try:
+        content = location.read(name)
+    except FileNotFoundError:
+        content = b""
+    if hashlib.sha256(content).hexdigest() != digests.get(name):
+        raise UserError(f"{location.name_of(name)} is missing or was altered since it was written; {REMEDY}")
+    return content
 
 
 def read_row_group(piece: Piece, columns: Sequence[str] = STANDARD) -> pa.Table:
     """The columns of a whole row group, read once and by this thread.
 
     Raises:
-        UserError: the shard is missing or damaged, or has no such column.
+        UserError: the shard is missing or damaged, has no such column, or values in it that were not written.
         OSError: a fault that may be transient.
     """
     shard, part = piece.shard, f"row group {piece.row_group}"
@@ -172,6 +192,9 @@ def read_row_group(piece: Piece, columns: Sequence[str] = STANDARD) -> pa.Table:
         raise UserError(f"{shard} has no column {missing[0]!r}; set shard.columns=[{','.join(missing)}]")
     if table.num_rows != piece.stored_rows:
         raise UserError(f"{piece} has {table.num_rows} rows, not {piece.stored_rows}; {REMEDY}")
+    for name, digest in piece.digests:
+        if name in columns and column_digest(table.column(name)) != digest:
+            raise UserError(f"{piece}: its column {name} is not what was written (its digest differs); {REMEDY}")
     return table
 
 

@@ -20,6 +20,7 @@ from pipelines.settings import UserError
 from training.feed.location import Location
 from training.feed.plans.plan import Load, Plan, Split, Step
 from training.feed.plans.rows import Order
+from training.feed.shards import read_whole
 
 LABELS_NAME = "labels.parquet"
 
@@ -132,7 +133,7 @@ def read_identities(dataset: Location, split: str) -> Identities:
     Raises:
         UserError: the dataset was written without whole identities in row groups.
     """
-    table = pq.read_table(pa.BufferReader(dataset.read(LABELS_NAME)))
+    table = pq.read_table(pa.BufferReader(read_whole(dataset, LABELS_NAME)))
     names = {"row_group", "first_row", "num_images"}
     rows = table.filter(pc.equal(table[SPLIT], split)) if names <= set(table.column_names) else None
     if rows is None or rows["row_group"].null_count:
