@@ -8,10 +8,11 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from jobs.entry import JobContext, run_job
+from jobs.listing import source_digest
 from jobs.settings import PROJECT
 from jobs.spark_work import read_files, spark_session
 from pipelines.faces import build_detector
-from pipelines.ingest import Survey, ingest, survey
+from pipelines.ingest import Survey, digest_of_records, ingest, refuse_if_changed, survey
 from pipelines.manifest import clear, code_version
 from pipelines.parquet import remove_unlisted
 from pipelines.records import DECODE_OK
@@ -35,8 +36,14 @@ def ingest_source(context: JobContext) -> None:
         _refuse_if_broken(context, found, found.breaks, num_unreadable=0)
         if not found.chunks:
             raise UserError(f"source.path={settings.source.path} holds no image any more; name a source with images")
+        by_content = settings.source.verify == "content"
+        if not by_content:
+            _require_listed(context, found.listing)
         _resume_or_clear(context, found)
         files = ingest(spark, found.chunks, context.folder, source=settings.source, pixels=settings.pixels, faces=faces)
+        refuse_if_changed(found, settings.source)
+        if by_content:
+            _require_listed(context, digest_of_records(spark, context.folder, files))
         written = read_files(spark, context.folder, files)
         outcomes = {row["decode"]: row["count"] for row in written.groupBy("decode").count().collect()}
         unreadable = _unreadable_parts(written, settings.source.path) if UNREADABLE in outcomes else []
@@ -64,6 +71,16 @@ def ingest_source(context: JobContext) -> None:
     more += f", {found.passed_over.total:,} files passed over" if found.passed_over.total else ""
     summary = f"{num_rows:,} images, {num_rows - outcomes[DECODE_OK]:,} undecodable{more}"
     context.finish(counts=counts, files=files, summary=summary, facts=facts)
+
+
+def _require_listed(context: JobContext, digest: str) -> None:
+    """Compare the source with the one that was listed, by which its records are found again."""
+    listed = context.settings.listed.get(context.stage.name)
+    if listed is not None and listed != source_digest(context.settings, digest):
+        raise UserError(
+            f"source.path={context.settings.source.path} has changed since it was listed; "
+            "run again when nothing writes there any more: it is then listed anew"
+        )
 
 
 def _counts_of(tally: PassedOverTally) -> dict[str, int]:

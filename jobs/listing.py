@@ -22,11 +22,16 @@ def describe_source(settings: RunSettings, instance: str = "") -> SourceListing:
         UserError: there is nothing at source.path, or at faces.model.
     """
     listing = reading.describe(settings.source)
+    return replace(listing, digest=source_digest(settings, listing.digest))
+
+
+def source_digest(settings: RunSettings, listing: str) -> str:
+    """The digest of the raw images with the model that finds faces in them, from that of the raw images."""
     model = settings.faces.model
     if model is None:
         return listing
-    both = listing.digest + describe_files(model, setting="faces.model").digest
-    return replace(listing, digest=hashlib.sha256(both.encode()).hexdigest())
+    both = listing + describe_files(model, setting="faces.model").digest
+    return hashlib.sha256(both.encode()).hexdigest()
 
 
 def reference_sources(settings: RunSettings) -> list[SourceSettings]:

@@ -9,7 +9,7 @@ from jobs.entry import JobContext, run_job
 from jobs.listing import reference_sources
 from jobs.spark_work import spark_session
 from pipelines.faces import build_detector
-from pipelines.ingest import Survey, ingest, survey
+from pipelines.ingest import Survey, ingest, refuse_if_changed, survey
 from pipelines.manifest import File, clear
 from pipelines.parquet import remove_unlisted
 from pipelines.settings import UserError
@@ -44,7 +44,9 @@ def _ingest_reference(
         raise UserError(f"{source.path} holds no image to keep out of training; take it off the references")
     chunks = [replace(chunk, index=first_file + place) for place, chunk in enumerate(found.chunks)]
     faces = build_detector(settings.faces)
-    return found, ingest(spark, chunks, context.folder, source=source, pixels=settings.pixels, faces=faces)
+    files = ingest(spark, chunks, context.folder, source=source, pixels=settings.pixels, faces=faces)
+    refuse_if_changed(found, source)
+    return found, files
 
 
 if __name__ == "__main__":

@@ -76,7 +76,8 @@ class _Run:
     def freeze(self) -> None:
         """Write run.yaml with the fingerprints that are known."""
         prints = {one.name: one.fingerprint for one in self.planned.values() if one.fingerprint is not None}
-        freeze(self.settings.model_copy(update={"fingerprints": prints}), self.folder.settings)
+        listed = {one.name: one.listing.digest for one in self.planned.values() if one.listing is not None}
+        freeze(self.settings.model_copy(update={"fingerprints": prints, "listed": listed}), self.folder.settings)
 
     def states(self, planned: Sequence[PlannedStage]) -> dict[str, StageState]:
         """The records of stages that have just been planned."""

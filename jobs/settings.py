@@ -50,6 +50,7 @@ class RunSettings(TrainingSettings):
     extends: str | None = None  # the run whose raw images this one's are added to; null = these are all
     earlier: tuple[Delivery, ...] = ()  # the runs that it extends, oldest first; filled in when the run is planned
     fingerprints: dict[str, str] = Field(default={})  # stage -> its artefact; filled in when the run is planned
+    listed: dict[str, str] = Field(default={})  # stage -> digest of its data outside the store; filled in likewise
     place: ChosenPlace = LocalSettings()
     source: Source
     ingest: IngestSettings = IngestSettings()

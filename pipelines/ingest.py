@@ -5,7 +5,7 @@ a few lines, since moving every picture through the JVM and back would cost a go
 """
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,12 +18,13 @@ from pipelines.manifest import File
 from pipelines.measure import examine
 from pipelines.parquet import FILE, describe_parquet, write_runs
 from pipelines.records import IMAGE, RECORDS, ROWS
-from pipelines.settings import PixelSettings
+from pipelines.settings import PixelSettings, UserError
 from pipelines.sources import reading
 from pipelines.sources.chunks import Chunk, plan_chunks
-from pipelines.sources.entry import UNREADABLE, Break, Container, Part, PassedOver, Portion, RawImage
+from pipelines.sources.entry import CHANGED, UNREADABLE, Break, Container, RawImage, text
+from pipelines.sources.listing import Scanned, content_digest, joined, listing_digest, rows_digest, sorted_out
 from pipelines.sources.naming import naming
-from pipelines.sources.passed_over import PassedOverTally, merged
+from pipelines.sources.passed_over import PassedOverTally
 from pipelines.sources.settings import NamedSettings, SourceSettings
 
 # A task holds about this many raw bytes at most, however large its chunk is.
@@ -45,6 +46,7 @@ class Survey:
     chunks: list[Chunk]
     breaks: list[Break]
     passed_over: PassedOverTally = field(default_factory=PassedOverTally)
+    listing: str = ""  # as in a SourceListing, from what the scan saw
 
     @property
     def num_images(self) -> int:
@@ -90,32 +92,53 @@ def survey(spark: SparkSession, settings: SourceSettings) -> Survey:
     """
     if isinstance(settings, NamedSettings):
         naming(settings)  # reads the list of identities, so that a mistake is reported once and not by every task
-    containers = list(reading.containers(settings))
+    beside = reading.listed(settings)
+    containers = beside.containers
 
-    def scan(container: Container) -> list[Portion | Break | PassedOverTally]:
-        return list(_with_tally(reading.scan(container, settings)))
+    def scan(container: Container) -> Scanned:
+        return sorted_out(reading.scan(container, settings))
 
     tasks = spark.sparkContext.parallelize(containers, max(1, min(len(containers), _MAX_SCANS)))
-    found = tasks.flatMap(scan).collect()
-    portions = [part for part in found if isinstance(part, Portion)]
+    found = joined([beside, *tasks.map(scan).collect()])
     return Survey(
         containers=containers,
-        chunks=list(plan_chunks(portions, settings)),
-        breaks=[part for part in found if isinstance(part, Break)],
-        passed_over=merged(part for part in found if isinstance(part, PassedOverTally)),
+        chunks=list(plan_chunks(found.portions, settings)),
+        breaks=found.breaks,
+        passed_over=found.passed_over,
+        listing=listing_digest(beside, found, settings),
     )
 
 
-def _with_tally(parts: Iterator[Part]) -> Iterator[Portion | Break | PassedOverTally]:
-    """The parts of one container, with one account at the end in place of everything that is passed over."""
-    tally = PassedOverTally()
-    for part in parts:
-        if isinstance(part, PassedOver):
-            tally.add(part)
-        else:
-            yield part
-    if tally.total:
-        yield tally
+def refuse_if_changed(found: Survey, settings: SourceSettings) -> None:
+    """Compare the containers with those that were surveyed, after they have been read.
+
+    Raises:
+        UserError: one was written, came or went meanwhile; the records may be of either content.
+    """
+    before, after = set(found.containers), set(reading.containers(settings))
+    if before != after:
+        names = sorted({container.path for container in before ^ after})
+        raise _changed(settings, len(names), text(names[0]))
+
+
+def _changed(settings: SourceSettings, number: int, first: str) -> UserError:
+    files = "1 file" if number == 1 else f"{number:,} files"
+    return UserError(
+        f"source.path={settings.path}: {files} changed between listing and reading, the first {first}; "
+        "run again when nothing writes there any more: the source is then listed anew"
+    )
+
+
+def digest_of_records(spark: SparkSession, folder: Path, files: Sequence[File]) -> str:
+    """The digest of the source's content, as a listing with source.verify=content has it, from the written records."""
+    columns = ["source", "identity", "image_id", "num_bytes"]
+
+    def digest(file: File) -> str:
+        table = pq.read_table(folder / file.path, columns=columns)
+        return rows_digest(zip(*(table.column(name).to_pylist() for name in columns), strict=True))
+
+    tasks = spark.sparkContext.parallelize(files, max(1, len(files)))
+    return content_digest(tasks.map(digest).collect())
 
 
 def ingest(
@@ -136,20 +159,36 @@ def ingest(
 
     Returns:
         The files' manifest entries, sorted by path.
+
+    Raises:
+        UserError: files of the source were written between listing and reading.
     """
 
-    def make(chunk: Chunk) -> list[File]:
+    def make(chunk: Chunk) -> tuple[list[File], list[str]]:
         finished = _finished(folder, chunk)
         if finished is not None:
-            return [finished]
-        batches = records_of(chunk, source, pixels, faces)
+            return [finished], []
+        changed: list[str] = []
+        batches = _with_changed(records_of(chunk, source, pixels, faces), changed)
         runs = write_runs(
             batches, folder, schema=RECORDS, rows_per_group=ROWS_PER_GROUP, bytes_per_group=_BYTES_PER_GROUP
         )
-        return list(runs)
+        return list(runs), changed
 
     tasks = spark.sparkContext.parallelize(chunks, max(1, len(chunks)))
-    return sorted(tasks.flatMap(make).collect(), key=lambda file: file.path)
+    made = tasks.map(make).collect()
+    if changed := [name for _, names in made for name in names]:
+        raise _changed(source, len(changed), changed[0])
+    return sorted((file for files, _ in made for file in files), key=lambda file: file.path)
+
+
+def _with_changed(batches: Iterator[pa.RecordBatch], changed: list[str]) -> Iterator[pa.RecordBatch]:
+    """The batches; the sources of rows that are not what was listed are added to `changed`."""
+    for batch in batches:
+        if CHANGED in (faults := batch.column("decode").to_pylist()):
+            names = batch.column("source").to_pylist()
+            changed += [name for name, fault in zip(names, faults, strict=True) if fault == CHANGED]
+        yield batch
 
 
 def records_of(
@@ -178,8 +217,8 @@ def _finished(folder: Path, chunk: Chunk) -> File | None:
         faults = pq.read_table(path, columns=["decode"]).column("decode")
     except (OSError, pa.ArrowException):  # possible after a loss of power
         return None
-    # Unreadable images are tried again.
-    is_whole = file.rows == chunk.num_images and UNREADABLE not in faults.unique().to_pylist()
+    # Images that were unreadable or in change are tried again.
+    is_whole = file.rows == chunk.num_images and not {UNREADABLE, CHANGED}.intersection(faults.unique().to_pylist())
     return file if is_whole else None
 
 

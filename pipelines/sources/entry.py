@@ -9,7 +9,8 @@ from typing import Protocol
 from pipelines.decode_faults import TOO_MANY_BYTES
 from pipelines.sources.settings import SourceSettings
 
-UNREADABLE = "unreadable"  # the fault of an image that is listed and cannot be read
+# Faults of an image that is listed and not taken: it cannot be read, or it has been written since it was listed.
+UNREADABLE, CHANGED = "unreadable", "changed"
 INSIDE = "!/"  # between the name of a container and that of its member
 
 # The largest portion of neighbouring images; chunks consist of portions.
@@ -94,8 +95,8 @@ class Readable(Protocol):
 class SourceReader(Protocol):
     """The interface of a kind of source; each is a module with these functions."""
 
-    def containers(self, settings: SourceSettings) -> Iterator[Container]:
-        """The containers of a source, in a fixed order; cheap, on the driver."""
+    def containers(self, settings: SourceSettings) -> "Iterator[Container] | Iterator[Container | Break | PassedOver]":
+        """The containers of a source in a fixed order, and what lies beside them; cheap, on the driver."""
 
     def scan(self, container: Container, settings: SourceSettings) -> Iterator[Part]:
         """Scan one container without reading a picture, on any machine."""
@@ -132,6 +133,11 @@ def held(data: bytes, *, source: str, identity: str | None, max_bytes: int) -> R
 def lost(source: str, identity: str | None) -> RawImage:
     """An image that is listed and cannot be read: it becomes a row, so that every input has an outcome."""
     return RawImage(source, identity, hashlib.sha256().hexdigest(), b"", 0, UNREADABLE)
+
+
+def changed(source: str, identity: str | None) -> RawImage:
+    """An image that is another one than was listed, under whose fingerprint it would be filed."""
+    return RawImage(source, identity, hashlib.sha256().hexdigest(), b"", 0, CHANGED)
 
 
 def _digest_only(stream: Readable, num_bytes: int, source: str, identity: str | None) -> RawImage:

@@ -1,13 +1,13 @@
 """Images as files below a folder."""
 
-import contextlib
 import os
-import stat
 import zlib
-from collections.abc import Iterator
+from array import array
+from collections.abc import Iterator, Sequence
 from pathlib import PurePosixPath
 
 from pipelines.settings import UserError
+from pipelines.sources import storage
 from pipelines.sources.entry import (
     Break,
     Container,
@@ -16,6 +16,7 @@ from pipelines.sources.entry import (
     Portion,
     RawImage,
     as_bytes,
+    changed,
     is_full,
     lost,
     printable,
@@ -23,8 +24,7 @@ from pipelines.sources.entry import (
 )
 from pipelines.sources.naming import naming
 from pipelines.sources.settings import FolderSettings
-
-Entry = tuple[bytes, os.stat_result]  # name below the root
+from pipelines.sources.tree import FoundFile, walk
 
 
 def containers(settings: FolderSettings) -> Iterator[Container]:
@@ -38,66 +38,54 @@ def containers(settings: FolderSettings) -> Iterator[Container]:
 
 def scan(container: Container, settings: FolderSettings) -> Iterator[Part]:
     """Walk the folder and cut its files into portions."""
-    names: list[bytes] = []
+    files: list[FoundFile] = []
     num_bytes = 0
-    for entry in entries(container.path):
+    for entry in walk(container.path, follows_out=settings.follows_links_out):
         if isinstance(entry, Break | PassedOver):
             yield entry
             continue
-        names.append(entry[0])
-        num_bytes += entry[1].st_size
-        if is_full(len(names), num_bytes, settings):
-            yield _portion(container.path, names, num_bytes)
-            names, num_bytes = [], 0
-    if names:
-        yield _portion(container.path, names, num_bytes)
+        files.append(entry)
+        num_bytes += entry.num_bytes
+        if is_full(len(files), num_bytes, settings):
+            yield _portion(container.path, files, num_bytes)
+            files, num_bytes = [], 0
+    if files:
+        yield _portion(container.path, files, num_bytes)
 
 
 def read(portion: Portion, settings: FolderSettings, *, max_bytes: int) -> Iterator[RawImage]:
-    """The files of one portion."""
+    """The files of one portion; one that was written since the scan is not read."""
     root, identity_of = as_bytes(portion.container), naming(settings)
-    for name in zlib.decompress(portion.listed).split(b"\0"):
-        source = f"{portion.container}/{PurePosixPath(printable(name))}"
-        identity = identity_of(name)
+    below = None if settings.follows_links_out else os.path.realpath(root)
+    for file in listed_files(portion):
+        source = f"{portion.container}/{PurePosixPath(printable(file.name))}"
+        identity = identity_of(file.name)
         try:
-            with open(os.path.join(root, name), "rb", buffering=0) as stream:
-                size = os.fstat(stream.fileno()).st_size
-                yield take(stream, size, source=source, identity=identity, max_bytes=max_bytes)
+            with storage.open_local(os.path.join(root, file.name), below=below) as stream:
+                if not _is_as_listed(stream.fileno(), file):
+                    yield changed(source, identity)
+                    continue
+                image = take(stream, file.num_bytes, source=source, identity=identity, max_bytes=max_bytes)
+                yield image if _is_as_listed(stream.fileno(), file) else changed(source, identity)
         except OSError:
             # Removed, or made unreadable, since the scan.
             yield lost(source, identity)
 
 
-def entries(root: str) -> Iterator[Entry | Break | PassedOver]:
-    """Every file below a folder, sorted by name within each."""
-    # A stack and no recursion: an unpacked archive may be deeper than Python's limit.
-    waiting: list[tuple[bytes, os.DirEntry[bytes] | None]] = [(b"", None)]
-    while waiting:
-        name, child = waiting.pop()
-        # A link to a folder may form a cycle, so it is not followed; a link to a file is that file.
-        if child is None or child.is_dir(follow_symlinks=False):
-            path = os.path.join(as_bytes(root), name)
-            try:
-                with os.scandir(path) as listing:
-                    children = sorted(listing, key=lambda child: child.name, reverse=True)
-            except OSError as error:
-                yield Break(printable(path), 0, 0, f"the folder cannot be listed ({error.strerror})")
-                continue
-            waiting += [(os.path.join(name, child.name), child) for child in children]
-            continue
-        with contextlib.suppress(FileNotFoundError):  # removed since it was listed
-            facts = _stat(child)
-            if stat.S_ISREG(facts.st_mode) or stat.S_ISLNK(facts.st_mode):
-                yield name, facts
+def listed_files(portion: Portion) -> Iterator[FoundFile]:
+    """The files of a portion as the scan found them."""
+    content, number = zlib.decompress(portion.listed), portion.num_images
+    sizes, times = array("q", content[: 8 * number]), array("q", content[8 * number : 16 * number])
+    names = content[16 * number :].split(b"\0")
+    return map(FoundFile, names, sizes, times)
 
 
-def _stat(child: os.DirEntry[bytes]) -> os.stat_result:
-    """The status of a file, or of a link whose target cannot be reached: it is listed, and will be unreadable."""
-    try:
-        return child.stat()
-    except OSError:
-        return child.stat(follow_symlinks=False)
+def _is_as_listed(descriptor: int, file: FoundFile) -> bool:
+    facts = os.fstat(descriptor)
+    return (facts.st_size, facts.st_mtime_ns) == (file.num_bytes, file.mtime_ns)
 
 
-def _portion(container: str, names: list[bytes], num_bytes: int) -> Portion:
-    return Portion(container, 0, len(names), len(names), num_bytes, zlib.compress(b"\0".join(names), 1))
+def _portion(container: str, files: Sequence[FoundFile], num_bytes: int) -> Portion:
+    sizes, times = array("q", [file.num_bytes for file in files]), array("q", [file.mtime_ns for file in files])
+    content = sizes.tobytes() + times.tobytes() + b"\0".join(file.name for file in files)
+    return Portion(container, 0, len(files), len(files), num_bytes, zlib.compress(content, 1))

@@ -6,14 +6,15 @@ from pipelines.pack_file import read_pack
 from pipelines.settings import UserError
 from pipelines.sources import storage
 from pipelines.sources.entry import INSIDE, Break, Container, Part, Portion, PortionCutter, RawImage, held
+from pipelines.sources.locate import Found, find
 from pipelines.sources.settings import SourceSettings
 
 SUFFIXES = (".bin",)
 
 
-def containers(settings: SourceSettings) -> Iterator[Container]:
+def containers(settings: SourceSettings) -> Iterator[Found]:
     """The packs that the path names."""
-    return storage.find(settings.path, SUFFIXES)
+    return find(settings, SUFFIXES)
 
 
 def scan(container: Container, settings: SourceSettings) -> Iterator[Part]:

@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 
 from pipelines.sources import storage
 from pipelines.sources.entry import INSIDE, Break, Container, Part, Portion, RawImage, held, lost, printable
+from pipelines.sources.locate import Found, find
 from pipelines.sources.settings import ParquetSettings
 
 SUFFIXES = (".parquet",)
@@ -17,9 +18,9 @@ _IDENTITY_COLUMNS = ("identity", "label", "class", "labels")
 _ROWS_AT_ONCE = 32  # pictures may be large, so a row group is not decoded at once
 
 
-def containers(settings: ParquetSettings) -> Iterator[Container]:
+def containers(settings: ParquetSettings) -> Iterator[Found]:
     """The Parquet files that the path names."""
-    return storage.find(settings.path, SUFFIXES)
+    return find(settings, SUFFIXES)
 
 
 def scan(container: Container, settings: ParquetSettings) -> Iterator[Part]:

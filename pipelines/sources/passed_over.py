@@ -8,7 +8,11 @@ from pipelines.sources.entry import PassedOver
 _MOST_NAMED = 5  # of each reason: a source may pass over millions
 
 # A reason is the plural of what is passed over, for it stands behind a number. Reasons without a remedy are not here.
-REMEDIES: dict[str, str] = {}
+REMEDIES: dict[str, str] = {
+    "links_out_of_the_source": "source.links_out=follow takes them",
+    "links_to_folders": "what they lead to is taken under its own name",
+    "compressed_files": "unpack them",
+}
 
 
 @dataclass

@@ -8,10 +8,11 @@ not depend on the cluster that made them.
 
 import contextlib
 from collections.abc import Iterator
+from functools import partial
 
 from pipelines.sources.chunks import Chunk
 from pipelines.sources.entry import INSIDE, Container, Part, Portion, RawImage, SourceReader, lost
-from pipelines.sources.listing import SourceListing
+from pipelines.sources.listing import Scanned, SourceListing, sorted_out
 from pipelines.sources.listing import describe as _describe
 from pipelines.sources.settings import SOURCES, SourceSettings
 
@@ -27,7 +28,16 @@ def describe(settings: SourceSettings) -> SourceListing:
     Raises:
         UserError: the path does not exist, is of another kind, or holds nothing.
     """
-    return _describe(_kind(settings), settings)
+    return _describe(_kind(settings), settings, partial(read, settings=settings, max_bytes=0))
+
+
+def listed(settings: SourceSettings) -> Scanned:
+    """The containers of a source in a fixed order, and what lies beside them.
+
+    Raises:
+        UserError: there is nothing at source.path.
+    """
+    return sorted_out(_kind(settings).containers(settings))
 
 
 def containers(settings: SourceSettings) -> Iterator[Container]:
@@ -36,7 +46,7 @@ def containers(settings: SourceSettings) -> Iterator[Container]:
     Raises:
         UserError: there is nothing at source.path.
     """
-    return _kind(settings).containers(settings)
+    return iter(listed(settings).containers)
 
 
 def scan(container: Container, settings: SourceSettings) -> Iterator[Part]:

@@ -19,6 +19,7 @@ import numpy as np
 from pipelines.arrays import IntArray
 from pipelines.sources import storage
 from pipelines.sources.entry import INSIDE, Break, Container, Part, Portion, PortionCutter, RawImage, lost, take
+from pipelines.sources.locate import Found, find
 from pipelines.sources.settings import SourceSettings
 
 SUFFIXES = (".rec",)
@@ -54,9 +55,9 @@ class Label:
     is_listed: bool  # true for a list of labels, which InsightFace's records without an image have
 
 
-def containers(settings: SourceSettings) -> Iterator[Container]:
+def containers(settings: SourceSettings) -> Iterator[Found]:
     """The .rec files that the path names."""
-    return storage.find(settings.path, SUFFIXES)
+    return find(settings, SUFFIXES, companions=(".idx", ".lst"))
 
 
 def scan(container: Container, settings: SourceSettings) -> Iterator[Part]:

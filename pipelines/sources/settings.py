@@ -22,6 +22,14 @@ class SourceSettings(Settings):
     # One task reads at most this much and writes one file of records; small sources have smaller chunks.
     chunk_bytes: int = Field(default=512 << 20, ge=1 << 20, le=1 << 34)
     chunk_images: int = Field(default=8192, ge=1, le=1_000_000)
+    # Links that lead out of the source: refuse = passed over and counted, follow = taken. A list is followed anywhere.
+    links_out: Literal["refuse", "follow"] = "refuse"
+    # What a changed source is known by: time = size and time of every file; content = everything is read for it.
+    verify: Literal["time", "content"] = "time"
+
+    @property
+    def follows_links_out(self) -> bool:
+        return self.links_out == "follow"
 
 
 class NamedSettings(SourceSettings):

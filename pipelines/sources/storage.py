@@ -1,21 +1,19 @@
-"""The files that a path names, local or in an object store; the only module that imports fsspec."""
+"""Files that are opened, local or in an object store; the only module that imports fsspec."""
 
+import errno
 import functools
-import glob
-import itertools
 import os
-import re
-from collections.abc import Iterator, Sequence
+import stat
 from typing import Any, BinaryIO, cast
 
 from pipelines.paths import ADDRESS
 from pipelines.settings import UserError
 from pipelines.sources.entry import Container
+from pipelines.sources.tree import is_below
 
-_BRACES = re.compile(r"\{([^{}]*)\}")
 # The names of modification times and ETags in different file systems.
 _MARKS = ("ETag", "etag", "LastModified", "mtime", "created")
-_MAX_NAMES = 1_000_000
+_LOCAL = ("file://", "local://")
 
 
 def is_remote(path: str) -> bool:
@@ -23,34 +21,44 @@ def is_remote(path: str) -> bool:
     return bool(ADDRESS.match(path))
 
 
-def find(path: str, suffixes: Sequence[str]) -> Iterator[Container]:
-    """The files that a path names: a file, a glob, a set in braces, or a folder's files with a suffix.
-
-    Raises:
-        UserError: the path, or a name of the set, does not exist.
-    """
-    seen: set[str] = set()  # a set in braces may name a file twice
-    for pattern in expand_braces(path):
-        found = list(_find_remote(pattern, suffixes) if is_remote(pattern) else _find_local(pattern, suffixes))
-        if not found:
-            kinds, which = " or ".join(suffixes), "" if pattern == path else f": {pattern}"
-            raise UserError(
-                f"source.path={path} names no file that exists{which}; name a {kinds}, a folder or a glob of them"
-            )
-        yield from (container for container in found if container.path not in seen)
-        seen.update(container.path for container in found)
+def local_path(path: str) -> str | None:
+    """The path on this machine of a path or URI; None for one of another file system."""
+    if path.startswith(_LOCAL) and "::" not in path:
+        return path.partition("://")[2]
+    return None if is_remote(path) else path
 
 
 def open_binary(path: str) -> BinaryIO:
     """Open for reading at any position; local files without a buffer, since readers ask for whole images.
 
     Raises:
-        OSError: it cannot be opened.
+        OSError: it cannot be opened, or is a pipe, a device or a folder.
     """
-    if not is_remote(path):
-        return cast(BinaryIO, open(path, "rb", buffering=0))
+    if (local := local_path(path)) is not None:
+        return open_local(local)
     filesystem, inner = _filesystem(path)
     return cast(BinaryIO, filesystem.open(inner, "rb"))
+
+
+def open_local(path: str | bytes, *, below: bytes | None = None) -> BinaryIO:
+    """Open a plain file of this machine; a pipe in its place makes nobody wait, and no device is touched.
+
+    Args:
+        below: the real path of a folder that the file must lie in, whatever links lead to it.
+
+    Raises:
+        OSError: it cannot be opened, is no plain file, or lies elsewhere.
+    """
+    _require_plain(os.stat(path))
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+    try:
+        _require_plain(os.fstat(descriptor))  # it may have been replaced
+        if below is not None and not is_below(os.readlink(b"/proc/self/fd/%d" % descriptor), below):
+            raise OSError(errno.EPERM, "it lies outside the source")
+        return cast(BinaryIO, open(descriptor, "rb", buffering=0))
+    except OSError:
+        os.close(descriptor)
+        raise
 
 
 def size_of(path: str) -> int:
@@ -59,55 +67,38 @@ def size_of(path: str) -> int:
     Raises:
         OSError: it does not exist or is not accessible.
     """
-    if not is_remote(path):
-        return os.stat(path).st_size
+    if (local := local_path(path)) is not None:
+        return os.stat(local).st_size
     filesystem, inner = _filesystem(path)
     return int(filesystem.size(inner) or 0)
 
 
-def expand_braces(path: str) -> Iterator[str]:
-    """Expand `a-{000..002}.tar` and `a-{x,y}.tar` to the list of names, as shells and WebDataset do."""
-    parts = _BRACES.split(path)
-    choices = [[part] if place % 2 == 0 else _choices(part, path) for place, part in enumerate(parts)]
-    return map("".join, itertools.product(*choices))
+def list_remote(pattern: str) -> tuple[list[Container], bool]:
+    """The files of a URI, which may be a glob, and whether it is a folder.
 
-
-def _choices(inside: str, path: str) -> list[str]:
-    span = re.fullmatch(r"(\d+)\.\.(\d+)", inside)
-    if not span:
-        return inside.split(",") if "," in inside else ["{" + inside + "}"]
-    first, last = int(span[1]), int(span[2])
-    if last < first or last - first >= _MAX_NAMES:
-        raise UserError(f"source.path={path}: {{{inside}}} is no range of up to {_MAX_NAMES:,} numbers")
-    return [f"{number:0{len(span[1])}d}" for number in range(first, last + 1)]
-
-
-def _find_local(pattern: str, suffixes: Sequence[str]) -> Iterator[Container]:
-    if os.path.isdir(pattern):
-        names = [os.path.join(folder, name) for folder, _, files in os.walk(pattern) for name in files]
-        paths = sorted(name for name in names if name.endswith(tuple(suffixes)))
-    else:
-        paths = [pattern] if os.path.exists(pattern) else sorted(glob.glob(pattern, recursive=True))
-    for path in paths:
-        if os.path.isfile(path):
-            stat = os.stat(path)
-            yield Container(path, stat.st_size, str(stat.st_mtime_ns))
-
-
-def _find_remote(pattern: str, suffixes: Sequence[str]) -> Iterator[Container]:
+    Raises:
+        UserError: it cannot be listed.
+    """
     scheme, _, outer = _split(pattern)
     try:
         filesystem, inner = _filesystem(pattern)
-        if filesystem.isdir(inner):
-            names = [name for name in filesystem.find(inner) if name.endswith(tuple(suffixes))]
-        else:
+        is_folder = filesystem.isdir(inner)
+        names = filesystem.find(inner) if is_folder else []
+        if not is_folder:
             names = [inner] if filesystem.exists(inner) else filesystem.glob(inner)
+        found = []
         for name in sorted(names):
             fact = filesystem.info(name)
             mark = next((fact[key] for key in _MARKS if fact.get(key)), "")
-            yield Container(f"{scheme}://{name}{outer}", int(fact["size"] or 0), str(mark))
+            found.append(Container(f"{scheme}://{name}{outer}", int(fact["size"] or 0), str(mark)))
     except OSError as error:
         raise UserError(f"source.path={pattern} cannot be listed ({error}); check the address and the rights") from None
+    return found, is_folder
+
+
+def _require_plain(facts: os.stat_result) -> None:
+    if not stat.S_ISREG(facts.st_mode):
+        raise OSError(errno.EINVAL, "it is no plain file")
 
 
 def _split(uri: str) -> tuple[str, str, str]:
@@ -146,4 +137,7 @@ def _container(uri: str) -> Any:
     """The file system of an archive, cached: fsspec would read its directory each time, and close it while in use."""
     from fsspec.core import url_to_fs
 
+    nearest = uri.partition("::")[2]
+    if (local := local_path(nearest)) is not None:
+        _require_plain(os.stat(local))  # the archive's reader would wait for a pipe
     return url_to_fs(uri)[0]

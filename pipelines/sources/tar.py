@@ -21,6 +21,7 @@ from pipelines.sources.entry import (
     printable,
     take,
 )
+from pipelines.sources.locate import Found, find
 from pipelines.sources.naming import naming
 from pipelines.sources.settings import SourceSettings, TarSettings
 from pipelines.sources.tar_headers import Entry, Gap, Member, Other, header_content, walk
@@ -51,9 +52,9 @@ class Sample:
 Grouping = Callable[[Iterator[Entry]], Iterator[Sample | Other | Gap]]
 
 
-def containers(settings: SourceSettings) -> Iterator[Container]:
+def containers(settings: SourceSettings) -> Iterator[Found]:
     """The archives that the path names."""
-    return storage.find(settings.path, SUFFIXES)
+    return find(settings, SUFFIXES)
 
 
 def scan(container: Container, settings: SourceSettings) -> Iterator[Part]:

@@ -108,20 +108,15 @@ def walk(stream: BinaryIO, start: int, stop: int, size: int) -> Iterator[Entry]:
             continue
         content = header_content(block)
         if content is None:
-            # An end mark has two blocks of zeros; a single one was a damaged header.
-            begin = position - BLOCK * (zeros == 1) if pending.start is None else pending.start
-            following = _next_header(stream, position + BLOCK, size)
-            is_cut = len(block) < BLOCK
-            reason = "the archive ends inside a header" if is_cut else "no tar header is where one should be"
-            yield Gap(begin, following - begin, reason)
-            if following >= size:
+            gap = _gap(stream, block, position, pending, zeros, size)
+            yield gap
+            position, pending, zeros = gap.offset + gap.num_bytes, _Extension(), 0
+            if position >= size:
                 return
-            position, pending, zeros = following, _Extension(), 0
             continue
         num_bytes, kind = content
-        if zeros:
-            yield from _blank(position, zeros)
-            zeros = 0
+        yield from _blank(position, zeros)
+        zeros = 0
         if kind in _EXTENSIONS:
             _extend(pending, stream, position, num_bytes, kind)
             position = after(position, num_bytes)
@@ -178,6 +173,16 @@ def _sparse_member(name: bytes, header: int, sparse: Sparse | None, end: int) ->
     if sparse is None or sparse.data + sum(length for _, length in sparse.pieces) > end:
         return Other(name, "sparse_members_without_a_valid_map")
     return Member(name, header, sparse.data, sparse.num_bytes, sparse)
+
+
+def _gap(stream: BinaryIO, block: bytes, position: int, pending: _Extension, zeros: int, size: int) -> Gap:
+    """The stretch from a block that is no header, or from what belongs to it before, to the next header."""
+    # An end mark has two blocks of zeros; a single one was a damaged header.
+    begin = position - BLOCK * (zeros == 1) if pending.start is None else pending.start
+    following = _next_header(stream, position + BLOCK, size)
+    is_cut = len(block) < BLOCK
+    reason = "the archive ends inside a header" if is_cut else "no tar header is where one should be"
+    return Gap(begin, following - begin, reason)
 
 
 def _blank(position: int, zeros: int) -> Iterator[Gap]:

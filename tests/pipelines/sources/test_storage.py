@@ -1,140 +1,13 @@
-"""pipelines/sources/storage: which files a path means, here and behind a URI."""
+"""pipelines/sources/storage: what is opened is a plain file, here or behind a URI."""
 
 import os
-import zipfile
+import socket
+import threading
 from pathlib import Path
 
 import pytest
 
-from pipelines.settings import UserError
 from pipelines.sources import storage
-from pipelines.sources.entry import Container
-
-
-def found(path: Path | str, *suffixes: str) -> list[str]:
-    return [container.path for container in storage.find(str(path), suffixes or (".tar",))]
-
-
-@pytest.fixture
-def root(tmp_path: Path, write_images) -> Path:
-    names = ["a-000.tar", "a-001.tar", "a-002.tar", "b.tar", "sub/c.tar", "notes.txt", "sub/d.tar.gz", "x[1].tar"]
-    root: Path = write_images(tmp_path / "set", {name: name.encode() for name in names})
-    return root
-
-
-def test_a_file_is_itself_whatever_its_name(root: Path) -> None:
-    assert found(root / "notes.txt") == [f"{root}/notes.txt"]
-    (container,) = storage.find(str(root / "b.tar"), (".tar",))
-    assert container == Container(f"{root}/b.tar", 5, str((root / "b.tar").stat().st_mtime_ns))
-
-
-def test_a_folder_is_all_files_below_it_with_the_suffix_in_order(root: Path) -> None:
-    names = ["a-000.tar", "a-001.tar", "a-002.tar", "b.tar", "sub/c.tar", "x[1].tar"]
-    assert found(root) == [f"{root}/{name}" for name in names]
-
-
-@pytest.mark.parametrize(
-    ("pattern", "names"),
-    [
-        ("a-*.tar", ["a-000.tar", "a-001.tar", "a-002.tar"]),
-        ("a-00[12].tar", ["a-001.tar", "a-002.tar"]),
-        ("**/c.tar", ["sub/c.tar"]),
-        ("x[1].tar", ["x[1].tar"]),
-        ("a-{000..002}.tar", ["a-000.tar", "a-001.tar", "a-002.tar"]),
-        ("{b,sub/c}.tar", ["b.tar", "sub/c.tar"]),
-        ("a-{002,000}.tar", ["a-002.tar", "a-000.tar"]),
-        ("{a-000,a-*}.tar", ["a-000.tar", "a-001.tar", "a-002.tar"]),
-        ("{a,a}-{000..001}.tar", ["a-000.tar", "a-001.tar"]),
-    ],
-)
-def test_globs_and_braces_name_each_file_once(root: Path, pattern: str, names: list[str]) -> None:
-    assert found(root / pattern) == [f"{root}/{name}" for name in names]
-
-
-@pytest.mark.parametrize(
-    ("pattern", "names"),
-    [
-        ("a{b}c", ["a{b}c"]),
-        ("{}", ["{}"]),
-        ("{8..11}", ["8", "9", "10", "11"]),
-        ("{08..11}", ["08", "09", "10", "11"]),
-        ("{a,b}{1..2}", ["a1", "a2", "b1", "b2"]),
-        ("{a,}", ["a", ""]),
-        ("{3..3}", ["3"]),
-        ("s3://bucket/{0..1}.tar", ["s3://bucket/0.tar", "s3://bucket/1.tar"]),
-    ],
-)
-def test_braces_stand_for_names_as_in_a_shell(pattern: str, names: list[str]) -> None:
-    assert list(storage.expand_braces(pattern)) == names
-
-
-@pytest.mark.parametrize("span", ["5..4", "0..1000000", "0..99999999999999999999"])
-def test_a_range_that_makes_no_sense_is_refused(span: str) -> None:
-    with pytest.raises(UserError, match=rf"source\.path=a\{{{span}\}}: .* is no range of up to 1,000,000 numbers"):
-        list(storage.expand_braces(f"a{{{span}}}"))
-
-
-@pytest.mark.parametrize("name", ["none.tar", "*.zip", "empty", "none/*.tar"])
-def test_a_path_that_means_nothing_is_one_clear_line(root: Path, name: str) -> None:
-    (root / "empty").mkdir()
-    with pytest.raises(UserError) as caught:
-        found(root / name)
-    expected = f"source.path={root / name} names no file that exists; name a .tar, a folder or a glob of them"
-    assert str(caught.value) == expected
-
-
-def test_a_missing_file_of_a_set_is_named_and_not_passed_over(root: Path) -> None:
-    with pytest.raises(UserError, match=rf"names no file that exists: {root}/a-003\.tar; name a"):
-        found(root / "a-{000..004}.tar")
-
-
-def test_a_uri_is_listed_and_opened_like_a_path(root: Path) -> None:
-    uris = [f"file://{root}/{name}" for name in ("a-000.tar", "a-001.tar", "a-002.tar")]
-    assert found(f"file://{root}/a-*.tar") == uris
-    assert found(f"file://{root}/a-{{000..002}}.tar") == uris
-    assert found(f"file://{root}/sub") == [f"file://{root}/sub/c.tar"]
-    with storage.open_binary(uris[1]) as stream:
-        stream.seek(2)
-        assert stream.read() == b"001.tar"
-    assert storage.size_of(uris[1]) == 9
-
-
-def test_what_lies_in_a_zip_is_listed_and_opened(root: Path, tmp_path: Path) -> None:
-    with zipfile.ZipFile(tmp_path / "all.zip", "w") as archive:
-        for name in ("in/b.tar", "in/a.tar", "in/c.txt", "top.tar"):
-            archive.writestr(name, name * 3)
-    tail = f"::{tmp_path}/all.zip"
-    inside = [f"zip://in/a.tar{tail}", f"zip://in/b.tar{tail}"]
-    assert found(f"zip://in{tail}") == found(f"zip://in/*.tar{tail}") == inside
-    assert found(f"zip://top.tar::file://{tmp_path}/all.zip") == [f"zip://top.tar::file://{tmp_path}/all.zip"]
-    for uri in inside:
-        with storage.open_binary(uri) as stream:
-            assert stream.read() == uri.partition("//")[2].partition("::")[0].encode() * 3
-        assert storage.size_of(uri) == 24
-
-
-def test_a_version_changes_when_the_content_does(root: Path) -> None:
-    for uri in (f"{root}/b.tar", f"file://{root}/b.tar"):
-        (before,) = storage.find(uri, (".tar",))
-        os.utime(root / "b.tar", ns=(7, 7 + len(uri)))
-        (after,) = storage.find(uri, (".tar",))
-        assert before.version != after.version
-
-
-@pytest.mark.parametrize(
-    "uri", ["file://{}/none.tar", "file://{}/*.zip", "zip://*.tar::{}/none.zip", "zip://x::{}/b.tar"]
-)
-def test_a_uri_that_means_nothing_is_one_clear_line(root: Path, uri: str) -> None:
-    uri = uri.format(root)
-    with pytest.raises(UserError) as caught:
-        found(uri)
-    assert str(caught.value).startswith(f"source.path={uri} ")
-    assert "\n" not in str(caught.value)
-
-
-def test_an_unknown_scheme_is_the_users_mistake() -> None:
-    with pytest.raises(UserError, match=r"^nosuch://x cannot be opened .*; install the package that fsspec names$"):
-        found("nosuch://x")
 
 
 @pytest.mark.parametrize(
@@ -159,3 +32,48 @@ def test_what_does_not_exist_is_an_error_of_the_system(tmp_path: Path) -> None:
             storage.open_binary(path)
         with pytest.raises(OSError, match=r".+"):
             storage.size_of(path)
+
+
+def _never_waits(path: str) -> str:
+    """The error of opening, in a thread that must not be left waiting."""
+    said: list[str] = []
+
+    def work() -> None:
+        try:
+            storage.open_binary(path).close()
+        except OSError as error:
+            said.append(str(error))
+
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    thread.join(5)
+    assert not thread.is_alive(), f"{path} is waited for"
+    return "".join(said)
+
+
+@pytest.mark.parametrize("form", ["{}", "file://{}", "zip://1.jpg::{}", "zip://1.jpg::file://{}"])
+def test_what_is_no_plain_file_is_not_opened(tmp_path: Path, form: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)  # the name of a socket is short
+    os.mkfifo(tmp_path / "pipe.jpg")
+    (tmp_path / "link.jpg").symlink_to("pipe.jpg")
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind("socket.jpg")
+        for path in ("pipe.jpg", "link.jpg", "socket.jpg", ".", "/dev/zero", "/dev/tty"):
+            assert "it is no plain file" in _never_waits(form.format(tmp_path / path)), path
+
+
+def test_a_file_outside_the_folder_that_it_must_lie_in_is_not_read(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in2").mkdir()
+    for place in ("in/a.jpg", "in2/b.jpg"):
+        (tmp_path / place).write_bytes(b"x")
+    (tmp_path / "in/up.jpg").symlink_to("../in2/b.jpg")
+    (tmp_path / "in/same.jpg").symlink_to("a.jpg")
+    (tmp_path / "in/way").symlink_to("../in2")
+    below = os.fsencode(os.path.realpath(tmp_path / "in"))
+    for name in ("in/a.jpg", "in/same.jpg"):
+        storage.open_local(tmp_path / name, below=below).close()
+    for name in ("in2/b.jpg", "in/up.jpg", "in/way/b.jpg"):
+        with pytest.raises(OSError, match="lies outside the source"):
+            storage.open_local(tmp_path / name, below=below)
+    storage.open_local(tmp_path / "in2/b.jpg", below=b"/").close()
