@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from pipelines.settings import UserError
+from pipelines.sources import folder
 from pipelines.sources.reading import describe
 from pipelines.sources.settings import SOURCES, SourceSettings
 
@@ -99,18 +100,74 @@ def test_what_is_no_file_is_no_row(root: Path, read_rows, monkeypatch: pytest.Mo
         assert len(read_rows(source(root))) == len(FILES)
 
 
+def test_a_pipe_in_the_place_of_a_listed_file_is_not_waited_for(root: Path, look, read_rows) -> None:
+    portions, _ = look(source(root))
+    (root / "ann/2.jpg").unlink()
+    os.mkfifo(root / "ann/2.jpg")
+    assert [row.fault for row in read_rows(source(root), portions)] == [None, "unreadable", None, None]
+
+
+def test_a_link_out_of_the_source_in_the_place_of_a_listed_file_is_not_followed(
+    root: Path, tmp_path: Path, look, read_rows
+) -> None:
+    portions, _ = look(source(root))
+    file = root / "ann/2.jpg"
+    facts = file.stat()
+    file.rename(tmp_path / "secret.jpg")
+    file.symlink_to(tmp_path / "secret.jpg")
+    assert file.stat().st_mtime_ns == facts.st_mtime_ns
+    assert [row.fault for row in read_rows(source(root), portions)] == [None, "unreadable", None, None]
+    rows = read_rows(source(root, links_out="follow"), portions)
+    assert [row.fault for row in rows] == [None] * 4
+
+
+@pytest.mark.parametrize("change", ["size", "time", "both", "replaced"])
+def test_a_file_that_was_written_after_the_scan_is_not_read(root: Path, change: str, look, read_rows) -> None:
+    portions, _ = look(source(root))
+    file = root / "ann/2.jpg"
+    facts = file.stat()
+    if change == "replaced":
+        (root / "new").write_bytes(b"n" * 50)
+        (root / "new").rename(file)
+    file.write_bytes(b"n" * (51 if change in ("size", "both") else 50))
+    kept = facts.st_mtime_ns if change == "size" else facts.st_mtime_ns + 1
+    os.utime(file, ns=(facts.st_atime_ns, kept))
+    rows = read_rows(source(root), portions)
+    assert [(row.fault, row.data == b"") for row in rows] == [
+        (None, False),
+        ("changed", True),
+        (None, False),
+        (None, True),
+    ]
+
+
+def test_a_file_that_is_written_while_it_is_read_is_not_taken(root: Path, look, read_rows, monkeypatch) -> None:
+    portions, _ = look(source(root))
+    take = folder.take
+
+    def and_write(stream, num_bytes, **values):
+        image = take(stream, num_bytes, **values)
+        if image.source.endswith("1.jpg"):
+            with open(root / "ann/1.jpg", "ab") as late:
+                late.write(b"more")
+        return image
+
+    monkeypatch.setattr(folder, "take", and_write)
+    assert [row.fault for row in read_rows(source(root), portions)] == ["changed", None, None, None]
+
+
 @pytest.fixture
 def deep(tmp_path: Path) -> Iterator[Path]:
     """A file in more folders than Python recurses, which is why nobody else can remove them."""
     folders = [Path(tmp_path, *["d"] * level) for level in range(1, 1501)]
-    for folder in folders:
-        folder.mkdir()
+    for one in folders:
+        one.mkdir()
     file = folders[-1] / "1.jpg"
     file.write_bytes(b"x")
     yield tmp_path
     file.unlink()
-    for folder in reversed(folders):
-        folder.rmdir()
+    for one in reversed(folders):
+        one.rmdir()
 
 
 def test_a_tree_of_any_depth_is_walked(deep: Path, read_rows) -> None:
