@@ -14,11 +14,10 @@ from PIL import Image
 
 from pipelines.arrays import Picture
 from pipelines.decode_faults import CORRUPT, TOO_MANY_SCANS, TRUNCATED, UNSUPPORTED_CODING, DecodeError, check_size
+from pipelines.exif import UPRIGHT, stored_orientation
 from pipelines.settings import PixelSettings
 
 SIGNATURE = b"\xff\xd8"
-ORIENTATION_TAG = 0x0112
-UPRIGHT = 1
 
 _STUFFING = 0xFF
 _START_OF_SCAN = 0xDA
@@ -85,7 +84,7 @@ def read_header(data: bytes) -> JpegHeader:
                     UNSUPPORTED_CODING, f"SOF{marker - 0xC0} with {frame[:1].hex()} (hex) bits per sample"
                 )
         elif marker == _APP1 and data.startswith(_EXIF, start):
-            orientation = _exif_orientation(data[start + len(_EXIF) : end])
+            orientation = stored_orientation(data[start + len(_EXIF) : end])
         position = end
     if frame is None or len(frame) < 6:
         raise DecodeError(CORRUPT, "no frame header before the first scan")
@@ -121,22 +120,6 @@ def _segment(data: bytes, position: int) -> tuple[int, int, int]:
     if end > len(data):
         raise DecodeError(TRUNCATED, "ends before the first scan")
     return marker, position + 3, end
-
-
-def _exif_orientation(exif: bytes) -> int:
-    """The orientation tag of the first directory; upright where it is absent or invalid, as the pixels are sound."""
-    order = {b"II": "<", b"MM": ">"}.get(exif[:2])
-    if order is None or len(exif) < 8:
-        return UPRIGHT
-    (directory,) = struct.unpack_from(f"{order}I", exif, 4)
-    if directory + 2 > len(exif):
-        return UPRIGHT
-    (num_entries,) = struct.unpack_from(f"{order}H", exif, directory)
-    for entry in range(directory + 2, min(directory + 2 + 12 * num_entries, len(exif) - 11), 12):
-        tag, kind, count, value = struct.unpack_from(f"{order}HHIH", exif, entry)
-        if tag == ORIENTATION_TAG:
-            return value if kind == 3 and count == 1 and 1 <= value <= 8 else UPRIGHT
-    return UPRIGHT
 
 
 def _decode_cmyk(data: bytes) -> Picture:

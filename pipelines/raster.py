@@ -1,40 +1,36 @@
-"""Decoding of all formats except JPEG, through Pillow: PNG, GIF, BMP, TIFF, WebP, PNM, JPEG 2000, AVIF, HEIF.
+"""Decoding of all formats except JPEG: PNG, GIF, WebP, PNM, JPEG 2000, AVIF and HEIF through Pillow, BMP and TIFF here.
 
 Animations give their first frame, transparency is composed on white, 16 bits are scaled to 8. HEIF needs the optional
-pillow-heif. For a damaged TIFF the C library also writes a line to stderr, which only a process-wide redirection could
-prevent.
+pillow-heif.
 """
 
-import functools
 import io
-import struct
 import warnings
-import zlib
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 
+import cv2
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from pipelines.arrays import Picture
+from pipelines.bmp import decode_bmp
+from pipelines.completeness import check_item_sizes, check_jpeg2000, check_pnm
 from pipelines.decode_faults import CORRUPT, TOO_MANY_PIXELS, TRUNCATED, UNSUPPORTED_CODING, DecodeError, check_size
-from pipelines.jpeg import ORIENTATION_TAG, UPRIGHT
+from pipelines.exif import ORIENTATION_TAG, UPRIGHT, stored_orientation
+from pipelines.png import PngHeader, check_png
+from pipelines.samples import RasterHeader, grey_to_rgb, on_white, to_eight_bits
 from pipelines.settings import PixelSettings
+from pipelines.signatures import AVIF, BMP, HEIF, JPEG2000, PNG, PPM, TIFF
+from pipelines.tiff import decode_tiff
 
-_PNG_SIGNATURE_BYTES = 8
+_MAX_SIXTEEN = 65_535
 _SIXTEEN_BITS = frozenset({"I;16", "I;16L", "I;16B", "I;16N"})
-_PLAIN = frozenset({"RGB", "L", "1", "CMYK", "YCbCr", "LAB", "P"})
+_PLAIN = frozenset({"L", "1", "CMYK", "YCbCr", "LAB", "P"})
 _TRANSPARENT = frozenset({"RGBA", "LA", "PA", "RGBa", "La"})
+_EXIF_PREFIX = b"Exif\0\0"
 
-
-@dataclass(frozen=True)
-class RasterHeader:
-    """Pillow's description of the stored pixels."""
-
-    mode: str
-    orientation: int  # as stored, 1..8
-    is_turned: bool  # whether the decoder has applied the orientation already
+Decoder = Callable[[bytes, PixelSettings], tuple[Picture, RasterHeader]]
 
 
 def decode_raster(data: bytes, picture_format: str, settings: PixelSettings) -> tuple[Picture, RasterHeader]:
@@ -46,85 +42,95 @@ def decode_raster(data: bytes, picture_format: str, settings: PixelSettings) -> 
     Raises:
         DecodeError: the picture is damaged, of an unsupported coding, or above a limit.
     """
-    if picture_format == "PNG":
-        check_png(data)
     # Errors are raised; warnings would flood the logs. `catch_warnings` is not safe among threads.
     warnings.filterwarnings("ignore", module=r"PIL\.")
     try:
+        if picture_format in _DECODERS:
+            return _DECODERS[picture_format](data, settings)
         return _decode_with_pillow(data, picture_format, settings)
     except (DecodeError, MemoryError):
         raise
-    except Exception as error:  # Pillow raises nearly any class on a damaged file
+    except Exception as error:  # decoders raise nearly any class on a damaged file
+        if picture_format in {AVIF, HEIF}:  # refused by the library's own limit, before Pillow states a size
+            check_item_sizes(data, settings)
         raise _named(error) from None
 
 
-@functools.cache
-def reads_heif() -> bool:
-    """Register HEIF with Pillow where pillow-heif is installed; false where it is not."""
-    try:
-        import pillow_heif
-    except ImportError:
-        return False
-    pillow_heif.register_heif_opener(decode_threads=1)
-    return True
-
-
-def check_png(data: bytes) -> None:
-    """Verify the checksum of every chunk up to IEND, since Pillow skips those of the pixel data.
-
-    Raises:
-        DecodeError: a checksum is wrong, or the file ends before IEND.
-    """
-    view = memoryview(data)
-    position = _PNG_SIGNATURE_BYTES
-    while True:
-        content = position + 4
-        if content + 8 > len(data):
-            raise DecodeError(TRUNCATED, "ends before the IEND chunk")
-        (length,) = struct.unpack_from(">I", data, position)
-        end = content + 4 + length
-        if end + 4 > len(data):
-            raise DecodeError(TRUNCATED, f"ends inside the chunk at byte {position}")
-        if zlib.crc32(view[content:end]) != struct.unpack_from(">I", data, end)[0]:
-            raise DecodeError(CORRUPT, f"wrong checksum of the chunk at byte {position}")
-        if data.startswith(b"IEND", content):
-            return
-        position = end + 4
-
-
 def _decode_with_pillow(data: bytes, picture_format: str, settings: PixelSettings) -> tuple[Picture, RasterHeader]:
+    if picture_format in _CHECKS:
+        _CHECKS[picture_format](data, settings)
     with Image.open(io.BytesIO(data), formats=(picture_format,)) as picture:
         check_size(*picture.size, settings)
         mode = picture.mode
         # Opening a HEIF clears the tag, since libheif turns the pixels by a property of the container.
-        orientation = picture.info.get("original_orientation") or _orientation(picture)
+        turned = picture.info.get("original_orientation")
+        # Nothing may load the pixels before: `getexif` does, and a second load returns half a picture without an error.
         picture.load()
-        # Loading a TIFF turns it upright and removes the tag.
-        is_turned = _orientation(picture) != orientation
-        return _to_rgb(picture), RasterHeader(mode=mode, orientation=orientation, is_turned=is_turned)
+        orientation = turned or _orientation(picture)
+        return _to_rgb(picture), RasterHeader(mode, orientation, is_turned=turned is not None)
+
+
+def _decode_png(data: bytes, settings: PixelSettings) -> tuple[Picture, RasterHeader]:
+    header = check_png(data, settings)
+    with Image.open(io.BytesIO(data), formats=(PNG,)) as picture:
+        picture.load()
+        stored = RasterHeader(picture.mode, _orientation(picture))
+        return _png_to_rgb(picture, header, data), stored
+
+
+def _png_to_rgb(picture: Image.Image, header: PngHeader, data: bytes) -> Picture:
+    """Apply what Pillow leaves out: the transparent colour of 2, 4 and 16 bits (section 11.3.1.1), bad indices."""
+    if header.num_palette and picture.mode == "P":
+        highest = int(np.asarray(picture).max())
+        if highest >= header.num_palette:
+            raise DecodeError(CORRUPT, f"the colour {highest} of a palette of {header.num_palette}")
+    key = header.transparency
+    if header.colour == 0 and len(key) == 2:
+        level = int.from_bytes(key, "big") & ((1 << header.bits) - 1)
+        if header.bits == 16:
+            levels = np.asarray(picture)
+            return _from_sixteen_bits(np.where(levels == level, _MAX_SIXTEEN, levels))
+        picture.info["transparency"] = level * 255 // ((1 << header.bits) - 1)
+    if header.colour == 2 and header.bits == 16 and len(key) == 6:
+        return _with_transparent_colour(data)
+    return _to_rgb(picture)
+
+
+def _with_transparent_colour(data: bytes) -> Picture:
+    """16 bits a channel, decoded by OpenCV: Pillow reduces them to 8, after which colours cannot be told apart."""
+    bgra = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    if bgra is None or bgra.dtype != np.uint16 or bgra.shape[2] != 4:
+        raise DecodeError(UNSUPPORTED_CODING, "a transparent colour of 16 bits a channel")
+    eight = to_eight_bits(bgra, _MAX_SIXTEEN)
+    return on_white(eight[:, :, 2::-1], eight[:, :, 3])
 
 
 def _orientation(picture: Image.Image) -> int:
+    """The orientation in the metadata of a loaded picture."""
+    exif = picture.info.get("exif")
+    if isinstance(exif, bytes) and exif:
+        return stored_orientation(exif.removeprefix(_EXIF_PREFIX))
     try:
-        value = picture.getexif().get(ORIENTATION_TAG, UPRIGHT)
-    except Exception:  # damaged metadata; the pixels may be sound
+        value = picture.getexif().get(ORIENTATION_TAG, UPRIGHT)  # in XMP
+    except Exception:  # damaged metadata; the pixels are sound
         return UPRIGHT
     return value if isinstance(value, int) and 1 <= value <= 8 else UPRIGHT
 
 
 def _to_rgb(picture: Image.Image) -> Picture:
-    if picture.mode in _SIXTEEN_BITS or (picture.mode == "I" and picture.format == "PPM"):
+    if picture.mode in _SIXTEEN_BITS or (picture.mode == "I" and picture.format == PPM):
         return _from_sixteen_bits(np.asarray(picture))
     if picture.mode in _TRANSPARENT or "transparency" in picture.info:
         return _on_white(picture.convert("RGBA"))
+    if picture.mode == "RGB":
+        return np.asarray(picture)
     if picture.mode in _PLAIN:
         return np.asarray(picture.convert("RGB"))
     raise DecodeError(UNSUPPORTED_CODING, f"pixels of mode {picture.mode} have no fixed range")
 
 
-def _from_sixteen_bits(levels: NDArray[Any]) -> Picture:
-    grey = ((levels.astype(np.uint32) * 255 + 32_767) // 65_535).astype(np.uint8)
-    return np.repeat(grey[:, :, None], 3, axis=2)
+def _from_sixteen_bits(levels: np.ndarray) -> Picture:
+    return grey_to_rgb(to_eight_bits(levels, _MAX_SIXTEEN))
 
 
 def _on_white(picture: Image.Image) -> Picture:
@@ -139,4 +145,13 @@ def _named(error: Exception) -> DecodeError:
         return DecodeError(TOO_MANY_PIXELS, words)
     if isinstance(error, UnidentifiedImageError):
         return DecodeError(CORRUPT, "the header cannot be read")
+    if "unsupported" in words.lower() or "not supported" in words.lower():
+        return DecodeError(UNSUPPORTED_CODING, words)
     return DecodeError(TRUNCATED if "truncated" in words.lower() else CORRUPT, words)
+
+
+_DECODERS: Mapping[str, Decoder] = MappingProxyType({PNG: _decode_png, BMP: decode_bmp, TIFF: decode_tiff})
+# What Pillow takes for whole although pixels are missing.
+_CHECKS: Mapping[str, Callable[[bytes, PixelSettings], None]] = MappingProxyType(
+    {JPEG2000: check_jpeg2000, PPM: check_pnm}
+)

@@ -22,8 +22,8 @@ from pipelines.guard import PLAIN_BYTES, guarded_decode, is_plain
 from pipelines.helper import WALL_FACTOR
 from pipelines.measure import examine
 from pipelines.pixels import Decoded, DecodeError, decode
-from pipelines.raster import reads_heif
 from pipelines.settings import PixelSettings
+from pipelines.signatures import reads_heif
 
 reads_heif()
 
