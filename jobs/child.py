@@ -1,37 +1,38 @@
-"""One attempt at a stage: a command at a place, its output in a log, its mistakes in a small file."""
+"""One attempt at a stage: a command at a place, its output in a log, its fault in a small file."""
 
-import json
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
+from jobs.explain import explain_log
+from jobs.faults import Fault, forget_faults, read_fault
+from jobs.kills import explain_kill, memory_kills
 from jobs.places.place import Command, Place
-from pipelines.durable import write_atomically
-from pipelines.run_folder import fault_file
+from jobs.surroundings import Surroundings
 
 POLL_SECONDS = 0.2
 USER_EXIT_CODE = 2
-
-
-@dataclass(frozen=True)
-class Fault:
-    """The reason for which a job ended."""
-
-    is_users: bool  # a mistake of the user's, so that it is never tried again
-    line: str
+_MAX_OUTPUT = 1 << 18  # bytes of the end of a log that are looked at for the cause of a failure
 
 
 def run_command(
-    place: Place, command: Command, log: Path, *, timeout_seconds: float | None, on_tick: Callable[[float], None]
+    place: Place,
+    command: Command,
+    log: Path,
+    *,
+    around: Surroundings,
+    timeout_seconds: float | None = None,
+    on_tick: Callable[[float], None] = lambda seconds: None,
 ) -> Fault | None:
     """Run a command to its end; None when it went well. All that it started has ended when this returns or raises.
 
     Args:
         log: takes the command's output, after what is there.
+        around: explains a fault.
         on_tick: called with the seconds since the start, a few times a second.
     """
-    fault_file(log).unlink(missing_ok=True)
+    forget_faults(log)
+    log_bytes, kills = (log.stat().st_size if log.exists() else 0), memory_kills()
     running = place.start(command, log)
     start = time.monotonic()
     code = None
@@ -44,23 +45,35 @@ def run_command(
             code = running.wait(POLL_SECONDS)
     finally:
         running.stop()
-    return None if code == 0 else _fault(log, code)
+    if code == 0:
+        return None
+    return _fault(log, code, _output(log, log_bytes), around, for_memory=(memory_kills() or 0) > (kills or 0))
 
 
-def write_fault(log: Path, fault: Fault) -> None:
-    """Keep why a job ended, for a driver that sees only the launcher's exit code; a user's mistake outweighs the rest,
-    since the other ranks fail in its wake."""
-    path = fault_file(log)
-    if fault.is_users or not path.exists():
-        write_atomically(path, json.dumps({"is_users": fault.is_users, "line": fault.line}).encode())
-
-
-def _fault(log: Path, code: int) -> Fault:
-    path = fault_file(log)
-    if path.exists():
-        return Fault(**json.loads(path.read_text()))
+def _fault(log: Path, code: int, output: str, around: Surroundings, *, for_memory: bool) -> Fault:
+    """The fault that counts: that of the job; that of a killed process, which can write none; what the log tells of."""
+    written = read_fault(log)
+    if written is not None and (written.is_users or written.is_final):
+        return written
+    # A launcher names the process that ended first, so the faults of the others follow from its end.
+    if fault := explain_kill(code, output, around, for_memory=for_memory):
+        return fault
+    if written is not None:
+        return written
+    if fault := explain_log(output, around):
+        return fault
+    if full := around.full_file_system():
+        return Fault(False, full, is_final=True)
+    lines = output.strip().splitlines()
     if code == USER_EXIT_CODE:
-        # Said by the launcher itself, which knows nothing of our file.
-        lines = log.read_text(errors="replace").strip().splitlines()
+        # Said by the launcher itself, which writes no fault.
         return Fault(True, lines[-1] if lines else f"exit code {code}")
-    return Fault(False, f"exit code {code}")
+    return Fault(False, f"exit code {code}" + (f", after {lines[-1].strip()[:200]!r}" if lines else ""))
+
+
+def _output(log: Path, start: int) -> str:
+    """The end of what this attempt has written to its log."""
+    with log.open("rb") as stream:
+        end = stream.seek(0, 2)
+        stream.seek(max(start, end - _MAX_OUTPUT))
+        return stream.read().decode(errors="replace")

@@ -29,6 +29,7 @@ from jobs.planning import PlannedStage, hypothetical
 from jobs.run import PYTHON, StageFailedError, drive, plan_run
 from jobs.settings import PROJECT, RunSettings, compose, load
 from jobs.stages import STAGES
+from jobs.surroundings import Surroundings
 from jobs.wording import size_of
 from pipelines.requirements import missing_library
 from pipelines.run_folder import SETTINGS_NAME, RunFolder, RunState
@@ -238,7 +239,7 @@ def _run_report(settings: RunSettings) -> None:
     log.parent.mkdir(parents=True, exist_ok=True)
     place = open_place(settings.place, python=PYTHON)
     what = command(stage, place, folder.settings, project=PROJECT)
-    fault = run_command(place, what, log, timeout_seconds=None, on_tick=lambda seconds: None)
+    fault = run_command(place, what, log, around=Surroundings.of(settings, stage.launcher))
     if fault is not None:
         raise UserError(fault.line) if fault.is_users else StageFailedError(f"report failed: {fault.line}; see {log}")
 

@@ -6,16 +6,21 @@ import os
 import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from jobs.child import USER_EXIT_CODE, Fault, write_fault
+from jobs.child import USER_EXIT_CODE
+from jobs.explain import explain
+from jobs.faults import Fault, write_fault
+from jobs.places.rings import rank_of
 from jobs.planning import parents_of, settings_read
 from jobs.progress import Progress, silent
 from jobs.settings import PROJECT, RunSettings, load
 from jobs.stages import STAGES, Stage, river
-from pipelines.manifest import File, Manifest, code_version, damaged, exclusive, is_as_written, is_done, read, write
+from jobs.surroundings import Surroundings
+from pipelines.locks import exclusive
+from pipelines.manifest import File, Manifest, code_version, damaged, is_as_written, is_done, read, write
 from pipelines.run_folder import RunFolder, progress_file
 from pipelines.settings import UserError
 from pipelines.store import Store
@@ -50,6 +55,10 @@ class JobContext:
     def instance(self) -> str:
         """The instance of the stage that is done, of several; "" = it is done once."""
         return self.stage.instance
+
+    def say_waiting(self, holder: str) -> None:
+        """Log who builds the artefact now; called as `exclusive` waits."""
+        self.log.warning("waiting for %s, which builds %s", holder, self.folder)
 
     def finish(
         self,
@@ -97,7 +106,8 @@ def run_job(
 
     The artefacts that it reads are verified before, so that damaged ones are named and never used.
 
-    Every rank calls it. The work finds its folder as an earlier attempt left it, and ends with ``context.finish``.
+    Every rank calls it; the ranks find out together whether there is work (`jobs.rank_work`). The work finds its folder
+    as an earlier attempt left it, and ends with ``context.finish``.
 
     Args:
         model: of the run.yaml, where it has further sections.
@@ -108,45 +118,48 @@ def run_job(
     arguments = parser.parse_args(argv)
     path: Path = arguments.run
     launcher = next(stage.launcher for stage in stages if stage.verb == name)
-    rank = _rank(launcher)
     context: JobContext | None = None
-    _set_up_logging(launcher, rank)
     log = logging.getLogger(f"jobs.{name}")
     stage_log = RunFolder(path.parent).log(arguments.stage or name)
+    settings, rank = None, 0
     try:
         settings = load(path, model)
+        rank = rank_of(settings.place, os.environ) if launcher == "ranks" else 0
+        _set_up_logging(launcher, rank)
         run = river(settings, stages)
         stage = arguments.stage or next((one.name for one in run if one.verb == name), name)
         stage_log = settings.log_file(stage)
         context = _context(settings, stage, run, rank=rank)
         _work_alone(context, work)
     except Exception as error:
-        users = error if isinstance(error, UserError) else _named(context, error)
-        if users is not None:
-            print(f"ringmill: {users}", file=sys.stderr)
-            _keep(stage_log, Fault(True, str(users)))
-            return USER_EXIT_CODE
-        log.exception("%s failed", name)
-        _keep(stage_log, Fault(False, f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"))
-        return 1
+        fault = _explain(error, context, settings, launcher)
+        if not fault.is_users:
+            log.exception("%s failed", name)
+        print(f"ringmill: {fault.line}", file=sys.stderr)
+        has_ranks = settings is not None and launcher == "ranks" and settings.place.num_ranks > 1
+        _keep(
+            stage_log, replace(fault, line=f"rank {rank}: {fault.line}") if has_ranks and not fault.is_users else fault
+        )
+        return USER_EXIT_CODE if fault.is_users else 1
     return 0
 
 
+def _explain(error: Exception, context: JobContext | None, settings: RunSettings | None, launcher: str) -> Fault:
+    users = error if isinstance(error, UserError) else _named(context, error)
+    if users is not None:
+        return Fault(True, str(users))
+    if settings is None:
+        return Fault(False, f"{type(error).__name__}: {error}")
+    return explain(error, Surroundings.of(settings, launcher))
+
+
 def _work_alone(context: JobContext, work: Callable[[JobContext], None]) -> None:
-    if context.stage.makes is None:
+    if context.stage.makes is None or context.stage.launcher == "ranks":
         work(context)
         return
-    if is_done(context.folder):
-        return
-    if context.rank != 0:
-        work(context)
-        return
-    with exclusive(context.folder, on_wait=lambda: context.log.info("waiting for another process that builds this")):
+    with exclusive(context.folder, by=f"run {context.settings.name}", on_wait=context.say_waiting):
         if not is_done(context.folder):
             work(context)
-        elif context.stage.launcher == "ranks":
-            # The other ranks looked before it was finished, and wait for this one.
-            raise UserError(f"{context.folder} was finished by another process meanwhile; nothing is left to do")
 
 
 def _context(settings: RunSettings, name: str, stages: Sequence[Stage], *, rank: int) -> JobContext:
@@ -204,13 +217,6 @@ def _named(context: JobContext | None, error: Exception) -> UserError | None:
 
 def _folder(settings: RunSettings, stage: Stage, mark: str) -> Path:
     return settings.folder if stage.makes is None else Store(settings.store).folder(stage.makes, mark)
-
-
-def _rank(launcher: str) -> int:
-    if launcher != "ranks":
-        return 0
-    # horovodrun's word and torchrun's; none of the two is one rank alone.
-    return int(os.environ.get("HOROVOD_RANK") or os.environ.get("RANK") or 0)
 
 
 def _set_up_logging(launcher: str, rank: int) -> None:

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Iterator
 
 from jobs.entry import JobContext, run_job
-from jobs.rank_work import communicator
+from jobs.rank_work import on_all_ranks
 from pipelines import manifest
 from pipelines.durable import write_atomically
 from pipelines.run_folder import RESULT_NAME
@@ -20,19 +20,20 @@ from training.tasks.task import TaskContext, build_task
 
 def evaluate_model(context: JobContext) -> None:
     """Judge the model over all ranks; rank 0 writes the result."""
-    with communicator(context) as comm:
-        result = _evaluate(context, comm, context.instance)
-    if context.rank == 0:
-        summary = result.summary()
-        manifest.clear(context.folder)
-        path = context.folder / RESULT_NAME
-        write_atomically(path, result.encoded())
-        files = [manifest.describe(context.folder, path)]
-        context.finish(counts=result.counts(), files=files, summary=summary)
+    on_all_ranks(context, _evaluate, _finish)
 
 
-def _evaluate(context: JobContext, comm: Comm, name: str) -> Result:
-    settings = context.settings.evaluate
+def _finish(context: JobContext, result: Result) -> None:
+    summary = result.summary()
+    manifest.clear(context.folder)
+    path = context.folder / RESULT_NAME
+    write_atomically(path, result.encoded())
+    files = [manifest.describe(context.folder, path)]
+    context.finish(counts=result.counts(), files=files, summary=summary)
+
+
+def _evaluate(context: JobContext, comm: Comm) -> Result:
+    name, settings = context.instance, context.settings.evaluate
     backbone, card = read_model(context.parents["model"])
     backbone = backbone.to(device_of(comm))
     dataset = dataset_location(context.settings.feed, context.parents["dataset"])

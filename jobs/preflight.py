@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from jobs.places.checks import check_writable
+from jobs.places.environment import note_overridden
 from jobs.places.place import Place
 from jobs.planning import PlannedStage
 from jobs.settings import RunSettings
@@ -15,7 +16,7 @@ def check_run(settings: RunSettings, due: Sequence[PlannedStage], place: Place, 
 
     Args:
         due: the stages that will run; nothing is asked for that none of them needs.
-        env: the environment that the stages will see.
+        env: the environment of the driver, from which those of the stages are made.
 
     Raises:
         UserError: Java, Horovod, an archive of Spark's or a writable store is missing, or settings of several stages do
@@ -26,12 +27,14 @@ def check_run(settings: RunSettings, due: Sequence[PlannedStage], place: Place, 
         check_writable(folder, setting=setting)
     if "curate" in {planned.stage.verb for planned in due}:
         check_faces(settings)
-    launchers = {planned.stage.launcher for planned in due}
-    notes = place.check_spark(env, folders) if "spark" in launchers else []
-    if "ranks" in launchers:
+    environments = {launcher: place.environment(launcher, env) for launcher in {one.stage.launcher for one in due}}
+    notes = note_overridden(environments)
+    if "spark" in environments:
+        notes += place.check_spark(environments["spark"].values, folders)
+    if "ranks" in environments:
         check_batch(settings)
         check_objective(settings)
-        notes += place.check_ring(env, folders)
+        notes += place.check_ring(environments["ranks"].values, folders)
     return notes
 
 

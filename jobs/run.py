@@ -10,9 +10,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
 
-from jobs.child import Fault, run_command
+from jobs.child import run_command
 from jobs.cost import passes, workers
 from jobs.deliveries import with_deliveries
+from jobs.faults import Fault
 from jobs.launch import command
 from jobs.listeners.events import (
     AttemptEnded,
@@ -35,7 +36,9 @@ from jobs.progress import read_progress
 from jobs.reuse import describe_reuse
 from jobs.settings import PROJECT, RunSettings, freeze
 from jobs.stages import STAGES, Stage
-from pipelines.manifest import exclusive, is_done
+from jobs.surroundings import Surroundings
+from pipelines.locks import exclusive
+from pipelines.manifest import is_done
 from pipelines.run_folder import RunFolder, RunState, StageState, progress_file
 from pipelines.settings import UserError
 from pipelines.sources.listing import SourceListing
@@ -101,8 +104,11 @@ def drive(settings: RunSettings, listeners: Sequence[Listener] = (), stages: Seq
     """
     check_writable(settings.folder, setting="runs")
     tell = FanOut([Record(RunFolder(settings.folder).record)], listeners)
-    waiting = Note(f"waiting for another driver of {settings.folder}")
-    with exclusive(settings.folder, on_wait=lambda: tell(waiting)):
+
+    def say_waiting(holder: str) -> None:
+        tell(Note(f"waiting for {holder}, which drives {settings.folder}"))
+
+    with exclusive(settings.folder, "driver", on_wait=say_waiting):
         settings = with_deliveries(settings)
         place = open_place(settings.place, python=PYTHON)
         run = _Run(settings, stages, place, tell, RunFolder(settings.folder).read_state())
@@ -162,10 +168,16 @@ def _plan_on(run: _Run, finished: str) -> None:
 
 
 def _run_stage(run: _Run, planned: PlannedStage) -> None:
-    if _finished_by_another(run, planned):
-        summary, counts = _outcome(planned)
-        run.tell(StageEnded(planned.name, "cached", summary, counts))
-        return
+    """Make the artefact of a stage, unless another process makes it meanwhile."""
+    with _building(run, planned):
+        if planned.stage.makes is not None and planned.folder is not None and is_done(planned.folder):
+            summary, counts = _outcome(planned)
+            run.tell(StageEnded(planned.name, "cached", summary, counts))
+        else:
+            _try_stage(run, planned)
+
+
+def _try_stage(run: _Run, planned: PlannedStage) -> None:
     log = run.settings.log_file(planned.name)
     log.parent.mkdir(parents=True, exist_ok=True)
     log.unlink(missing_ok=True)
@@ -182,6 +194,8 @@ def _run_stage(run: _Run, planned: PlannedStage) -> None:
             return
         if fault.is_users:
             raise UserError(fault.line)
+        if fault.is_final:
+            raise StageFailedError(f"{planned.name} failed, and would again: {fault.line}; see {log}")
     assert fault is not None, "retries are not negative, so there was an attempt"
     raise StageFailedError(f"{planned.name} failed at its last attempt, number {attempts}: {fault.line}; see {log}")
 
@@ -196,20 +210,32 @@ def _attempt(run: _Run, planned: PlannedStage) -> Fault | None:
 
     what = command(planned.stage, run.place, run.folder.settings, project=PROJECT)
     timeout_seconds = run.settings.place.stage_timeout_seconds
-    fault = run_command(run.place, what, log, timeout_seconds=timeout_seconds, on_tick=tick)
+    around = Surroundings.of(run.settings, planned.stage.launcher)
+    fault = run_command(run.place, what, log, around=around, timeout_seconds=timeout_seconds, on_tick=tick)
     if fault is None and planned.folder and planned.stage.makes is not None and not is_done(planned.folder):
         return Fault(False, f"it ended without an artefact in {planned.folder}")
     return fault
 
 
-def _finished_by_another(run: _Run, planned: PlannedStage) -> bool:
-    """Wait for whoever builds this artefact now, such as the orphan of a driver that was killed."""
+@contextlib.contextmanager
+def _building(run: _Run, planned: PlannedStage) -> Iterator[None]:
+    """Keep other drivers from a stage, from before it is looked at until it has ended.
+
+    Waits for another driver, and for a job without one: it was started by hand, or its driver was killed.
+    """
     if planned.stage.makes is None:
-        return False
+        yield
+        return
     assert planned.folder is not None, f"{planned.name} is run before its fingerprint is known"
-    waiting = Note(f"{planned.name}: waiting for another process that builds it")
-    with exclusive(planned.folder, on_wait=lambda: run.tell(waiting)):
-        return is_done(planned.folder)
+
+    def say_waiting(holder: str) -> None:
+        run.tell(Note(f"{planned.name}: waiting for {holder}, which makes the same artefact"))
+
+    by = f"run {run.settings.name}"
+    with exclusive(planned.folder, "driver", by=by, on_wait=say_waiting):
+        with exclusive(planned.folder, by=by, on_wait=say_waiting):
+            pass
+        yield
 
 
 def _outcome(planned: PlannedStage) -> tuple[str | None, dict[str, int] | None]:

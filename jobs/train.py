@@ -8,7 +8,7 @@ from pathlib import Path
 from torch import nn
 
 from jobs.entry import JobContext, run_job
-from jobs.rank_work import communicator
+from jobs.rank_work import on_all_ranks
 from pipelines import manifest
 from pipelines.run_folder import METRICS_NAME
 from training.build import build
@@ -25,15 +25,17 @@ _MIN_CLASSES = 2
 def train_model(context: JobContext) -> None:
     """Train from the newest checkpoint on; rank 0 leaves the model and the manifest."""
     logging.getLogger("petastorm").setLevel(logging.WARNING)
-    with communicator(context) as comm:
-        card, paths = _train(context, comm)
-    if context.rank == 0:
-        context.finish(
-            counts={"steps": card.num_steps, "classes": card.num_classes},
-            files=[manifest.describe(context.folder, path) for path in paths],
-            summary=f"{card.num_steps:,} steps on {card.num_classes:,} identities",
-            measured=[METRICS_NAME],
-        )
+    on_all_ranks(context, _train, _finish)
+
+
+def _finish(context: JobContext, trained: tuple[ModelCard, list[Path]]) -> None:
+    card, paths = trained
+    context.finish(
+        counts={"steps": card.num_steps, "classes": card.num_classes},
+        files=[manifest.describe(context.folder, path) for path in paths],
+        summary=f"{card.num_steps:,} steps on {card.num_classes:,} identities",
+        measured=[METRICS_NAME],
+    )
 
 
 def _train(context: JobContext, comm: Comm) -> tuple[ModelCard, list[Path]]:

@@ -5,14 +5,11 @@ are described beside it, in measured.json. Both end with their own digest, so an
 the first byte to the last.
 """
 
-import contextlib
-import fcntl
 import hashlib
 import json
 import os
 import shutil
-import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
@@ -231,35 +228,6 @@ def _measured_files(folder: Path, manifest: Manifest) -> tuple[File, ...]:
     if tuple(file.path for file in files) != manifest.measured:
         raise damaged(folder, MEASURED_NAME)
     return files
-
-
-@contextlib.contextmanager
-def exclusive(folder: Path, *, on_wait: Callable[[], None], timeout_seconds: float = 3600.0) -> Iterator[None]:
-    """Hold the lock for building an artefact; the kernel releases it when the process ends for any reason.
-
-    Raises:
-        UserError: another process has held it for longer than the timeout.
-    """
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    lock = folder.with_name(f".{folder.name}.lock")
-    with lock.open("w") as stream:
-        deadline = time.monotonic() + timeout_seconds
-        announced = False
-        while True:
-            try:
-                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.monotonic() > deadline:
-                    raise UserError(
-                        f"{folder} has been under work by another process for {timeout_seconds:.0f} s; "
-                        "stop that run, or wait"
-                    ) from None
-                if not announced:
-                    on_wait()
-                    announced = True
-                time.sleep(0.2)
-        yield
 
 
 def clear(folder: Path) -> None:

@@ -4,12 +4,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipelines import manifest
+from pipelines.locks import exclusive
 from pipelines.manifest import Manifest
 from pipelines.settings import UserError
 
 # An artefact of so many bytes is compared whole in the blink of an eye before it is read.
 _WHOLE_BYTES = 64 << 20
-_LOCK_SECONDS = 1.0  # a stage holds the lock of its artefact while it works
+_LOCK_SECONDS = 1.0  # a stage and its driver hold the locks of its artefact while they work
 
 
 @dataclass(frozen=True, order=True)
@@ -108,7 +109,8 @@ class Store:
         folder = self.folder(artefact.kind, artefact.fingerprint)
         if not folder.is_dir():
             raise UserError(f"{artefact} is not in store={self.root}; choose one that is")
-        with manifest.exclusive(folder, on_wait=lambda: None, timeout_seconds=_LOCK_SECONDS):
+        drivers = exclusive(folder, "driver", timeout_seconds=_LOCK_SECONDS)
+        with drivers, exclusive(folder, timeout_seconds=_LOCK_SECONDS):
             manifest.remove(folder)
 
 

@@ -57,7 +57,8 @@ def check_java(env: Mapping[str, str]) -> None:
     if java is None or not os.access(java, os.X_OK):
         where = f"at JAVA_HOME={home}" if home else "on the PATH"
         raise UserError(f"Spark needs Java and there is none {where}; {_INSTALL_JAVA}")
-    output = subprocess.run([java, "-version"], capture_output=True, text=True, timeout=PROBE_TIMEOUT_SECONDS).stderr
+    probe = [java, "-version"]
+    output = subprocess.run(probe, capture_output=True, text=True, env=dict(env), timeout=PROBE_TIMEOUT_SECONDS).stderr
     version = re.search(r'version "(\d+)', output)
     if version is None or int(version[1]) < MIN_JAVA:
         raise UserError(

@@ -1,10 +1,12 @@
 """A place whose Spark runs on this machine; the ranks run here too, or on other hosts that horovodrun reaches."""
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from jobs.archives import check_archives
 from jobs.places import checks, rings, spark
+from jobs.places.environment import Environment, Launcher, stage_environment
 from jobs.places.place import Command
 from jobs.places.process import Supervised
 from jobs.places.settings import PlaceSettings
@@ -18,6 +20,9 @@ class LocalPlace:
     def __init__(self, settings: PlaceSettings, python: Path) -> None:
         self._settings = settings
         self._python = python
+
+    def environment(self, launcher: Launcher, inherited: Mapping[str, str]) -> Environment:
+        return stage_environment(inherited, launcher, self._settings)
 
     def local_command(self, module: str, arguments: Sequence[str]) -> Command:
         return Command((str(self._python), "-m", module, *arguments), {"PYTHONUNBUFFERED": "1"})
@@ -41,4 +46,5 @@ class LocalPlace:
         return [*checks.too_few_cores(self._settings), *check_hosts_see(folders, hosts, env)]
 
     def start(self, command: Command, log: Path) -> Supervised:
-        return Supervised(command, log, python=self._python)
+        env = self.environment(command.launcher, os.environ).values
+        return Supervised(command, log, python=self._python, env=env)

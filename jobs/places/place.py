@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, cast
 
+from jobs.places.environment import Environment, Launcher
 from jobs.places.settings import PLACES, PlaceSettings
 
 
@@ -14,6 +15,7 @@ class Command:
 
     argv: tuple[str, ...]
     env: dict[str, str]
+    launcher: Launcher = "local"  # decides which variables of the driver's environment it gets
 
 
 class Running(Protocol):
@@ -29,6 +31,9 @@ class Running(Protocol):
 class Place(Protocol):
     """Starts, checks, watches and stops stages; built from its settings and the path of an interpreter."""
 
+    def environment(self, launcher: Launcher, inherited: Mapping[str, str]) -> Environment:
+        """The environment that stages of one launcher get, made from that of the driver."""
+
     def local_command(self, module: str, arguments: Sequence[str]) -> Command:
         """The command that runs a module in one process beside the driver."""
 
@@ -42,7 +47,7 @@ class Place(Protocol):
         """Refuse what would stop a Spark stage, and return what is only unwise, a line each.
 
         Args:
-            env: the environment that the stages get.
+            env: the environment that the Spark stages get.
             folders: setting -> folder that every process of a stage reads or writes.
 
         Raises:

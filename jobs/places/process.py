@@ -3,6 +3,7 @@
 import contextlib
 import os
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 
 from jobs.places import warden
@@ -12,16 +13,20 @@ STOP_SECONDS = warden.GRACE_SECONDS + 10.0  # the warden asks, waits and kills w
 
 
 class Supervised:
-    """A running command, its output in a log."""
+    """A running command, its output in a log.
 
-    def __init__(self, command: Command, log: Path, *, python: Path) -> None:
+    Args:
+        env: its environment, to which that of the command is added.
+    """
+
+    def __init__(self, command: Command, log: Path, *, python: Path, env: Mapping[str, str] = os.environ) -> None:
         with log.open("ab") as stream:
             self._process = subprocess.Popen(
                 [str(python), "-I", "-S", warden.__file__, *command.argv],
                 stdin=subprocess.PIPE,
                 stdout=stream,
                 stderr=stream,
-                env={**os.environ, **command.env},
+                env={**env, **command.env},
                 # Ctrl-C is for the driver alone: it ends the stage in order.
                 start_new_session=True,
             )

@@ -36,18 +36,25 @@ class Ring:
     launcher: Callable[[PlaceSettings, Path], tuple[str, ...]]  # settings, python -> what stands before the module
     check: Callable[[Path, Mapping[str, str]], None] = _nothing_to_check  # python, environment; raises UserError
     env: Mapping[str, str] = field(default_factory=dict)
+    rank_variable: str | None = None  # of the environment of a rank: its number; None = there is one rank
 
 
 RINGS: dict[str, Ring] = {
     # Fused buffers depend on which gradients happen to be ready, and so does then the order of the sums.
-    "horovod": Ring(_horovodrun, check_horovod, {"HOROVOD_FUSION_THRESHOLD": "0"}),
-    "torch": Ring(_torchrun),
+    "horovod": Ring(_horovodrun, check_horovod, {"HOROVOD_FUSION_THRESHOLD": "0"}, rank_variable="HOROVOD_RANK"),
+    "torch": Ring(_torchrun, rank_variable="RANK"),
     "local": Ring(_alone),
 }
+
+
+def rank_of(settings: PlaceSettings, env: Mapping[str, str]) -> int:
+    """The number of a rank, by the variable of the place's own launcher: those of others may be there as well."""
+    variable = RINGS[settings.comm].rank_variable
+    return int(env.get(variable) or 0) if variable else 0
 
 
 def ring_command(settings: PlaceSettings, python: Path, module: str, arguments: Sequence[str]) -> Command:
     """Run a module in every rank."""
     ring = RINGS[settings.comm]
     env = {"OMP_NUM_THREADS": str(settings.threads_per_rank), "PYTHONUNBUFFERED": "1", **ring.env}
-    return Command((*ring.launcher(settings, python), module, *arguments), env)
+    return Command((*ring.launcher(settings, python), module, *arguments), env, "ranks")

@@ -43,6 +43,5 @@ def _submit(
     driver = {"spark.pyspark.driver.python": str(python)}
     for key, value in {**_CONF, **driver, **(conf or {}), **settings.spark_conf}.items():
         argv += ["--conf", f"{key}={value}"]
-    return Command(
-        (*argv, str(script), *arguments), {"PYSPARK_PYTHON": str(python), "PYTHONUNBUFFERED": "1", **(env or {})}
-    )
+    given = {"PYSPARK_PYTHON": str(python), "PYTHONUNBUFFERED": "1", **(env or {})}
+    return Command((*argv, str(script), *arguments), given, "spark")

@@ -5,9 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from jobs.child import Fault, run_command, write_fault
+from jobs.child import run_command
+from jobs.faults import Fault, write_fault
 from jobs.places.place import Command, open_place
 from jobs.places.settings import SingleSettings
+from jobs.surroundings import Surroundings
 from pipelines.run_folder import fault_file
 
 PLACE = open_place(SingleSettings(), python=Path(sys.executable))
@@ -15,7 +17,8 @@ PLACE = open_place(SingleSettings(), python=Path(sys.executable))
 
 def run(log: Path, code: str, **env: str) -> Fault | None:
     command = Command((sys.executable, "-c", code), env)
-    return run_command(PLACE, command, log, timeout_seconds=None, on_tick=lambda seconds: None)
+    around = Surroundings(SingleSettings(), "local", {"store": log.parent})
+    return run_command(PLACE, command, log, around=around)
 
 
 @pytest.fixture
@@ -33,8 +36,31 @@ def test_an_exit_code_is_a_fault(log: Path) -> None:
     assert run(log, "raise SystemExit(3)") == Fault(False, "exit code 3")
 
 
-def test_a_signal_is_a_fault(log: Path) -> None:
-    assert run(log, "import os; os.kill(os.getpid(), 9)") == Fault(False, "exit code 137")
+def test_a_process_that_was_killed_is_named_with_the_remedy(log: Path) -> None:
+    fault = run(log, "import os; os.kill(os.getpid(), 9)")
+    assert fault is not None
+    assert fault.line.startswith("the process of the stage was killed (signal 9), probably by the kernel for memory")
+
+
+def test_a_kill_outweighs_what_other_processes_say_in_its_wake_but_no_mistake_of_the_user(log: Path) -> None:
+    def code(is_users: bool) -> str:
+        fault = f"write_fault(Path({str(log)!r}), Fault({is_users}, 'x'))"
+        said = "print('Process name: 1\\nExit code: 137'); raise SystemExit(1)"
+        return f"from pathlib import Path; from jobs.faults import Fault, write_fault; {fault}; {said}"
+
+    wake = run(log, code(is_users=False))
+    assert wake is not None
+    assert wake.line.startswith("rank 1 was killed (signal 9)")
+    assert run(log, code(is_users=True)) == Fault(True, "x")
+
+
+def test_the_cause_is_looked_for_in_the_output_of_this_attempt_alone(log: Path) -> None:
+    log.write_text("OSError: [Errno 24] Too many open files\n")
+    assert run(log, "print('it broke'); raise SystemExit(1)") == Fault(False, "exit code 1, after 'it broke'")
+    fault = run(log, "print('java.io.IOException: Too many open files'); raise SystemExit(1)")
+    assert fault is not None
+    assert "`ulimit -n` is" in fault.line
+    assert fault.is_final
 
 
 def test_exit_code_2_is_the_users_with_its_last_line(log: Path) -> None:

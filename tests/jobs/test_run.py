@@ -20,7 +20,8 @@ from jobs.planning import plan
 from jobs.run import StageFailedError, drive
 from jobs.settings import RunSettings, freeze, load
 from jobs.stages import Stage
-from pipelines.manifest import Manifest, clear, describe, exclusive, write
+from pipelines.locks import exclusive
+from pipelines.manifest import Manifest, clear, describe, write
 from pipelines.settings import UserError
 
 Change = Callable[..., RunSettings]
@@ -242,7 +243,7 @@ def test_an_artefact_that_another_process_builds_is_waited_for(
     begun = threading.Event()
 
     def build_slowly() -> None:
-        with exclusive(planned.folder, on_wait=lambda: None):
+        with exclusive(planned.folder, by="run other"):
             begun.set()
             time.sleep(1.0)
             clear(planned.folder)
@@ -265,7 +266,7 @@ def test_an_artefact_that_another_process_builds_is_waited_for(
     begun.wait()
     shown = grind(settings)
     orphan.join()
-    assert "grind: waiting for another process that builds it" in shown
+    assert "grind: waiting for run other (process" in shown
     assert stages_of(settings)["grind"]["status"] == "cached"
     assert (settings.folder / "report.html").read_text() == "14"
 

@@ -1,10 +1,6 @@
 """pipelines/manifest: an artefact appears whole or not at all, and its bytes say nothing of when and where."""
 
 import hashlib
-import multiprocessing
-import os
-import signal
-import time
 from pathlib import Path
 
 import pytest
@@ -13,10 +9,8 @@ from pipelines.manifest import (
     File,
     Manifest,
     Parent,
-    clear,
     content_digest,
     describe,
-    exclusive,
     fingerprint,
     is_done,
     read,
@@ -88,33 +82,6 @@ def test_the_fingerprint_follows_each_part_and_not_the_order_of_keys() -> None:
         fingerprint("records", version=1, settings={"a": 1, "b": 2}, parents={"x": "2"}),
     }
     assert len(others - {base}) == 4
-
-
-def _hold(folder: Path, held: Path) -> None:
-    with exclusive(folder, on_wait=lambda: None):
-        held.touch()
-        time.sleep(60)
-
-
-def test_the_lock_of_a_killed_builder_is_free(tmp_path: Path) -> None:
-    folder, held = tmp_path / "artefact", tmp_path / "held"
-    builder = multiprocessing.get_context("spawn").Process(target=_hold, args=(folder, held))
-    builder.start()
-    while not held.exists():
-        time.sleep(0.02)
-    waited: list[bool] = []
-    with (
-        pytest.raises(UserError, match="under work by another process"),
-        exclusive(folder, on_wait=lambda: waited.append(True), timeout_seconds=0.3),
-    ):
-        pass
-    assert waited == [True]
-    assert builder.pid is not None
-    os.kill(builder.pid, signal.SIGKILL)
-    builder.join()
-    with exclusive(folder, on_wait=lambda: None, timeout_seconds=5):
-        clear(folder)
-    assert folder.is_dir()
 
 
 def test_the_content_of_a_table_is_that_of_its_files_and_of_no_others() -> None:

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.manifest import Manifest, Parent, describe, exclusive, write
+from pipelines.locks import exclusive
+from pipelines.manifest import Manifest, Parent, describe, write
 from pipelines.settings import UserError
 from pipelines.store import Artefact, Store
 
@@ -111,7 +112,7 @@ def test_what_is_being_built_is_not_removed(store: Store) -> None:
     held = threading.Event()
 
     def build() -> None:
-        with exclusive(store.folder("evaluation", "e1"), on_wait=lambda: None):
+        with exclusive(store.folder("evaluation", "e1")):
             held.set()
             done.wait(30)
 
