@@ -22,9 +22,11 @@ def explain(error: BaseException, around: Surroundings) -> Fault:
     if root.startswith("UserError: "):
         # Raised in a Python worker of Spark, and thrown again by the JVM.
         return Fault(True, root.removeprefix("UserError: "))
+    if cause := find_cause("\n".join(texts), around):
+        return cause
     if getattr(error, "is_consequence", False):
-        return Fault(False, root, is_consequence=True)
-    return find_cause("\n".join(texts), around) or Fault(False, root)
+        return Fault(False, _short(" ".join(str(error).split())), is_consequence=True)
+    return Fault(False, root)
 
 
 def explain_log(text: str, around: Surroundings) -> Fault | None:

@@ -23,7 +23,7 @@ from torch import Tensor
 from pipelines.requirements import INSTALL
 from pipelines.settings import UserError
 from training.comm.peers import PeerComm
-from training.comm.protocol import CollectiveError, Comm, Handle, Op, as_movable, carrier, require_mean_of_floats
+from training.comm.protocol import Comm, Handle, Op, as_movable, carrier, require_mean_of_floats
 from training.comm.sockets import open_post
 from training.comm.torchrun import TorchComm, beside, has_gpu_each
 
@@ -123,7 +123,7 @@ class HorovodComm(PeerComm):
         try:
             return collective()
         except self._hvd.HorovodInternalError as error:
-            raise CollectiveError(f"{name!r} failed on rank {self.rank} of {self.size}: {error}") from error
+            raise self.failed(name, error) from error
 
 
 @dataclass(frozen=True)

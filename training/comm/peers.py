@@ -1,12 +1,15 @@
 """Common to all transports of several ranks: making groups, and addressing messages within them."""
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import NoReturn, Protocol
 
 from torch import Tensor
 
 from training.comm.local import LocalComm
 from training.comm.protocol import CollectiveError, Comm, LostRankError
+
+_MAX_ASKED_AT_ONCE = 64  # ranks, each by a thread
 
 Box = tuple[int, str]  # the group's number (0: all ranks) and the message's name
 
@@ -23,6 +26,10 @@ class Post(Protocol):
     def receive(self, sources: Sequence[int], box: Box) -> tuple[int, Tensor]:
         """The next message in a box from any of ``sources``; see ``Comm.recv_any``."""
         ...
+
+    def silence_of(self, rank: int) -> str | None:
+        """The words for the silence of a rank that does not answer; None where it does."""
+        return None
 
     def close(self) -> None:
         """End; everyone who waits for this rank's messages gets an error."""
@@ -81,6 +88,23 @@ class PeerComm(Comm):
         except LostRankError as error:
             self._blame(error, name)
         return self.ranks.index(sender), tensor
+
+    def failed(self, name: str, error: Exception) -> CollectiveError:
+        """The error of a collective, with the ranks that are gone or do not answer: the transport knows no names."""
+        said = f"{name!r} failed on rank {self.rank} of {self.size}"
+        silent = "; ".join(f"rank {rank} {why}" for rank, why in self._silent().items())
+        return CollectiveError(f"{said}: {silent} ({error})" if silent else f"{said}: {error}")
+
+    def _silent(self) -> dict[int, str]:
+        """Rank in this communicator -> the words for its silence."""
+        # Before the addresses are exchanged nobody can be asked.
+        post: Post | None = getattr(self, "post", None)
+        if post is None:
+            return {}
+        others = [rank for rank in range(self.size) if rank != self.rank]
+        with ThreadPoolExecutor(_MAX_ASKED_AT_ONCE) as pool:
+            answers = list(pool.map(lambda rank: post.silence_of(self.ranks[rank]), others))
+        return {rank: why for rank, why in zip(others, answers, strict=True) if why is not None}
 
     def _others(self, ranks: Sequence[int], name: str) -> list[int]:
         """The ranks in the launch of some ranks of this communicator."""

@@ -36,7 +36,13 @@ _SAME_BYTES = {torch.bool: torch.uint8, torch.bfloat16: torch.float16, torch.int
 
 
 class CollectiveError(RuntimeError):
-    """A collective did not come to its end: another rank died, left early or asked for something else."""
+    """A collective did not come to its end: another rank died, left early, stands still or asked for something else.
+
+    Attributes:
+        is_consequence: the cause is mostly elsewhere, in the error of another rank, which outweighs this one.
+    """
+
+    is_consequence = True
 
 
 class LostRankError(CollectiveError):

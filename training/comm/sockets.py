@@ -34,6 +34,7 @@ _LENGTHS = struct.Struct(">IQ")
 _MAX_HEADER = 1 << 16
 _CONNECT_SECONDS = 30.0
 _HELLO_SECONDS = 30.0
+_ANSWER_SECONDS = 5.0  # a process that works answers within milliseconds
 # A rank that sends its last message and leaves at once is seen to be gone before its link was accepted.
 _GRACE_SECONDS = 1.0
 _DTYPES = {
@@ -110,6 +111,20 @@ class SocketPost:
             self._watch(source)
         return self._inbox.take(sources, box)
 
+    def silence_of(self, rank: int) -> str | None:
+        """Ask a rank whether it is alive; None where it answers, else the words for its silence.
+
+        Answers come from a thread of their own, so that a rank which computes or waits is not taken for a silent one.
+        """
+        try:
+            with socket.create_connection(self.addresses[rank], timeout=_ANSWER_SECONDS) as end:
+                _Link(end).send({"key": self._key, "rank": self._rank, "asks": True}, memoryview(b""))
+                return None if end.recv(1) else "is gone"
+        except TimeoutError:
+            return f"has not answered for {_ANSWER_SECONDS:g} s, so it is stopped or its host is overloaded"
+        except OSError as error:
+            return f"is gone ({error})"
+
     def close(self) -> None:
         """Close all links; messages that were sent still arrive."""
         self._inbox.close()
@@ -173,6 +188,10 @@ class SocketPost:
             _keep_alive(end)
             end.settimeout(_HELLO_SECONDS)
             source = self._greeted(end)
+            if source is None:
+                end.sendall(b"1")
+                end.close()
+                return
             end.settimeout(None)
             self._inbox.hear(source)
             while True:
@@ -184,12 +203,12 @@ class SocketPost:
         if source is not None:
             self._inbox.lose(source, reason)
 
-    def _greeted(self, end: socket.socket) -> int:
-        """The rank that has opened a link to here."""
+    def _greeted(self, end: socket.socket) -> int | None:
+        """The rank that has opened a link to here; None for one that only asks whether this rank is alive."""
         hello, _ = _receive_frame(end, max_body=0)
         if not hmac.compare_digest(str(hello["key"]), self._key):
             raise ValueError("a stranger")
-        return int(hello["rank"])
+        return None if hello.get("asks") else int(hello["rank"])
 
 
 class _Link:

@@ -17,7 +17,6 @@ from torch.distributed import TCPStore  # type: ignore[attr-defined]  # document
 from pipelines.settings import UserError
 from training.comm.peers import PeerComm
 from training.comm.protocol import (
-    CollectiveError,
     Comm,
     Handle,
     Op,
@@ -151,7 +150,7 @@ class TorchComm(PeerComm):
         try:
             return collective()
         except RuntimeError as error:
-            raise CollectiveError(f"{name!r} failed on rank {self.rank} of {self.size}: {error}") from error
+            raise self.failed(name, error) from error
 
 
 @dataclass(frozen=True)
