@@ -182,6 +182,29 @@ def test_kills_at_every_stage_change_nothing(river: River, sample: Path, tmp_pat
     assert hit.losses() == river.losses()
 
 
+# Of another Spark, other launchers of ranks, a batch system, and a user with another language.
+FOREIGN = {
+    **{"SPARK_HOME": "/opt/another-spark", "PYSPARK_SUBMIT_ARGS": "--master yarn", "PYSPARK_PYTHON": "/no/python"},
+    **{"JAVA_TOOL_OPTIONS": "-Xmx1k", "HADOOP_CONF_DIR": "/etc/hadoop", "SPARK_LOCAL_DIRS": "/proc/none"},
+    **{"RANK": "1", "WORLD_SIZE": "2", "LOCAL_RANK": "1", "MASTER_ADDR": "no-such-host.invalid", "MASTER_PORT": "1"},
+    **{"HOROVOD_RANK": "1", "HOROVOD_SIZE": "2", "HOROVOD_CONTROLLER": "mpi", "OMPI_COMM_WORLD_RANK": "1"},
+    **{"SLURM_PROCID": "1", "LSB_JOBID": "4", "PMI_RANK": "1", "GLOO_SOCKET_IFNAME": "nope0", "LOGLEVEL": "loud"},
+    **{"OMP_NUM_THREADS": "7", "LANG": "C", "LC_ALL": "POSIX", "TMPDIR": "/no/such/folder", "BASH_ENV": "/no/such"},
+}
+
+
+@pytest.mark.slow
+def test_variables_of_other_tools_change_nothing(river: River, sample: Path, tmp_path: Path) -> None:
+    mine = River(sample, tmp_path)
+    ended = subprocess.run(
+        mine.command(), capture_output=True, text=True, check=False, cwd=ROOT, env={**os.environ, **FOREIGN}
+    )
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert ended.stdout.count("note: the stages run without these variables of the environment") == 1
+    assert mine.manifests() == river.manifests()
+    assert mine.losses() == river.losses()
+
+
 @pytest.mark.slow
 def test_a_second_round_drops_what_the_model_of_the_first_finds_strange(sample: Path, tmp_path: Path) -> None:
     river = River(sample, tmp_path)
