@@ -70,7 +70,8 @@ class Surroundings:
     def memory_remedy(self) -> str:
         """The settings by which a process of the stage needs less memory."""
         if self.launcher == "ranks":
-            return "lower recipe.batch_size, feed.prefetch_batches or feed.shuffle_row_groups, or use fewer ranks on each host"
+            feed = "feed.prefetch_batches or feed.shuffle_row_groups"
+            return f"lower recipe.batch_size, {feed}, or use fewer ranks on each host"
         if self.launcher == "spark" and self.is_cluster:
             return "lower place.driver_memory, or give executors less work at a time (spark.executor.cores)"
         if self.launcher == "spark":
