@@ -135,11 +135,9 @@ def run_job(
         fault = _explain(error, context, settings, launcher)
         if not fault.is_users:
             log.exception("%s failed", name)
+            fault = replace(fault, line=f"rank {rank}: {fault.line}") if launcher == "ranks" else fault
         print(f"ringmill: {fault.line}", file=sys.stderr)
-        has_ranks = settings is not None and launcher == "ranks" and settings.place.num_ranks > 1
-        _keep(
-            stage_log, replace(fault, line=f"rank {rank}: {fault.line}") if has_ranks and not fault.is_users else fault
-        )
+        _keep(stage_log, fault)
         return USER_EXIT_CODE if fault.is_users else 1
     return 0
 

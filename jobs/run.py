@@ -11,7 +11,6 @@ from pathlib import Path
 from types import FrameType
 
 from jobs.child import run_command
-from jobs.cost import passes, workers
 from jobs.deliveries import with_deliveries
 from jobs.faults import Fault
 from jobs.launch import command
@@ -35,6 +34,7 @@ from jobs.preflight import check_run
 from jobs.progress import read_progress
 from jobs.reuse import describe_reuse
 from jobs.settings import PROJECT, RunSettings, freeze
+from jobs.stage_states import first_state, outcome
 from jobs.stages import STAGES, Stage
 from jobs.surroundings import Surroundings
 from pipelines.locks import exclusive
@@ -85,7 +85,7 @@ class _Run:
     def states(self, planned: Sequence[PlannedStage]) -> dict[str, StageState]:
         """The records of stages that have just been planned."""
         before = self.before.stages if self.before else {}
-        return {one.name: _first_stage(self.settings, one, before.get(one.name)) for one in planned}
+        return {one.name: first_state(self.settings, one, before.get(one.name)) for one in planned}
 
     @property
     def folder(self) -> RunFolder:
@@ -171,7 +171,7 @@ def _run_stage(run: _Run, planned: PlannedStage) -> None:
     """Make the artefact of a stage, unless another process makes it meanwhile."""
     with _building(run, planned):
         if planned.stage.makes is not None and planned.folder is not None and is_done(planned.folder):
-            summary, counts = _outcome(planned)
+            summary, counts = outcome(planned)
             run.tell(StageEnded(planned.name, "cached", summary, counts))
         else:
             _try_stage(run, planned)
@@ -189,7 +189,7 @@ def _try_stage(run: _Run, planned: PlannedStage) -> None:
         fault = _attempt(run, planned)
         run.tell(AttemptEnded(planned.name, attempt, attempts, round(time.monotonic() - start, 3), fault))
         if fault is None:
-            summary, counts = _outcome(planned)
+            summary, counts = outcome(planned)
             run.tell(StageEnded(planned.name, "done", _summary(run, planned.name) or summary, counts))
             return
         if fault.is_users:
@@ -238,16 +238,6 @@ def _building(run: _Run, planned: PlannedStage) -> Iterator[None]:
         yield
 
 
-def _outcome(planned: PlannedStage) -> tuple[str | None, dict[str, int] | None]:
-    """Summary and counts from the manifest of a finished artefact."""
-    if planned.stage.makes is None:
-        return None, None
-    counts = planned.manifest().counts
-    # "rejected:blurry" is a part of "rejected"; the report has room for both, a line of the screen has not.
-    shown = [f"{name} {count:,}" for name, count in counts.items() if ":" not in name]
-    return ", ".join(shown), counts
-
-
 def _summary(run: _Run, name: str) -> str:
     """The last report of the job itself."""
     reached = read_progress(progress_file(run.settings.log_file(name)))
@@ -264,22 +254,6 @@ def _first_state(run: _Run) -> RunState:
         ranks=run.settings.place.num_ranks,
         stages=run.states(planned),
     )
-
-
-def _first_stage(settings: RunSettings, planned: PlannedStage, before: StageState | None) -> StageState:
-    if planned.is_done and before is not None and before.is_over and before.fingerprint == planned.fingerprint:
-        # How long it took and how it went stay known.
-        return before.model_copy(update={"status": "cached"})
-    fresh = StageState(
-        fingerprint=planned.fingerprint,
-        folder=None if planned.folder is None else str(planned.folder),
-        workers=workers(planned.stage, settings.place),
-        passes=passes(settings, planned.stage.verb),
-    )
-    if not planned.is_done:
-        return fresh
-    summary, counts = _outcome(planned)
-    return fresh.model_copy(update={"status": "cached", "summary": summary or "", "counts": counts or {}})
 
 
 @contextlib.contextmanager
