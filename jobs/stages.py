@@ -80,6 +80,7 @@ STAGES: tuple[Stage, ...] = (
         ("reference", "pixels", "faces"),
         launcher="spark",
         job="jobs.reference",
+        version=2,
         outside=describe_references,
         applies=with_references,
     ),

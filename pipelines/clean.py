@@ -43,6 +43,7 @@ RULES = (
     Rule("dominance", below="no_main_colour", above="one_colour"),
     Rule("blur", below="blurry", above="grainy"),
     Rule("num_faces", below="no_face", above="many_faces"),
+    Rule("warnings", below="few_warnings", above="many_warnings"),
 )
 
 

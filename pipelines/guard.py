@@ -11,7 +11,7 @@ import functools
 import os
 import threading
 
-from pipelines import jpeg
+from pipelines import jpeg, jpeg_markers
 from pipelines.decode_faults import DECODER_CRASHED, TOO_MUCH_MEMORY, DecodeError
 from pipelines.helper import Helper
 from pipelines.pixels import Decoded, decode, sniff
@@ -46,12 +46,13 @@ def is_plain(data: bytes, settings: PixelSettings) -> bool:
     if len(data) > PLAIN_BYTES:
         return False
     if picture_format == "JPEG":
-        num_scans = jpeg.count_scans(data)
+        most_scans = jpeg_markers.most_scans(data)
         # Checked first, since reading the header takes a tenth of the time of decoding.
-        if num_scans * settings.max_pixels <= PLAIN_PIXELS:
+        if most_scans * settings.max_pixels <= PLAIN_PIXELS:
             return True
         header = jpeg.read_header(data)
-        return header.width * header.height * num_scans <= PLAIN_PIXELS
+        num_pixels = header.width * header.height
+        return num_pixels * most_scans <= PLAIN_PIXELS or num_pixels * jpeg_markers.count_scans(data) <= PLAIN_PIXELS
     return picture_format == "PNG"
 
 

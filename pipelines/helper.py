@@ -99,7 +99,7 @@ class Helper:
             raise DecodeError(header["fault"], header["detail"])
         pixels = self._read(math.prod(header["shape"]), deadline)
         rgb = np.frombuffer(pixels, np.uint8).reshape(header["shape"])
-        return Decoded(rgb, header["format"], header["mode"], header["orientation"])
+        return Decoded(rgb, header["format"], header["mode"], header["orientation"], header["warnings"])
 
     def _death(self) -> DecodeError:
         with contextlib.suppress(subprocess.TimeoutExpired):

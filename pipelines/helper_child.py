@@ -52,7 +52,7 @@ def _answer(data: bytes, settings: PixelSettings) -> tuple[dict[str, Any], memor
         decoded = _decode(data, settings)
     except DecodeError as error:
         return {"fault": error.fault, "detail": error.detail}, memoryview(b"")
-    facts = {"format": decoded.format, "mode": decoded.mode, "orientation": decoded.orientation}
+    facts = {name: getattr(decoded, name) for name in ("format", "mode", "orientation", "warnings")}
     return {**facts, "shape": decoded.rgb.shape}, decoded.rgb.data
 
 

@@ -132,5 +132,5 @@ def _faces(rgb: UInt8Array, detector: FaceDetector) -> dict[str, Any]:
 
 
 def _facts(decoded: Decoded) -> dict[str, Any]:
-    names = ("format", "width", "height", "mode", "orientation")
+    names = ("format", "width", "height", "mode", "orientation", "warnings")
     return {name: getattr(decoded, name) for name in names}

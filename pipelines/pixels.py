@@ -27,6 +27,7 @@ class Decoded:
     format: str  # Pillow's name: JPEG, PNG, WEBP, ...
     mode: str  # Pillow's name of the stored pixels: RGB, L, CMYK, P, I;16, ...
     orientation: int  # EXIF 1..8 as stored; applied to `rgb`
+    warnings: int = 0  # faults of form that touch no pixel; only those of JPEG are counted
 
     @property
     def width(self) -> int:
@@ -50,7 +51,7 @@ def decode(data: bytes, settings: PixelSettings) -> Decoded:
     picture_format = sniff(data)
     if picture_format == JPEG:
         rgb, header = jpeg.decode_jpeg(data, settings)
-        return Decoded(upright(rgb, header.orientation), JPEG, header.mode, header.orientation)
+        return Decoded(upright(rgb, header.orientation), JPEG, header.mode, header.orientation, header.warnings)
     rgb, raster = decode_raster(data, picture_format, settings)
     turn = UPRIGHT if raster.is_turned else raster.orientation
     return Decoded(upright(rgb, turn), picture_format, raster.mode, raster.orientation)

@@ -69,6 +69,7 @@ MEASUREMENTS = pa.schema(
         ("mode", pa.string()),  # Pillow's name of the stored pixels: RGB, L, CMYK, P, I;16, ...
         ("orientation", pa.int32()),  # EXIF 1..8; 1 = upright
         ("decode", pa.string()),  # "ok" or the name of the fault
+        ("warnings", pa.int32()),  # faults of form that touch no pixel; 0 for other formats than JPEG
         ("blur", pa.float32()),  # variance of the Laplacian: small = blurred
         ("brightness", pa.float32()),  # mean grey level, 0..255
         ("contrast", pa.float32()),  # standard deviation of the grey levels

@@ -122,6 +122,7 @@ class CleanSettings(Settings):
     dominance: Annotated[Range, _within(0, 1)] = Range(max=0.75)
     blur: Annotated[Range, _within(0)] = Range(min=30)  # variance of the Laplacian at 256 px
     num_faces: Annotated[Range, _within(0)] = Range()  # only if faces.detector is not none
+    warnings: Annotated[Range, _within(0)] = Range()  # faults of form of a JPEG that touch no pixel
 
     @field_validator("*", mode="before")
     @classmethod

@@ -40,6 +40,18 @@ def draw() -> Draw:
 
 
 @pytest.fixture(scope="session")
+def draw_jpeg(draw: Draw) -> Callable[..., bytes]:
+    """A drawn picture as a JPEG of Pillow's encoder, of a mode and with options of it."""
+
+    def drawn(seed: int, mode: str = "RGB", **options: object) -> bytes:
+        stream = io.BytesIO()
+        Image.fromarray(draw(seed)).convert(mode).save(stream, "JPEG", **{"quality": 90, **options})
+        return stream.getvalue()
+
+    return drawn
+
+
+@pytest.fixture(scope="session")
 def draw_face() -> Draw:
     """A frontal portrait (160, 160, 3) RGB, the eyes around x 80, y 72; the cascade finds seeds 0, 2, 3, 5 and 6."""
 

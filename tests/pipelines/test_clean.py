@@ -21,10 +21,11 @@ GOOD: dict[str, Any] = {
     "dominance": 0.1,
     "blur": 500.0,
     "num_faces": None,
+    "warnings": 3,
 }
 SCHEMA = (
     "identity string, decode string, width int, height int, brightness double, contrast double, "
-    "entropy double, dominance double, blur double, num_faces int"
+    "entropy double, dominance double, blur double, num_faces int, warnings int"
 )
 NOTHING = (None, None, None)
 BROKEN = [
@@ -59,6 +60,8 @@ UNUSUAL = [
     ("blur", Range(max=400), "grainy", 500),
     ("num_faces", Range(min=1), "no_face", None),
     ("num_faces", Range(max=1), "many_faces", None),
+    ("warnings", Range(min=4), "few_warnings", 3),
+    ("warnings", Range(max=2), "many_warnings", 3),
 ]
 
 

@@ -139,6 +139,7 @@ def test_a_jpeg_of_many_passes_over_many_pixels_is_decoded_apart(side: int, expe
     assert data.count(b"\xff\xda") == 6  # 6 x 4,082^2 < 100,000,000 < 6 x 4,083^2
     assert is_plain(data, SETTINGS) == expected
     assert is_plain(encoded(Image.new("L", (side, side)), "JPEG"), SETTINGS)
+    assert is_plain(data + b"\xff\xda" * 100, SETTINGS) == expected  # these are no passes
 
 
 def test_what_is_refused_unread_starts_no_helper() -> None:

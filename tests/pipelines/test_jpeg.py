@@ -137,6 +137,31 @@ def test_more_scans_than_allowed_are_refused() -> None:
     assert fault_of(data, PixelSettings(max_scans=3)) == TOO_MANY_SCANS
 
 
+def test_a_film_after_the_picture_has_no_scans_of_it() -> None:
+    data = jpeg(face_like(9), progressive=True)
+    # Motion photos: an MP4 has these bytes once in 65,536, and further pictures (CIPA DC-007, multi-picture format).
+    film = data * 3 + np.random.default_rng(0).bytes(8 << 20) + b"\xff\xda" * 1_000
+    assert film.count(b"\xff\xda") > 10 * SETTINGS.max_scans
+    rgb, header = decode_jpeg(data + film, SETTINGS)
+    assert np.array_equal(rgb, decode_jpeg(data, SETTINGS)[0])
+    assert header.warnings == 0
+    assert fault_of(data + film, PixelSettings(max_scans=9)) == TOO_MANY_SCANS
+
+
+def test_scans_of_a_picture_without_an_end_are_counted() -> None:
+    data = jpeg(face_like(9), progressive=True)
+    assert fault_of(data[:-2] + data[data.rindex(b"\xff\xda") : -2] * 200) == TOO_MANY_SCANS
+
+
+def test_a_header_is_read_over_bytes_that_belong_to_no_segment() -> None:
+    exif = b"II*\0" + struct.pack("<IHHHIHHI", 8, 1, 0x0112, 3, 1, 6, 0, 0)
+    data = with_exif(jpeg(face_like(10)), exif)
+    expected = read_header(data)
+    frame = data.index(b"\xff\xc0")
+    for gap in (b"\0" * 100, b"\xff\xff\xff", b"\xff\xd0", b"\xff\0"):
+        assert read_header(data[:2] + gap + data[2:frame] + gap + data[frame:]) == expected
+
+
 @pytest.mark.parametrize("byte_order", ["<", ">"])
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_orientation_is_read_in_both_byte_orders(byte_order: str, orientation: int) -> None:

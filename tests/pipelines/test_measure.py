@@ -147,6 +147,15 @@ def test_a_row_per_image_in_order_with_nulls_where_decoding_failed() -> None:
         assert known == (set(MEASUREMENTS.names) - FACES if row["decode"] == "ok" else {"num_bytes", "decode"})
 
 
+def test_faults_of_form_are_counted() -> None:
+    good = encoded(portrait(1))
+    odd = good.replace(b"JFIF\0\1", b"JFIF\0\2", 1)[:-2] + bytes(50) + good[-2:]
+    large = odd + bytes(9 << 20)  # decoded in the helper process
+    rows = examine([good, odd, large, encoded(portrait(2), "PNG")], SETTINGS).to_pylist()
+    assert [row["warnings"] for row in rows] == [0, 2, 2, 0]
+    assert rows[0]["pixel_digest"] == rows[1]["pixel_digest"] == rows[2]["pixel_digest"]
+
+
 def test_faces_are_counted_and_the_largest_is_told_where_they_are_looked_for(draw_face) -> None:
     detector = FaceDetector(FaceSettings(detector="haar"))
     flat = np.full((90, 90, 3), 99, np.uint8)
