@@ -30,7 +30,6 @@ from pipelines.jpeg_markers import (
 )
 from pipelines.settings import PixelSettings
 
-
 _FRAMES_READ = frozenset({0xC0, 0xC1, 0xC2})  # baseline, extended and progressive, all Huffman coded
 _MODES = {1: "L", 3: "RGB", 4: "CMYK"}
 # Not damage, but a chroma subsampling that TurboJPEG does not support.
