@@ -1,17 +1,20 @@
 """A verification pack: a pickle of `(images, is_same)`, as InsightFace ships LFW, CFP-FP and AgeDB-30.
 
 Pair p is images 2p and 2p+1, each the bytes of an encoded picture or a uint8 array of them. A pickle can name any
-function of the machine and call it, so this one is read by a restricted unpickler: the few names that arrays need are
-replaced by stand-ins, every other name is refused, and no other code, not even numpy's, gets the content of the file.
+function of the machine and call it, and ask for any amount of memory, so this one is read by a reader of our own: the
+few names that arrays need are replaced by stand-ins, every other name is refused, and no other code, not even numpy's,
+gets the content of the file.
 """
 
-import io
 import math
-import pickle
 from collections.abc import Callable
 from typing import Any, NoReturn
 
+from pipelines.pickle_reader import Budget, ForeignGlobalError, PickleError, read_pickle
 from pipelines.settings import UserError
+
+_MOST_USES = 16  # of each byte of a pack in its pictures, which may be the same for several pairs
+_MOST_WORDS = 200  # characters of a file in a message
 
 
 def read_pack(content: bytes, *, path: str) -> tuple[list[bytes], list[bool]]:
@@ -24,41 +27,43 @@ def read_pack(content: bytes, *, path: str) -> tuple[list[bytes], list[bool]]:
         UserError: the pack has anything but pairs, or names a function that pairs do not need.
     """
     try:
-        images, answers = _RestrictedUnpickler(io.BytesIO(content)).load()
-        pictures, same = [_to_bytes(image) for image in images], _to_answers(answers)
-    except _ForeignGlobalError as error:
-        raise UserError(f"{path} calls {error}, which pairs do not need; do not trust this file") from None
+        budget = Budget(len(content))
+        images, answers = read_pickle(content, _stand_ins(budget), budget)
+        pictures, same = _to_pictures(images, most_bytes=_MOST_USES * len(content)), _to_answers(answers)
+    except ForeignGlobalError as error:
+        name = str(error)[:_MOST_WORDS]
+        raise UserError(f"{path} calls {name}, which pairs do not need; do not trust this file") from None
     # A damaged pickle can raise nearly any error.
     except Exception as error:
-        problem = f"{type(error).__name__}: {error}"
+        problem = f"{type(error).__name__}: {error}"[:_MOST_WORDS]
         raise UserError(f"{path} is no pickle of (images, is_same) ({problem}); name a verification pack") from None
     if len(pictures) != 2 * len(same):
         raise UserError(f"{path} holds {len(pictures)} images for {len(same)} pairs; two each are expected")
     return pictures, same
 
 
-class _ForeignGlobalError(Exception):
-    """A pickle names a function that is not in the table of stand-ins."""
-
-
 class _Array:
     """Stand-in for an array; accepts arrays of plain bytes only."""
 
     def __init__(self) -> None:
-        self.raw = b""
+        self.raw: bytes | bytearray = b""
         self.dtype = ""
 
-    def __setstate__(self, state: tuple[Any, ...]) -> None:
+    def restore(self, state: tuple[Any, ...]) -> None:
+        """Take the state of a numpy array."""
         _version, shape, dtype, _is_fortran, raw = state
-        self._fill(raw, dtype, shape)
+        self.fill(raw, dtype, shape)
 
-    def _fill(self, raw: Any, dtype: Any, shape: Any) -> None:
+    def fill(self, raw: Any, dtype: Any, shape: Any) -> None:
+        """Take the buffer, which is not copied."""
         if not isinstance(dtype, _Dtype) or not isinstance(raw, (bytes, bytearray)):
-            raise pickle.UnpicklingError("an array of neither bytes nor booleans")
+            raise PickleError("an array of neither bytes nor booleans")
+        # The product of sides that are not checked may be a number of gigabytes.
+        is_small = all(isinstance(side, int) and 0 <= side <= len(raw) for side in shape)
         # One of InsightFace's own packs holds columns, of shape (n, 1).
-        if not len(raw) == math.prod(shape) == max(shape):
-            raise pickle.UnpicklingError(f"an array of shape {shape}, not a row or column")
-        self.raw, self.dtype = bytes(raw), dtype.name
+        if not is_small or not len(raw) == math.prod(shape) == max(shape):
+            raise PickleError("an array that is neither a row nor a column")
+        self.raw, self.dtype = raw, dtype.name
 
 
 class _Dtype:
@@ -67,29 +72,14 @@ class _Dtype:
     def __init__(self, name: str) -> None:
         self.name = name
 
-    def __setstate__(self, state: Any) -> None:
-        pass
-
-
-class _Function:
-    """Stand-in for a function: it can be called, and its state cannot be set."""
-
-    __slots__ = ("_make",)
-
-    def __init__(self, make: Callable[..., Any]) -> None:
-        self._make = make
-
-    def __call__(self, *arguments: Any) -> Any:
-        return self._make(*arguments)
-
-    def __setstate__(self, state: Any) -> NoReturn:
-        raise pickle.UnpicklingError("state for a function")
+    def restore(self, state: Any) -> None:
+        """Take nothing."""
 
 
 def _make_dtype(name: Any, *_flags: Any) -> _Dtype:
     text = name.decode("ascii") if isinstance(name, bytes) else name
     if text not in ("u1", "b1"):
-        raise pickle.UnpicklingError(f"an array of {text!r}; bytes (u1) and booleans (b1) are expected")
+        raise PickleError(f"an array of {str(text)[:_MOST_WORDS]!r}; bytes (u1) and booleans (b1) are expected")
     return _Dtype(text)
 
 
@@ -99,48 +89,46 @@ def _make_array(*_template: Any) -> _Array:
 
 def _make_array_of_buffer(raw: Any, dtype: Any, shape: Any, _order: Any) -> _Array:
     array = _Array()
-    array._fill(raw, dtype, shape)
+    array.fill(raw, dtype, shape)
     return array
 
 
 def _make_nothing(*_arguments: Any) -> NoReturn:
-    raise pickle.UnpicklingError("an array made without its content")
+    raise PickleError("an array made without its content")
 
 
-def _make_bytes(text: Any = "", encoding: Any = "latin1") -> bytes:
-    # Python 3 writes bytes for Python 2 as text of code points below 256, and empty ones as `bytes()`.
-    if encoding != "latin1" or not isinstance(text, str):
-        raise pickle.UnpicklingError(f"text in encoding {encoding!r}")
-    return text.encode("latin1")
+def _stand_ins(budget: Budget) -> dict[tuple[str, str], Callable[..., Any]]:
+    """What the names of arrays and bytes stand for."""
+
+    def make_bytes(text: Any = "", encoding: Any = "latin1") -> bytes:
+        # Python 3 writes bytes for Python 2 as text of code points below 256, and empty ones as `bytes()`.
+        if encoding != "latin1" or not isinstance(text, str):
+            raise PickleError("text in another encoding than latin1")
+        budget.spend(len(text))  # the same text may be encoded again and again
+        return text.encode("latin1")
+
+    # numpy 2 renamed `core` to `_core`; packs of both kinds exist.
+    return {
+        ("numpy", "ndarray"): _make_nothing,
+        ("numpy", "dtype"): _make_dtype,
+        ("_codecs", "encode"): make_bytes,
+        ("__builtin__", "bytes"): make_bytes,
+        **{(f"numpy.{core}.multiarray", "_reconstruct"): _make_array for core in ("core", "_core")},
+        **{(f"numpy.{core}.numeric", "_frombuffer"): _make_array_of_buffer for core in ("core", "_core")},
+    }
 
 
-# numpy 2 renamed `core` to `_core`; packs of both kinds exist.
-_STAND_INS: dict[tuple[str, str], Callable[..., Any]] = {
-    ("numpy", "ndarray"): _make_nothing,
-    ("numpy", "dtype"): _make_dtype,
-    ("_codecs", "encode"): _make_bytes,
-    ("__builtin__", "bytes"): _make_bytes,
-    **{(f"numpy.{core}.multiarray", "_reconstruct"): _make_array for core in ("core", "_core")},
-    **{(f"numpy.{core}.numeric", "_frombuffer"): _make_array_of_buffer for core in ("core", "_core")},
-}
-
-
-class _RestrictedUnpickler(pickle.Unpickler):
-    def __init__(self, stream: io.BytesIO) -> None:
-        super().__init__(stream, encoding="bytes")  # Python 2 wrote the pictures as its `str`
-
-    def find_class(self, module: str, name: str) -> _Function:
-        if (module, name) not in _STAND_INS:
-            raise _ForeignGlobalError(f"{module}.{name}")
-        return _Function(_STAND_INS[module, name])
-
-
-def _to_bytes(image: Any) -> bytes:
-    if isinstance(image, _Array):
-        image = image.raw
-    if not isinstance(image, bytes):
-        raise TypeError(f"an image is of type {type(image).__name__}, not bytes")
-    return image
+def _to_pictures(images: Any, *, most_bytes: int) -> list[bytes]:
+    pictures: list[bytes] = []
+    for image in images:
+        raw = image.raw if isinstance(image, _Array) else image
+        if not isinstance(raw, bytes) and not (isinstance(image, _Array) and isinstance(raw, bytearray)):
+            raise TypeError(f"an image is of type {type(raw).__name__}, not bytes")
+        most_bytes -= len(raw)
+        if most_bytes < 0:
+            raise PickleError("its pictures have many times the bytes of the file")
+        pictures.append(bytes(raw))
+    return pictures
 
 
 def _to_answers(answers: Any) -> list[bool]:

@@ -2,6 +2,7 @@
 
 import os
 import pickle
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -84,9 +85,10 @@ def test_any_name_outside_the_closed_world_is_refused(module, name):
 
 def test_nothing_of_the_closed_world_can_be_altered_by_a_pack():
     function = b"cnumpy.core.multiarray\n_reconstruct\n"
-    for state in (b"}U\x05_makeK\x01s", b"N}U\x05_makeK\x01s\x86"):
-        with pytest.raises(UserError, match="state for a function"):
-            _load(b"\x80\x02" + function + state + b"b.")
+    with pytest.raises(UserError, match="state for something that has none"):
+        _load(b"\x80\x02" + function + b"NK\x01\x86b.")
+    with pytest.raises(UserError, match="opcode EMPTY_DICT is not needed for data"):
+        _load(b"\x80\x02" + function + b"}U\x05_makeK\x01sb.")
     _check(_load(pickle.dumps((IMAGES, VERDICTS))))
 
 
@@ -116,6 +118,64 @@ def test_a_pickle_of_something_else_is_refused_in_one_line(pack):
 def test_a_damaged_pack_is_refused(content):
     with pytest.raises(UserError, match="is no pickle of"):
         _load(content)
+
+
+def _array(raw: bytes, shape: bytes) -> bytes:
+    """The opcodes of an array of protocol 5, with opcodes for its buffer and its shape."""
+    dtype = b"cnumpy\ndtype\n\x8c\x02u1\x85R"
+    return b"cnumpy.core.numeric\n_frombuffer\n(" + raw + dtype + shape + b"\x8c\x01CtR"
+
+
+_MEGABYTE = b"B\x00\x00\x10\x00" + bytes(1 << 20)
+_TEXT = b"X\x00\x00\x10\x00" + b"a" * (1 << 20)
+_BOMBS = {
+    "the greatest index of the memo": b"\x80\x04Nr\xff\xff\xff\x0f.",
+    "an index of the memo in text": b"\x80\x04Np99999999999999\n.",
+    **{
+        f"a length announced by {code!r}": b"\x80\x05" + code + (1 << 36).to_bytes(8, "little") + b"abc."
+        for code in (b"\x8e", b"\x8d", b"\x96", b"\x95")  # BINBYTES8, BINUNICODE8, BYTEARRAY8, FRAME
+    },
+    **{
+        f"a length announced by {code!r}": b"\x80\x05" + code + b"\xff\xff\xff\x7fabc."
+        for code in (b"B", b"X", b"T", b"\x8b")  # BINBYTES, BINUNICODE, BINSTRING, LONG4
+    },
+    "digits of a number": b"\x80\x04L" + b"9" * 1_000_000 + b"L\n.",
+    "lists": b"\x80\x04" + b"]" * 600_000 + b".",
+    "marks": b"\x80\x04" + b"(" * 600_000 + b".",
+    "sets": b"\x80\x04" + b"\x8f" * 600_000 + b".",
+    "tuples in tuples": b"\x80\x04)" + b"\x85" * 600_000 + b".",
+    "entries of the memo": b"\x80\x04N" + b"\x94" * 600_000 + b".",
+    "opcodes": b"\x80\x04" + b"N" * 1_500_000 + b".",
+    "text that is encoded many times": (
+        b"\x80\x04" + _TEXT + b"\x94c_codecs\nencode\n\x94\x8c\x06latin1\x94(" + b"h\x01h\x00h\x02\x86R" * 3_000 + b"t."
+    ),
+    "one picture many times": b"\x80\x04(" + _MEGABYTE + b"\x94" + b"h\x00" * 3_000 + b"l(t\x86.",
+    "one buffer that is copied many times": (
+        b"\x80\x05(" + _array(b"\x96" + (1 << 20).to_bytes(8, "little") + bytes(1 << 20), b"J\x00\x00\x10\x00\x85")
+        + b"\x94" + b"h\x00" * 3_000 + b"l(t\x86."
+    ),
+    "a shape of great numbers": (
+        b"\x80\x05(" + _array(b"C\x01a", b"(" + (b"\x8b\x00\x00\x01\x00" + b"\x7f" * (1 << 16)) * 4 + b"t") + b"l(t\x86."
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("content", _BOMBS.values(), ids=_BOMBS)
+def test_a_pack_takes_memory_in_proportion_to_its_bytes(content):
+    tracemalloc.start()
+    try:
+        with pytest.raises(UserError, match="is no pickle of") as error:
+            _load(content)
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert most < (8 << 20) + 32 * len(content)
+    assert len(str(error.value)) < 400
+
+
+def test_a_pack_whose_pairs_share_pictures_is_read():
+    one, other = bytes(1_000), bytes(range(250)) * 4
+    assert _load(pickle.dumps(([one, other] * 5, [True] * 5))) == ([one, other] * 5, [True] * 5)
 
 
 def test_images_and_verdicts_that_do_not_match_are_counted():
