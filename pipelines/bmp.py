@@ -21,6 +21,7 @@ from pipelines.settings import PixelSettings
 _FILE_HEADER_BYTES = 14
 _CORE, _INFO, _V2, _V3, _V5 = 12, 40, 52, 56, 124  # sizes of the headers by which they are known
 _WINDOWS = frozenset({_INFO, _V2, _V3, 108, _V5})
+_LONGEST_OS2 = 64
 _PLAIN, _RLE8, _RLE4, _BITFIELDS, _ALPHA_BITFIELDS = 0, 1, 2, 3, 6
 _RUN_BITS = {_RLE8: 8, _RLE4: 4}
 _DEFAULT_MASKS = {16: (0x7C00, 0x3E0, 0x1F, 0), 32: (0xFF0000, 0xFF00, 0xFF, 0)}
@@ -56,6 +57,8 @@ def decode_bmp(data: bytes, settings: PixelSettings) -> tuple[Picture, RasterHea
     check_size(header.width, header.height, settings)
     _check_coding(header)
     start = int.from_bytes(data[10:14], "little")
+    if start == header.palette_start and header.bits <= 8:  # some writers leave out the palette
+        start = 0
     palette = _palette(data, header, start)
     first = header.palette_start + palette.size + len(palette) * (header.num_bytes != _CORE)
     start = start or first
@@ -70,7 +73,7 @@ def _read_header(data: bytes) -> _Header:
     num_bytes = int.from_bytes(data[14:18], "little")
     if num_bytes < _CORE:
         raise DecodeError(TRUNCATED if len(data) < 18 else CORRUPT, f"a header of {num_bytes} bytes")
-    if num_bytes > _V5:
+    if num_bytes > _LONGEST_OS2 and num_bytes not in _WINDOWS:
         raise DecodeError(UNSUPPORTED_CODING, f"a header of {num_bytes} bytes")
     if len(data) < _FILE_HEADER_BYTES + num_bytes:
         raise DecodeError(TRUNCATED, "ends inside the header")

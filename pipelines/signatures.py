@@ -54,6 +54,9 @@ _OPENINGS: tuple[tuple[str, tuple[bytes, ...]], ...] = (
     ("XPM", (b"/* XPM */", b"! XPM2")),
     ("IM", (b"Image type:",)),
     ("Windows Paint (MSP)", (b"DanM", b"LinS")),
+    ("PIXAR", (b"\x80\xe8\0\0",)),
+    ("FTEX", (b"FTEX",)),
+    ("McIDAS", (b"\0\0\0\0\0\0\0\4",)),
     ("farbfeld", (b"farbfeld",)),
     ("DCX", (b"\xb1\x68\xde\x3a",)),
     ("BLP", (b"BLP1", b"BLP2")),
@@ -168,7 +171,11 @@ def _placed(data: bytes) -> str | None:
     """Formats whose signature is not at the start."""
     if data[128:132] == b"DICM":
         return "DICOM"
-    if data[4:6] in {b"\x11\xaf", b"\x12\xaf"} and data[12:14] == b"\x08\0":
+    if data[2_048:2_052] == b"PCD_":
+        return "Photo CD"
+    if data[20:24] == b"GIMP" and data.startswith(b"\0\0\0"):
+        return "GIMP brush"
+    if data[4:6] in {b"\x11\xaf", b"\x12\xaf"} and data[14:16] in {b"\0\0", b"\3\0"}:
         return "FLIC animation"
     if (
         data.startswith(b"(\0\0\0")
@@ -200,7 +207,7 @@ def _tga(data: bytes) -> str | None:
     num_id_bytes, has_map, kind, _, map_length, map_bits = struct.unpack_from("<BBBHHB", data)
     _, _, width, height, depth, descriptor = struct.unpack_from("<4HBB", data, 8)
     depths = {1: {8, 16}, 2: {15, 16, 24, 32}, 3: {8, 16}}.get(kind & ~8, set())
-    is_mapped = has_map == 1 and map_length > 0 and map_bits in {15, 16, 24, 32}
+    is_mapped = has_map == 1 and map_length > 0 and map_bits in {8, 15, 16, 24, 32}
     is_unmapped = has_map == 0 and kind & ~8 != 1 and data[3:8] == bytes(5)
     if kind > 11 or depth not in depths or not (is_mapped or is_unmapped) or 0 in (width, height) or descriptor & 0xC0:
         return None

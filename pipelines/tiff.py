@@ -5,11 +5,12 @@ Deflate, LZW, PackBits, LZMA, Zstandard, JPEG, and fax. Everything else is refus
 """
 
 import numpy as np
+import simplejpeg
 from PIL import Image
 
 from pipelines import jpeg
 from pipelines.arrays import Picture, UInt8Array
-from pipelines.decode_faults import CORRUPT, UNSUPPORTED_CODING, UNSUPPORTED_FORMAT, DecodeError
+from pipelines.decode_faults import CORRUPT, TRUNCATED, UNSUPPORTED_CODING, UNSUPPORTED_FORMAT, DecodeError
 from pipelines.exif import UPRIGHT
 from pipelines.samples import RasterHeader, grey_to_rgb, on_white, to_eight_bits
 from pipelines.settings import PixelSettings
@@ -20,11 +21,16 @@ from pipelines.tiff_layout import (
     JPEG,
     JPEG_TABLES,
     LAB,
+    OLD_JPEG,
+    OLD_JPEG_BYTES,
+    OLD_JPEG_START,
     ORIENTATION,
     PALETTE,
     PHOTOMETRIC,
     REFERENCE_BLACK_WHITE,
     RGB,
+    STRIP_BYTES,
+    STRIP_OFFSETS,
     WHITE_IS_ZERO,
     YCBCR,
     YCBCR_COEFFICIENTS,
@@ -42,7 +48,7 @@ _RAW_PHOTOMETRIC = frozenset({32_803, 34_892})  # colour filter array, linear ra
 _RAW_COMPRESSIONS = frozenset({32_767, 32_769, 32_770, 32_867, 34_713, 34_892, 65_000, 65_535})  # of cameras' makers
 
 _ADOBE = b"\xff\xee\x00\x0eAdobe\x00\x64\x00\x00\x00\x00"  # and a byte: 0 for RGB, 1 for YCbCr
-_START, _END = b"\xff\xd8", b"\xff\xd9"
+_START, _SCAN, _END = b"\xff\xd8", b"\xff\xda", b"\xff\xd9"
 
 _LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, the default
 _FULL_RANGE = (0, 255, 128, 255, 128, 255)
@@ -60,7 +66,7 @@ def decode_tiff(data: bytes, settings: PixelSettings) -> tuple[Picture, RasterHe
     layout = read_layout(directory, settings)
     orientation = directory.get(ORIENTATION, UPRIGHT)
     header = RasterHeader(_mode(layout), orientation if 1 <= orientation <= 8 else UPRIGHT)
-    if layout.compression == JPEG:
+    if layout.compression in {OLD_JPEG, JPEG}:
         return _decode_jpegs(directory, layout, settings), header
     return _to_rgb(read_samples(directory, layout), directory, layout), header
 
@@ -90,8 +96,10 @@ def _mode(layout: Layout) -> str:
     """Pillow's name of the stored pixels."""
     if layout.photometric in {RGB, PALETTE}:
         return ("P" if layout.photometric == PALETTE else "RGB") + "A" * (layout.alpha is not None)
+    if layout.photometric == YCBCR and layout.compression in {OLD_JPEG, JPEG}:
+        return "RGB"
     if layout.photometric in {CMYK, LAB, YCBCR}:
-        return "RGB" if layout.compression == JPEG else {CMYK: "CMYK", LAB: "LAB", YCBCR: "YCbCr"}[layout.photometric]
+        return {CMYK: "CMYK", LAB: "LAB", YCBCR: "YCbCr"}[layout.photometric]
     if layout.alpha is not None:
         return "LA"
     return "1" if layout.bits == 1 else "L" if layout.bits <= 8 else "I;16"
@@ -139,21 +147,47 @@ def _from_ycbcr(samples: UInt8Array, directory: Directory) -> Picture:
 
 def _decode_jpegs(directory: Directory, layout: Layout, settings: PixelSettings) -> Picture:
     """Strips or tiles of JPEG (TIFF Technical Note 2), each decoded as strictly as a file of its own."""
-    if layout.is_planar or layout.photometric in {CMYK, PALETTE, LAB} or layout.num_samples != layout.num_colours:
+    if layout.is_planar or layout.photometric in {PALETTE, LAB} or layout.num_samples != layout.num_colours:
         raise DecodeError(UNSUPPORTED_CODING, f"TIFF with JPEG of photometric interpretation {layout.photometric}")
+    if layout.compression == OLD_JPEG:
+        return _decode_piece(_old_jpeg(directory), layout, layout.width, layout.height, settings)
     tables = directory.values(JPEG_TABLES).astype(np.uint8).tobytes()
     if tables and not (tables.startswith(_START) and tables.endswith(_END)):
         raise DecodeError(CORRUPT, "the tables of JPEG have no start or end")
-    adobe = b"" if layout.num_colours == 1 else _ADOBE + bytes([layout.photometric == YCBCR])
     canvas = np.empty((layout.height, layout.width, 3), np.uint8)
     for index, piece in enumerate(pieces(directory, layout)):
         if not piece.startswith(_START):
             raise DecodeError(CORRUPT, f"the strip or tile {index} is no JPEG")
-        rgb, _ = jpeg.decode_jpeg(b"".join([_START, adobe, tables[2:-2], piece[2:]]), settings)
-        if rgb.shape[0] < layout.num_rows(index) or rgb.shape[1] < layout.piece_width:
-            raise DecodeError(CORRUPT, f"the strip or tile {index} has {rgb.shape[1]} x {rgb.shape[0]} pixels")
+        whole = _START + tables[2:-2] + piece[2:]
+        rgb = _decode_piece(whole, layout, layout.piece_width, layout.num_rows(index), settings)
         down, across = divmod(index, layout.num_across)
         top, left = down * layout.piece_height, across * layout.piece_width
         target = canvas[top : top + layout.piece_height, left : left + layout.piece_width]
         target[:] = rgb[: target.shape[0], : target.shape[1]]
-    return 255 - canvas if layout.photometric == WHITE_IS_ZERO else canvas
+    return canvas
+
+
+def _decode_piece(data: bytes, layout: Layout, width: int, height: int, settings: PixelSettings) -> Picture:
+    """Decode one JPEG of at least the given size; the TIFF, not the JPEG, states the colours."""
+    if layout.num_colours > 1:
+        data = _START + _ADOBE + bytes([layout.photometric == YCBCR]) + data[2:]
+    rgb, header = jpeg.decode_jpeg(data, settings)
+    is_as_said = header.mode == {1: "L", 3: "RGB", 4: "CMYK"}[layout.num_colours]
+    if not is_as_said or header.width < width or header.height < height:
+        raise DecodeError(CORRUPT, f"a strip or tile of {header.width} x {header.height} pixels of {header.mode}")
+    if layout.photometric == CMYK:
+        # Decoded a second time, since in files of JPEG the inks are inverted, and in TIFF they are not.
+        rgb = _by_pillow(simplejpeg.decode_jpeg(data, colorspace="CMYK"), CMYK)
+    return (255 - rgb if layout.photometric == WHITE_IS_ZERO else rgb)[:height, :width]
+
+
+def _old_jpeg(directory: Directory) -> bytes:
+    """The whole JPEG of TIFF 6.0, section 22, where there is one and not its tables apart."""
+    start = directory.get(OLD_JPEG_START, 0) or directory.get(STRIP_OFFSETS, 0)
+    length = directory.get(OLD_JPEG_BYTES, 0) or directory.get(STRIP_BYTES, 0)
+    if start + length > len(directory.data):
+        raise DecodeError(TRUNCATED, "the JPEG lies beyond the end of the file")
+    data = directory.data[start : start + length]
+    if not data.startswith(_START) or _SCAN not in data:
+        raise DecodeError(UNSUPPORTED_CODING, "TIFF with an old-style JPEG in pieces")
+    return data

@@ -13,11 +13,11 @@ WIDTH, LENGTH, BITS, COMPRESSION, PHOTOMETRIC, FILL_ORDER = 256, 257, 258, 259, 
 STRIP_OFFSETS, ORIENTATION, SAMPLES, ROWS_PER_STRIP, STRIP_BYTES, PLANAR = 273, 274, 277, 278, 279, 284
 GROUP3_OPTIONS, GROUP4_OPTIONS, PREDICTOR, COLOUR_MAP = 292, 293, 317, 320
 TILE_WIDTH, TILE_LENGTH, TILE_OFFSETS, TILE_BYTES, INK_SET, DOT_RANGE = 322, 323, 324, 325, 332, 336
-EXTRA_SAMPLES, SAMPLE_FORMAT, JPEG_TABLES = 338, 339, 347
+EXTRA_SAMPLES, SAMPLE_FORMAT, JPEG_TABLES, OLD_JPEG_START, OLD_JPEG_BYTES = 338, 339, 347, 513, 514
 YCBCR_COEFFICIENTS, YCBCR_SUBSAMPLING, REFERENCE_BLACK_WHITE = 529, 530, 532
 
 # Compressions. Libtiff undoes those of the last two sets.
-NONE, JPEG, DEFLATE = 1, 7, frozenset({8, 32_946})
+NONE, OLD_JPEG, JPEG, DEFLATE = 1, 6, 7, frozenset({8, 32_946})
 FAX = frozenset({2, 3, 4})
 BYTE_CODERS = frozenset({5, 32_773, 34_925, 50_000})  # LZW, PackBits, LZMA, Zstandard
 
@@ -96,9 +96,9 @@ def read_layout(directory: Directory, settings: PixelSettings) -> Layout:
     width, height = _needed(directory, WIDTH), _needed(directory, LENGTH)
     check_size(width, height, settings)
     compression = directory.get(COMPRESSION, NONE)
-    if compression not in {NONE, JPEG} | DEFLATE | FAX | BYTE_CODERS:
+    if compression not in {NONE, OLD_JPEG, JPEG} | DEFLATE | FAX | BYTE_CODERS:
         raise _unread("compression", compression)
-    num_samples = directory.get(SAMPLES, 1)
+    num_samples = directory.get(SAMPLES, 3 if compression == OLD_JPEG else 1)
     photometric = directory.get(PHOTOMETRIC, _default_photometric(compression, num_samples))
     if photometric not in _COLOUR_SAMPLES:
         raise _unread("photometric interpretation", photometric)
@@ -172,8 +172,12 @@ def _bits(directory: Directory, photometric: int, compression: int) -> int:
     if len(kinds) > 1:
         raise _unread("bits per sample", stored.tolist())
     (bits,) = kinds
-    allowed = {1} if compression in FAX else {8} if photometric in _EIGHT_BITS_ONLY or compression == JPEG else None
-    if not 1 <= bits <= _MAX_BITS or (allowed is not None and bits not in allowed):
+    allowed = set(range(1, _MAX_BITS + 1))
+    if compression in FAX:
+        allowed = {1}
+    elif photometric in _EIGHT_BITS_ONLY or compression in {OLD_JPEG, JPEG}:
+        allowed = {8}
+    if bits not in allowed:
         raise _unread("bits per sample", bits)
     formats = set(map(int, directory.values(SAMPLE_FORMAT))) or {_UNSIGNED}
     if formats - {_UNSIGNED, _UNDEFINED}:
@@ -207,7 +211,7 @@ def _alpha(directory: Directory, photometric: int, num_extra: int) -> tuple[int 
 
 
 def _is_predicted(directory: Directory, compression: int, bits: int) -> bool:
-    if compression in {NONE, JPEG, 32_773} | FAX:  # libtiff ignores the tag there
+    if compression in {NONE, OLD_JPEG, JPEG, 32_773} | FAX:  # libtiff ignores the tag there
         return False
     predictor = _one_of(directory, PREDICTOR, "predictor", {1, 2})
     if predictor == 2 and bits not in _PREDICTED_BITS:
@@ -216,7 +220,7 @@ def _is_predicted(directory: Directory, compression: int, bits: int) -> bool:
 
 
 def _subsampling(directory: Directory, photometric: int, compression: int) -> tuple[int, int]:
-    if photometric != YCBCR or compression == JPEG:  # a JPEG states its own
+    if photometric != YCBCR or compression in {OLD_JPEG, JPEG}:  # a JPEG states its own
         return 1, 1
     across, down = directory.values(YCBCR_SUBSAMPLING).tolist() or (2, 2)
     if (across, down) != (1, 1) and (

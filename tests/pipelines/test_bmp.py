@@ -100,6 +100,14 @@ def test_an_index_beyond_the_palette_is_damage() -> None:
     assert fault_of(bmp(packed(indices, 8), 8, palette=palette, num_colours=5)) == CORRUPT
 
 
+@pytest.mark.parametrize("stored", [0, 14 + INFO])
+def test_pixels_without_a_place_follow_the_palette(stored: int) -> None:
+    palette = RNG.integers(0, 256, (256, 3))
+    indices = RNG.integers(0, 256, (HEIGHT, WIDTH))
+    data = bmp(packed(indices, 8), 8, palette=palette)
+    assert np.array_equal(rgb_of(data[:10] + struct.pack("<I", stored) + data[14:]), palette[indices])
+
+
 def test_a_header_of_too_many_colours_reads_those_that_are_there() -> None:
     palette = RNG.integers(0, 256, (256, 3))
     indices = RNG.integers(0, 256, (HEIGHT, WIDTH))
@@ -231,6 +239,7 @@ REFUSED: Mapping[str, bytes] = {
     "3 bits": bmp(bytes(999), 3),
     "CMYK": bmp(bytes(999), 32, size=V4, compression=11),
     "a later header": bmp(bytes(999), 24, size=200),
+    "a header between two": bmp(bytes(999), 24, size=66),
     "runs from the top": bmp(bytes(999), 8, compression=1, is_top_down=True),
 }
 

@@ -413,6 +413,34 @@ def test_jpeg_inside_is_read(photometric: int, tile: bool, tables: bool) -> None
     assert np.abs(rgb - (255 - expected if photometric == 0 else expected)).max() <= 6
 
 
+@pytest.mark.parametrize("rows", [16, 48])
+def test_the_inks_of_a_jpeg_inside_are_not_inverted(rows: int) -> None:
+    inks = np.dstack([smooth(3), np.full((48, 64), 20, np.uint8)])
+    pieces = []
+    for top in range(0, 48, rows):
+        stored = 255 - inks[top : top + rows]  # Pillow inverts them, as Adobe does in files of JPEG
+        stream = io.BytesIO()
+        Image.frombytes("CMYK", (64, rows), stored.tobytes()).save(stream, "JPEG", quality=98, subsampling=0)
+        data = stream.getvalue()
+        pieces.append(b"\xff\xd8" + data[data.index(b"\xff\xdb") :])
+    entries = page(5, {256: (SHORT, [64]), 257: (SHORT, [48]), 258: (SHORT, [8] * 4), 259: (SHORT, [7])})[0]
+    data = assembled([({**entries, 277: (SHORT, [4]), 278: (SHORT, [rows])}, pieces)])
+    expected = np.asarray(Image.frombytes("CMYK", (64, 48), inks.tobytes()).convert("RGB")).astype(int)
+    assert np.abs(rgb_of(data) - expected).max() <= 8
+
+
+@pytest.mark.parametrize("is_tagged", [False, True])
+def test_a_whole_jpeg_of_the_old_style_is_read(is_tagged: bool) -> None:
+    stream = io.BytesIO()
+    Image.fromarray(smooth(3)).save(stream, "JPEG", quality=95, subsampling=0)
+    data = stream.getvalue()
+    entries = page(6, {256: (SHORT, [64]), 257: (SHORT, [48]), 259: (SHORT, [6])})[0]
+    extra: Entries = {513: (LONG, [8]), 514: (LONG, [len(data)])} if is_tagged else {}
+    assert np.abs(rgb_of(assembled([({**entries, **extra}, [data])])).astype(int) - smooth(3)).max() <= 6
+    damaged = data[:-60] + bytes(40) + data[-20:]
+    assert fault_of(assembled([({**entries, **extra}, [damaged])])) in {CORRUPT, TRUNCATED}
+
+
 def test_damage_in_a_jpeg_inside_is_found() -> None:
     data = jpeg_tiff(6, tile=False, tables=False)
     end = data.index(b"\xff\xd9")
