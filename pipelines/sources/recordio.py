@@ -6,20 +6,16 @@ is split there and the magic omitted, so that an aligned magic always starts a p
 the next one. The payload of an image is `flag u32, label f32, id u64, id2 u64`, `flag` more labels, the bytes.
 """
 
-import os
 import struct
-import warnings
-from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import BinaryIO
 
-import numpy as np
-
-from pipelines.arrays import IntArray
 from pipelines.sources import storage
 from pipelines.sources.entry import INSIDE, Break, Container, Part, Portion, PortionCutter, RawImage, lost, take
-from pipelines.sources.locate import Found, find
+from pipelines.sources.locate import Found as Located
+from pipelines.sources.locate import find
+from pipelines.sources.recordio_ends import Found, check
 from pipelines.sources.settings import SourceSettings
 
 SUFFIXES = (".rec",)
@@ -53,29 +49,32 @@ class Label:
     identity: str
     num_bytes: int  # of the header
     is_listed: bool  # true for a list of labels, which InsightFace's records without an image have
+    value: float
 
 
-def containers(settings: SourceSettings) -> Iterator[Found]:
+def containers(settings: SourceSettings) -> Iterator[Located]:
     """The .rec files that the path names."""
     return find(settings, SUFFIXES, companions=(".idx", ".lst"))
 
 
 def scan(container: Container, settings: SourceSettings) -> Iterator[Part]:
     """Cut one file into portions, and compare its index, where there is one, with the records found."""
-    if not container.num_bytes:
-        yield Break(container.path, 0, 0, "the file is empty")
-        return
-    starts = array("q")
+    found = Found()
     try:
         with storage.open_binary(container.path) as stream:
+            if not container.num_bytes:
+                yield Break(container.path, 0, 0, "the file is empty")
+                return
             cutter = PortionCutter(container.path, settings)
             for record in walk(stream, 0, container.num_bytes, container.num_bytes):
                 if isinstance(record, Break):
+                    found.is_broken = True
                     yield Break(container.path, record.offset, record.num_bytes, record.reason)
                     continue
-                starts.append(record.start)
                 label = _label(_Payload(stream, record))
-                if not _has_image(record, label):
+                has_image = _has_image(record, label)
+                found.add(record.start, sum(record.parts[-1]), has_image=has_image, label=label.value if label else 0.0)
+                if not has_image:
                     continue
                 if cutter.is_full:
                     yield from cutter.cut(record.start)
@@ -84,7 +83,7 @@ def scan(container: Container, settings: SourceSettings) -> Iterator[Part]:
     except OSError as error:
         yield Break(container.path, 0, container.num_bytes, f"it cannot be read ({error.strerror or error})")
         return
-    yield from _check_index(container.path, np.frombuffer(starts, dtype=np.int64))
+    yield from check(container, found)
 
 
 def read(portion: Portion, settings: SourceSettings, *, max_bytes: int) -> Iterator[RawImage]:
@@ -234,7 +233,7 @@ def _label(payload: _Payload) -> Label | None:
         if len(labels) < 4 * flag:
             return None
         (label,) = struct.unpack_from("<f", labels)
-    return Label(_text(label), _LABEL.size + 4 * flag, flag > 0)
+    return Label(_text(label), _LABEL.size + 4 * flag, flag > 0, label)
 
 
 def _has_image(record: Record, label: Label | None) -> bool:
@@ -244,24 +243,3 @@ def _has_image(record: Record, label: Label | None) -> bool:
 
 def _text(label: float) -> str:
     return str(int(label)) if float(label).is_integer() else repr(label)
-
-
-def _check_index(path: str, starts: IntArray) -> Iterator[Break]:
-    """Report an index that does not match; the records were found without it, so none is lost."""
-    index_path = os.path.splitext(path)[0] + ".idx"
-    try:
-        with storage.open_binary(index_path) as stream:
-            content = stream.read(storage.size_of(index_path))
-    except OSError:
-        return
-    with warnings.catch_warnings():
-        warnings.simplefilter("error", DeprecationWarning)  # numpy's sign of a word that is no number
-        try:
-            offsets = np.fromstring(content, dtype=np.int64, sep=" ").reshape(-1, 2)[:, 1]
-        except (ValueError, DeprecationWarning):
-            yield Break(index_path, 0, 0, "it is no list of keys and offsets; the records were found without it")
-            return
-    wrong = offsets[~np.isin(offsets, starts)]
-    if len(wrong):
-        reason = f"{len(wrong):,} of its {len(offsets):,} offsets, the first {wrong[0]:,}, are no record's start"
-        yield Break(index_path, 0, 0, f"{reason}; the records were found without it")
