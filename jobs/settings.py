@@ -10,7 +10,7 @@ from pydantic import Field, ValidationError
 from jobs.places.settings import ChosenPlace, LocalSettings
 from jobs.wording import models_of, wrong_settings
 from pipelines.dedup.settings import DedupSettings
-from pipelines.durable import write_atomically
+from pipelines.durable import sync_names, write_atomically
 from pipelines.paths import with_absolute_paths
 from pipelines.run_folder import RunFolder
 from pipelines.score.settings import ScoreSettings
@@ -112,6 +112,7 @@ def freeze(settings: RunSettings, path: Path) -> None:
     """Write the settings as YAML that ``load`` turns into an equal model."""
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(path, yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False).encode())
+    sync_names(path.parent)
 
 
 def load(path: Path, model: type[RunSettings] = RunSettings) -> RunSettings:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pyspark.sql import SparkSession
 
@@ -17,7 +18,8 @@ from pipelines.faces import FaceDetector
 from pipelines.manifest import File
 from pipelines.measure import examine
 from pipelines.parquet import FILE, describe_parquet, write_runs
-from pipelines.records import IMAGE, RECORDS, ROWS
+from pipelines.pictures import check_pictures
+from pipelines.records import IMAGE, IMAGE_ID, RECORDS, ROWS
 from pipelines.settings import PixelSettings, UserError
 from pipelines.sources import reading
 from pipelines.sources.chunks import Chunk, plan_chunks
@@ -214,12 +216,28 @@ def _finished(folder: Path, chunk: Chunk) -> File | None:
         return None
     try:
         file = describe_parquet(folder, path)
-        faults = pq.read_table(path, columns=["decode"]).column("decode")
-    except (OSError, pa.ArrowException):  # possible after a loss of power
+        is_whole = file.rows == chunk.num_images and _is_sound(path)
+    except (OSError, pa.ArrowException, UserError):
         return None
-    # Images that were unreadable or in change are tried again.
-    is_whole = file.rows == chunk.num_images and not {UNREADABLE, CHANGED}.intersection(faults.unique().to_pylist())
     return file if is_whole else None
+
+
+def _is_sound(path: Path) -> bool:
+    """True if every image could be read; no damage is passed over.
+
+    Raises:
+        OSError, pa.ArrowException, UserError: the file is not what was written.
+    """
+    with pq.ParquetFile(path, page_checksum_verification=True) as stored:
+        for batch in stored.iter_batches(_BATCH_IMAGES):
+            # Images that were unreadable or in change are tried again.
+            if {UNREADABLE, CHANGED}.intersection(batch.column("decode").to_pylist()):
+                return False
+            # Of what is too large to be a picture no bytes are kept.
+            kept = batch.filter(pc.greater(pc.binary_length(batch.column(IMAGE)), 0))
+            images = (image.as_buffer() for image in kept.column(IMAGE))
+            check_pictures(kept.column(IMAGE_ID).to_pylist(), images, records=str(path))
+    return True
 
 
 def _name(chunk: Chunk) -> str:

@@ -136,12 +136,12 @@ def is_done(folder: Path) -> bool:
 
 def write(folder: Path, manifest: Manifest) -> None:
     """Write the manifest, the last of all: from this moment the folder is an artefact, also after a loss of power."""
-    files = list(manifest.files)
+    names = [file.path for file in manifest.files]
     if manifest.measured:
         measured = _Measured(files=tuple(describe(folder, folder / name) for name in manifest.measured))
-        write_atomically(folder / MEASURED_NAME, seal(measured.model_dump(mode="json")))
-        files += measured.files
-    sync_files(folder, [folder / file.path for file in files])
+        (folder / MEASURED_NAME).write_bytes(seal(measured.model_dump(mode="json")))
+        names += [*manifest.measured, MEASURED_NAME]
+    sync_files(folder, [folder / name for name in names])
     write_atomically(folder / MANIFEST_NAME, seal(manifest.model_dump(mode="json")))
 
 

@@ -20,7 +20,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from pipelines.durable import sync, sync_files
+from pipelines.durable import sync, sync_files, sync_names
 from pipelines.manifest import sha256_of
 from pipelines.sealed import seal, unseal
 from pipelines.settings import Settings, UserError
@@ -76,7 +76,7 @@ def save(folder: Path, position: Position, contents: Contents, comm: Comm, *, ke
         _save_rest(staged, position, contents, digests)
         shutil.rmtree(final, ignore_errors=True)  # a damaged one of the same step
         staged.rename(final)
-        sync(folder)
+        sync_names(folder)
         _prune(folder, newest=position.step, keep=keep)
     return final
 
