@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 
 
 def column_digest(column: pa.ChunkedArray) -> int:
-    """CRC-32 of the values of a column of numbers, texts, bytes, or lists of these.
+    """CRC-32 of the type and the values of a column of numbers, texts, bytes, or lists of these.
 
     Equal columns have equal digests, whatever their chunks, their offsets and the bytes below their nulls.
     """
@@ -30,6 +30,7 @@ def _digest(array: pa.Array, before: int) -> int:
     if pa.types.is_list(kind) or pa.types.is_fixed_size_list(kind):
         digest = zlib.crc32(pc.list_value_length(array).to_numpy(zero_copy_only=False).data, digest)
         return _digest(array.flatten(), digest)
+    digest = zlib.crc32(str(kind).encode(), digest)
     if pa.types.is_string(kind) or pa.types.is_binary(kind):
         _, offset_buffer, data = array.buffers()
         if not len(array):

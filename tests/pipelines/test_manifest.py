@@ -3,6 +3,7 @@
 import hashlib
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
 from pipelines.manifest import (
@@ -17,6 +18,7 @@ from pipelines.manifest import (
     verify,
     write,
 )
+from pipelines.parquet import write_table
 from pipelines.settings import UserError
 
 
@@ -96,3 +98,78 @@ def test_the_content_of_a_table_is_that_of_its_files_and_of_no_others() -> None:
     assert both == digest(rows_1="b", rows_0="a")
     assert both == digest(rows_0="a", rows_1="b", rowsets_0="c", rejected_0="d")
     assert len({both, digest(rows_0="a"), digest(rows_0="b", rows_1="a"), digest(rows_0="a", rows_2="b")}) == 4
+
+
+def _with_a_table(folder: Path) -> Path:
+    """A finished artefact of one Parquet file; the path of that."""
+    file = write_table(pa.table({"name": ["a", "b", "c"] * 100}), folder, "rows/0")
+    content = {"parents": {}, "settings": {}, "code_version": "", "counts": {}}
+    write(folder, Manifest(kind="records", fingerprint="f", files=(file,), **content))
+    return folder / file.path
+
+
+def _flip(path: Path, position: int) -> None:
+    content = bytearray(path.read_bytes())
+    content[position] ^= 1
+    path.write_bytes(content)
+
+
+def test_of_a_large_artefact_the_footer_is_compared_and_the_pages_are_not(tmp_path: Path) -> None:
+    path = _with_a_table(tmp_path)
+    whole = path.read_bytes()
+    _flip(path, 20)  # in the first page
+    verify(tmp_path, most_bytes=len(whole) - 1)
+    with pytest.raises(UserError, match=r"rows/0\.parquet is missing or was altered"):
+        verify(tmp_path, most_bytes=len(whole))
+    for position in range(-int.from_bytes(whole[-8:-4], "little") - 8, 0):
+        path.write_bytes(whole)
+        _flip(path, position)
+        with pytest.raises(UserError, match=r"rows/0\.parquet is missing or was altered"):
+            verify(tmp_path, most_bytes=0)
+
+
+def test_of_a_large_artefact_a_file_without_pages_is_compared_whole(tmp_path: Path) -> None:
+    _artefact(tmp_path)
+    _flip(tmp_path / "a.bin", 0)
+    with pytest.raises(UserError, match=r"a\.bin"):
+        verify(tmp_path, most_bytes=0)
+
+
+def test_only_the_named_files_are_compared(tmp_path: Path) -> None:
+    _artefact(tmp_path)
+    _flip(tmp_path / "a.bin", 0)
+    verify(tmp_path, names=["b.bin"])
+    with pytest.raises(UserError):
+        verify(tmp_path, names=["a.bin", "b.bin"])
+
+
+def test_no_bit_of_a_manifest_changes_unseen(tmp_path: Path) -> None:
+    _artefact(tmp_path)
+    path = tmp_path / "manifest.json"
+    whole = path.read_bytes()
+    for position in range(len(whole)):
+        path.write_bytes(whole)
+        _flip(path, position)
+        with pytest.raises(UserError, match=rf"{path} is no manifest, or was altered .*; remove {tmp_path} and run"):
+            read(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["times.txt", "measured.json"])
+@pytest.mark.parametrize("is_removed", [True, False])
+def test_files_of_times_are_compared_though_the_manifest_does_not_follow_them(
+    tmp_path: Path, name: str, is_removed: bool
+) -> None:
+    manifests = []
+    for seconds in ("1 s", "2 s"):
+        tmp_path.joinpath("times.txt").write_text(seconds)
+        manifest = _artefact(tmp_path)
+        write(tmp_path, manifest.model_copy(update={"measured": ("times.txt",)}))
+        manifests.append((tmp_path / "manifest.json").read_bytes())
+        verify(tmp_path)
+    assert manifests[0] == manifests[1]
+    if is_removed:
+        (tmp_path / name).unlink()
+    else:
+        _flip(tmp_path / name, 0)
+    with pytest.raises(UserError, match=rf"{name} is missing or was altered"):
+        verify(tmp_path)

@@ -7,6 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 from pyspark.sql import SparkSession
 
+from pipelines.column_digest import column_digest
 from pipelines.parquet import FILE, describe_parquet, remove_unlisted, write_files, write_runs, write_table
 
 SCHEMA = pa.schema([("name", pa.string()), ("image", pa.binary())], metadata={"note": "kept"})
@@ -75,3 +76,23 @@ def test_a_cut_file_is_no_parquet_file(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-20])
     with pytest.raises((OSError, pa.ArrowException)):
         describe_parquet(tmp_path, path)
+
+
+def test_every_page_has_a_checksum_and_every_row_group_the_digests_of_its_columns(tmp_path: Path) -> None:
+    columns = {"name": [str(at) for at in range(20)], "image": [bytes([at]) * 50 for at in range(20)]}
+    rows = pa.table({**columns, FILE: ["rows/0"] * 20})
+    (file,) = write_runs(rows.to_batches(), tmp_path, schema=SCHEMA, rows_per_group=8, with_digests=True)
+    path = tmp_path / file.path
+    with pq.ParquetFile(path) as written:
+        groups = [written.read_row_group(at)["name"] for at in range(3)]
+        chunks = [written.metadata.row_group(at).column(place) for at in range(3) for place in range(len(SCHEMA.names))]
+    assert [group.digests for group in file.row_groups] == [(("name", column_digest(names)),) for names in groups]
+    whole = path.read_bytes()
+    for chunk in chunks:
+        damaged = bytearray(whole)
+        start = chunk.data_page_offset if chunk.dictionary_page_offset is None else chunk.dictionary_page_offset
+        damaged[start + chunk.total_compressed_size - 1] ^= 1
+        path.write_bytes(damaged)
+        pq.read_metadata(path)
+        with pytest.raises(OSError, match="CRC"):
+            pq.read_table(path, page_checksum_verification=True)

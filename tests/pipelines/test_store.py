@@ -1,12 +1,17 @@
 """The store over planted lineages."""
 
+import shutil
 import threading
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
+from pipelines import store as store_module
 from pipelines.locks import exclusive
 from pipelines.manifest import Manifest, Parent, describe, write
+from pipelines.parquet import write_table
 from pipelines.settings import UserError
 from pipelines.store import Artefact, Store
 
@@ -135,3 +140,37 @@ def test_a_removal_that_is_interrupted_leaves_no_artefact(store: Store, monkeypa
         store.remove(JUDGED)
     assert store.folder("evaluation", "e1").is_dir()
     assert not store.is_done("evaluation", "e1")
+
+
+def test_an_artefact_to_be_read_is_compared_first(store: Store) -> None:
+    assert store.verified("model", "m1").fingerprint == "m1"
+    (store.folder("model", "m1") / "rows.bin").write_bytes(b"rowS")
+    with pytest.raises(UserError, match=r"model/m1/rows\.bin is missing or was altered .*; remove .*model/m1, and the"):
+        store.verified("model", "m1")
+
+
+def test_an_artefact_in_the_place_of_another_is_not_taken_for_it(store: Store) -> None:
+    shutil.rmtree(store.folder("model", "m1"))
+    shutil.copytree(store.folder("model", "m0"), store.folder("model", "m1"))
+    with pytest.raises(UserError, match=r"model/m1 holds model/m0; remove it"):
+        store.verified("model", "m1")
+
+
+def test_a_large_table_is_not_read_whole_before_it_is_read(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store_module, "_WHOLE_BYTES", 100)
+    folder = store.folder("pairs", "p")
+    folder.mkdir(parents=True)
+    file = write_table(pa.table({"name": ["a"] * 1000}), folder, "rows/0")
+    write(
+        folder,
+        Manifest(kind="pairs", fingerprint="p", parents={}, settings={}, code_version="", counts={}, files=(file,)),
+    )
+    content = bytearray((folder / file.path).read_bytes())
+    content[-int.from_bytes(content[-8:-4], "little") - 9] ^= 1  # the end of the last page
+    (folder / file.path).write_bytes(content)
+    store.verified("pairs", "p")
+    with pytest.raises(OSError, match="CRC checksum verification failed"):
+        pq.read_table(folder / file.path, page_checksum_verification=True)
+    (folder / file.path).write_bytes(content[:-1])
+    with pytest.raises(UserError, match=r"rows/0\.parquet is missing or was altered"):
+        store.verified("pairs", "p")

@@ -60,6 +60,8 @@ def are_plain_jpegs(data: UInt8Array, starts: Int32Array) -> BoolArray:
 
     These are upright. The value for an image that is shorter than these segments has no meaning.
     """
+    if not len(data):
+        return np.zeros(len(starts), np.bool_)
     heads = data.take(starts[:, None] + np.arange(len(JFIF_START) + JFIF_BYTES + 2), mode="clip")
     after = heads[:, -2:]
     is_jfif = (heads[:, : len(JFIF_START)] == np.frombuffer(JFIF_START, np.uint8)).all(axis=1)

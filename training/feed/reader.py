@@ -20,7 +20,7 @@ from training.feed.location import named_faults
 from training.feed.petastorm_adapter import EmptyResultError, PetastormReader, Ventilator, WorkerBase
 from training.feed.retry import with_retries
 from training.feed.settings import RetrySettings
-from training.feed.shards import Piece, Rows, Shard, Source, read_row_group
+from training.feed.shards import Piece, Rows, Shard, Source, read_footer, read_row_group
 
 # Row groups that are read ahead of the one asked for, besides one per thread.
 EXTRA_WINDOW = 2
@@ -56,6 +56,8 @@ class Reader(PetastormReader):  # type: ignore[misc]
             # Petastorm reads the footer of every shard that it is given. One suffices, for the schema: the row groups
             # are known from the manifest.
             with named_faults(location, any_shard.path, "footer", remedy=REMEDY):
+                with location.open(any_shard.path) as stream:
+                    read_footer(any_shard, stream)
                 super(Reader, self).__init__(
                     location.filesystem,
                     [location.path_of(any_shard.path)],

@@ -22,6 +22,7 @@ from training.feed.location import Location, named_faults
 from training.feed.retry import with_retries
 
 PAGES_KEPT_MS = 1_000
+_TAIL_BYTES = 64 << 10
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,7 @@ class Shard:
     path: str  # below the location
     num_bytes: int
     sha256: str
+    footer: str | None = None  # sha256
 
     def __str__(self) -> str:
         return self.location.name_of(self.path)
@@ -80,6 +82,7 @@ class Rows:
         _, offset_buffer, data = images.buffers()
         offsets = np.frombuffer(offset_buffer, np.int32)[images.offset : images.offset + piece.rows + 1]
         self._offsets: list[int] = offsets.tolist()
+        data = b"" if data is None else data
         self._data = memoryview(data).cast("B")
         # For all at once, since one by one would take a tenth of the time that it saves.
         self.is_plain: list[bool] = are_plain_jpegs(np.frombuffer(data, np.uint8), offsets[:-1]).tolist()
@@ -151,7 +154,9 @@ def row_groups(location: Location, split: str) -> list[Piece]:
         if sizes.get(file.path) != file.num_bytes:
             raise UserError(f"{location.name_of(file.path)} is missing or cut; {REMEDY}")
     return [
-        Piece.whole(Shard(location, file.path, file.num_bytes, file.sha256), number, group.rows, group.digests)
+        Piece.whole(
+            Shard(location, file.path, file.num_bytes, file.sha256, file.footer), number, group.rows, group.digests
+        )
         for file in shards
         for number, group in enumerate(file.row_groups)
     ]
@@ -173,6 +178,25 @@ def read_whole(location: Location, name: str) -> bytes:
     return content
 
 
+def read_footer(shard: Shard, stream: pa.NativeFile) -> pq.FileMetaData | None:
+    """The footer of a shard, compared with the manifest; None where that has no digest of it.
+
+    Raises:
+        UserError: it is not what was written.
+    """
+    if shard.footer is None:
+        return None
+    # As much at once as Arrow reads itself.
+    tail = stream.read_at(min(_TAIL_BYTES, shard.num_bytes), max(0, shard.num_bytes - _TAIL_BYTES))
+    length = int.from_bytes(tail[-8:-4], "little") + 8
+    if len(tail) < length <= shard.num_bytes:
+        tail = stream.read_at(length, shard.num_bytes - length)
+    footer = tail[-length:]
+    if hashlib.sha256(footer).hexdigest() != shard.footer:
+        raise UserError(f"{shard}: its footer is not what was written (its digest differs); {REMEDY}")
+    return pq.read_metadata(pa.BufferReader(footer))
+
+
 def read_row_group(piece: Piece, columns: Sequence[str] = STANDARD) -> pa.Table:
     """The columns of a whole row group, read once and by this thread.
 
@@ -185,7 +209,7 @@ def read_row_group(piece: Piece, columns: Sequence[str] = STANDARD) -> pa.Table:
         named_faults(shard.location, shard.path, part, remedy=REMEDY),
         shard.location.open(shard.path) as stream,
         # Far away one request for all columns is worth a thread of Arrow's.
-        pq.ParquetFile(stream, pre_buffer=shard.location.is_remote) as file,
+        pq.ParquetFile(stream, metadata=read_footer(shard, stream), pre_buffer=shard.location.is_remote) as file,
     ):
         table = file.read_row_group(piece.row_group, columns=list(columns), use_threads=False)
     if missing := [name for name in columns if name not in table.column_names]:

@@ -11,10 +11,11 @@ import pyarrow as pa
 import pytest
 
 from pipelines.columns import DATASET
-from pipelines.parquet import write_table
+from pipelines.manifest import File, Manifest, describe, write
+from pipelines.parquet import FILE, write_runs, write_table
 from pipelines.settings import UserError
 from training.feed.location import Location
-from training.feed.shards import Piece, Rows, Shard, read_row_group, row_groups
+from training.feed.shards import Piece, Rows, Shard, read_row_group, read_whole, row_groups
 
 LAYOUT = [[4, 3], [1, 1, 5], [2]]
 
@@ -94,3 +95,69 @@ def test_a_bit_flipped_anywhere_in_the_pictures_is_found_and_the_shard_named(tmp
         with pytest.raises(UserError, match=rf"^{shard}: row {row} of row group 0 .*{ids[row]}.* is not what was"):
             rows.image(row)
         assert [rows.image(other) for other in range(12) if other != row] == images[:row] + images[row + 1 :]
+
+
+def test_no_byte_of_a_shard_changes_what_is_trained_on(tmp_path: Path) -> None:
+    """As the stage writes it: pages, their heads, dictionaries, the footer; of every byte one bit."""
+    rng = np.random.default_rng(0)
+    images = [rng.bytes(int(size)) for size in rng.integers(5, 40, 14)]
+    ids = [hashlib.sha256(image).hexdigest() for image in images]
+    columns = [ids, rng.integers(0, 4, 14).tolist(), images, [zlib.crc32(image) for image in images]]
+    rows = pa.table(columns, schema=DATASET).append_column(FILE, pa.array(["train/0"] * 14))
+    (file,) = write_runs(rows.to_batches(), tmp_path, schema=DATASET, rows_per_group=8, with_digests=True)
+    write_manifest(tmp_path, (file,))
+    pieces = row_groups(Location(tmp_path), "train")
+
+    def fed() -> list[Any]:
+        groups = read(pieces)
+        return [
+            (rows.image_ids, rows.labels, [bytes(rows.image(row)) for row in range(rows.piece.rows)]) for rows in groups
+        ]
+
+    path, whole = tmp_path / file.path, fed()
+    content = path.read_bytes()
+    num_refused = 0
+    for position in range(len(content)):
+        damaged = bytearray(content)
+        damaged[position] ^= 1 << int(rng.integers(8))
+        path.write_bytes(damaged)
+        try:
+            found = fed()
+        except UserError:
+            num_refused += 1
+        else:
+            assert found == whole, f"byte {position}"
+    assert num_refused > len(content) / 2, "the rest are numbers that no reader uses"
+
+
+def test_a_damaged_label_is_named_before_it_is_trained_on(tmp_path: Path) -> None:
+    """A column that was written anew, so that all checksums of the format are right."""
+    columns = [["a", "b"], [0, 1], [b"1", b"2"], [zlib.crc32(b"1"), zlib.crc32(b"2")]]
+    table = pa.table(columns, schema=DATASET)
+    rows = table.append_column(FILE, pa.array(["train/0"] * 2))
+    (file,) = write_runs(rows.to_batches(), tmp_path, schema=DATASET, rows_per_group=2, with_digests=True)
+    named = Shard(Location(tmp_path), file.path, file.num_bytes, file.sha256)
+    piece = Piece.whole(named, 0, 2, file.row_groups[0].digests)
+    read([piece])
+    write_table(table.set_column(1, DATASET.field("label"), pa.array([0, 0])), tmp_path, "train/0")
+    with pytest.raises(
+        UserError, match=r"row group 0: its column label is not what was written .*; remove the dataset"
+    ):
+        read([piece])
+
+
+def test_a_small_file_is_compared_with_the_manifest(tmp_path: Path) -> None:
+    (tmp_path / "labels.parquet").write_bytes(b"labels")
+    write_manifest(tmp_path, (describe(tmp_path, tmp_path / "labels.parquet"),))
+    assert read_whole(Location(tmp_path), "labels.parquet") == b"labels"
+    (tmp_path / "labels.parquet").write_bytes(b"Labels")
+    with pytest.raises(UserError, match=r"labels\.parquet is missing or was altered"):
+        read_whole(Location(tmp_path), "labels.parquet")
+    (tmp_path / "labels.parquet").unlink()
+    with pytest.raises(UserError, match=r"labels\.parquet is missing or was altered"):
+        read_whole(Location(tmp_path), "labels.parquet")
+
+
+def write_manifest(folder: Path, files: tuple[File, ...]) -> None:
+    content = {"parents": {}, "settings": {}, "code_version": "", "counts": {}}
+    write(folder, Manifest(kind="dataset", fingerprint="d", files=files, **content))
