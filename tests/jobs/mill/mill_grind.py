@@ -25,8 +25,14 @@ def work(context: JobContext) -> None:
         raise UserError("grind.grain=gravel cannot be ground; give it wheat")
     if fault == "no manifest":
         return
-    if fault.startswith("hang"):
+    time.sleep(section.seconds)
+    if fault == "hang once" and not Path(section.pids).exists():
+        _hang(Path(section.pids), is_deaf=False)
+    elif fault.startswith("hang") and fault != "hang once":
         _hang(Path(section.pids), is_deaf=fault == "hang deaf")
+    if section.pids:
+        # Whoever works says so, for tests of several drivers.
+        Path(section.pids).with_name(f"worked-{os.getpid()}").touch()
     clear(context.folder)
     path = context.folder / "rows" / "flour.txt"
     path.parent.mkdir()

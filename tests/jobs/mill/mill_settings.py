@@ -43,6 +43,7 @@ class BakerySettings(RunSettings):
 class GrindSettings(Settings):
     rows: int = 3
     fault: str = ""
+    seconds: float = 0.0  # that it takes
     pids: str = ""
     notes: tuple[str, ...] = ()
 
