@@ -8,8 +8,10 @@ from pipelines.store import Store
 
 # Records and pairs of several deliveries are only put together where these agree.
 _SHARED = ("pixels", "faces", "dedup")
+_MAKERS = [stage for stage in STAGES if stage.makes in ("records", "pairs")]
 # What is taken over of a delivery: verb of the stage -> kind of its artefact.
-_TAKEN_OVER = {stage.verb: stage.makes for stage in STAGES if stage.makes in ("records", "pairs")}
+_TAKEN_OVER = {stage.verb: stage.makes for stage in _MAKERS}
+_MAY_DIFFER = {name for stage in _MAKERS for name in stage.not_in_fingerprint}
 
 
 def with_deliveries(settings: RunSettings) -> RunSettings:
@@ -36,7 +38,7 @@ def _check_agreement(settings: RunSettings, before: RunSettings) -> None:
     for name in _SHARED:
         ours, theirs = settings.section(name), before.section(name)
         for key in sorted(ours.keys() | theirs.keys()):
-            if ours.get(key) != theirs.get(key):
+            if ours.get(key) != theirs.get(key) and f"{name}.{key}" not in _MAY_DIFFER:
                 raise UserError(
                     f"{name}.{key}={ours.get(key)} here and {theirs.get(key)} in the run {before.name} that this one "
                     f"extends; set {name}.{key}={theirs.get(key)}"

@@ -92,7 +92,7 @@ STAGES: tuple[Stage, ...] = (
         launcher="spark",
         job="jobs.pairs",
         version=2,
-        not_in_fingerprint=("dedup.max_hashes_per_task",),
+        not_in_fingerprint=("dedup.max_hashes_per_task", "dedup.max_residual"),
         earlier=("records", "pairs"),
     ),
     Stage(

@@ -14,6 +14,7 @@ from pipelines.clean import clean
 from pipelines.dedup.groups import resolve_groups
 from pipelines.dedup.members import find_members, semantic_links
 from pipelines.dedup.settings import DedupSettings
+from pipelines.dedup.signatures import CopyRule
 from pipelines.dedup.verdicts import VERDICTS, Rules
 from pipelines.identity import NAME, large_identities, merged_names, name_rows, outliers, reject_outliers
 from pipelines.leak import cosine_leaks
@@ -108,7 +109,7 @@ def not_kept(decisions: DataFrame) -> DataFrame:
 
 def _rules(settings: CurateSettings, dedup: DedupSettings) -> Rules:
     return Rules(
-        max_distance=dedup.max_distance,
+        copies=CopyRule(dedup.max_distance, dedup.max_residual),
         conflicts=settings.conflicts,
         leak_cosine=settings.leak.min_cosine,
         semantic_cosine=settings.semantic.min_cosine,

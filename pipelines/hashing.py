@@ -1,4 +1,6 @@
-"""256-bit perceptual hashes of many pictures at once: the signs of the low frequencies of a 64x64 grey picture.
+"""Perceptual hashes of many pictures at once, and the thumbnails by which pictures of close hashes are told apart.
+
+A hash has 256 bits: the signs of the low frequencies of a 64x64 grey picture.
 
 The frequencies are those of PDQ (Facebook's ThreatExchange, 2019): rows and columns 1 to 16 of a two-dimensional
 DCT, each compared with their median. Not as there: the resize is area averaging, and the mirror image is not
@@ -16,6 +18,8 @@ from pipelines.arrays import Float32Array, Int32Array, UInt8Array
 
 GREY_SIDE_PX = 64
 FREQUENCIES = 16
+THUMBNAIL_SIDE_PX = 48
+THUMBNAIL_LEVELS = 64  # more do not tell copies apart better, and compress to 1.7 times the size
 
 
 @dataclass(frozen=True)
@@ -45,6 +49,13 @@ def to_hash_input(grey: UInt8Array) -> Float32Array:
     return small.astype(np.float32)
 
 
+def thumbnails(greys: Float32Array) -> UInt8Array:
+    """Shrink a stack of grey pictures (N, 64, 64) to thumbnails (N, 48, 48) of levels 0..63."""
+    small = np.matmul(np.matmul(_AREA_WEIGHTS, greys), _AREA_WEIGHTS.T)
+    levels: UInt8Array = (small * np.float32(THUMBNAIL_LEVELS / 256)).astype(np.uint8)
+    return levels
+
+
 def hamming(left: UInt8Array, right: UInt8Array) -> Int32Array:
     """Number of differing bits between hashes: (..., 32) against (..., 32), broadcast."""
     counts: Int32Array = _POPCOUNT[np.bitwise_xor(left, right)].sum(axis=-1, dtype=np.int32)
@@ -58,6 +69,16 @@ def _dct_basis() -> Float32Array:
     basis = np.sqrt(2.0 / GREY_SIDE_PX) * np.cos(np.pi * frequency * position / GREY_SIDE_PX)
     rows: Float32Array = basis.astype(np.float32)
     return rows
+
+
+def _area_weights() -> Float32Array:
+    """(48, 64): the share of each pixel in each larger one that it lies in, exact in binary."""
+    pixels_each = GREY_SIDE_PX / THUMBNAIL_SIDE_PX
+    start = np.arange(THUMBNAIL_SIDE_PX)[:, None] * pixels_each
+    pixel = np.arange(GREY_SIDE_PX)[None, :]
+    covered = np.minimum(start + pixels_each, pixel + 1) - np.maximum(start, pixel)
+    shares: Float32Array = (np.rint(np.maximum(0, covered) * 3) / 4).astype(np.float32)
+    return shares
 
 
 def _bits(spectra: Float32Array) -> UInt8Array:
@@ -83,5 +104,6 @@ def _steps(ahead: Float32Array, behind: Float32Array) -> Float32Array:
     return sums
 
 
+_AREA_WEIGHTS = _area_weights()
 _MIRROR_SIGNS = np.where(np.arange(1, FREQUENCIES + 1) % 2 == 1, -1.0, 1.0).astype(np.float32)[None, None, :]
 _POPCOUNT = np.array([bin(byte).count("1") for byte in range(256)], dtype=np.uint8)

@@ -15,7 +15,7 @@ from pipelines.arrays import Float32Array, UInt8Array
 from pipelines.decode_faults import DecodeError
 from pipelines.faces import FaceDetector
 from pipelines.guard import guarded_decode
-from pipelines.hashing import perceptual_hashes, to_hash_input
+from pipelines.hashing import perceptual_hashes, thumbnails, to_hash_input
 from pipelines.pixels import Decoded
 from pipelines.settings import PixelSettings
 
@@ -114,9 +114,12 @@ def _examine_one(
 
 
 def _add_hashes(rows: list[dict[str, Any]], hash_inputs: list[Float32Array]) -> None:
-    hashes = perceptual_hashes(np.stack(hash_inputs))
-    for row, plain, flipped, quality in zip(rows, hashes.plain, hashes.flipped, hashes.quality, strict=True):
+    greys = np.stack(hash_inputs)
+    hashes = perceptual_hashes(greys)
+    columns = (hashes.plain, hashes.flipped, hashes.quality, thumbnails(greys))
+    for row, plain, flipped, quality, thumbnail in zip(rows, *columns, strict=True):
         row |= {records.HASH: plain.tobytes(), records.HASH_FLIPPED: flipped.tobytes(), "hash_quality": float(quality)}
+        row[records.THUMBNAIL] = thumbnail.tobytes()
 
 
 def _faces(rgb: UInt8Array, detector: FaceDetector) -> dict[str, Any]:

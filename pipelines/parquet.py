@@ -18,7 +18,7 @@ from pyspark.sql import functions as F
 from pipelines.column_digest import column_digest
 from pipelines.durable import sync
 from pipelines.manifest import File, RowGroup, describe, footer_sha256_of
-from pipelines.records import IMAGE, ROWS
+from pipelines.records import IMAGE, ROWS, THUMBNAIL
 from pipelines.tables.arrow import runs
 
 FILE = "file"  # the column with the name of the file that a row goes to
@@ -129,8 +129,8 @@ class _OpenFile:
         self._path = folder / f"{name}.parquet"
         self._path.parent.mkdir(parents=True, exist_ok=True)
         self._staged = self._path.with_name(f".{self._path.name}.{os.getpid()}")
-        plain = [column for column in schema.names if column != IMAGE]
-        # Pictures are compressed already; a dictionary or statistics of them would only copy them.
+        # Pictures are compressed already; a dictionary or statistics of them, or of thumbnails, would only copy them.
+        plain = [column for column in schema.names if column not in (IMAGE, THUMBNAIL)]
         self._writer = pq.ParquetWriter(
             self._staged,
             schema,

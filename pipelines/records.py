@@ -25,6 +25,7 @@ RIGHT = "right"
 PIXEL_DIGEST = "pixel_digest"
 HASH = "hash"
 HASH_FLIPPED = "hash_flipped"
+THUMBNAIL = "thumbnail"
 EMBEDDING = "embedding"
 COSINE = "cosine"
 PROMINENCE = "prominence"
@@ -79,6 +80,7 @@ MEASUREMENTS = pa.schema(
         (HASH, pa.binary()),  # 256-bit DCT hash, 32 bytes
         (HASH_FLIPPED, pa.binary()),  # the same of the mirror image
         ("hash_quality", pa.float32()),  # 0..100: the amount of structure in the hashed picture
+        (THUMBNAIL, pa.binary()),  # 48x48 grey levels of 0..63, row by row: a second look at pictures of close hashes
         (NUM_FACES, pa.int32()),  # null without face detection; the next three columns are of the largest face
         (FACE_BOX, pa.list_(pa.float32())),  # x, y, width, height, px
         (FACE_SCORE, pa.float32()),  # 0..1; null where the detector gives none

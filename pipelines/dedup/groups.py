@@ -7,14 +7,15 @@ import pyarrow.compute as pc
 from pyspark.sql import DataFrame
 from pyspark.sql.pandas.types import from_arrow_schema
 
-from pipelines.dedup.verdicts import MEMBERS, VERDICTS, Rules, verdicts
+from pipelines.dedup.case import MEMBERS
+from pipelines.dedup.verdicts import VERDICTS, Rules, verdicts
 from pipelines.tables.components import COMPONENT
 
 _ROWS_AT_A_TIME = 32_768
 
 
 def resolve_groups(members: DataFrame, rules: Rules) -> DataFrame:
-    """Turn `verdicts.MEMBERS` into `verdicts.VERDICTS`; one task gets all members of a component."""
+    """Turn `case.MEMBERS` into `verdicts.VERDICTS`; one task gets all members of a component."""
 
     def work(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for table in whole_components(batches):

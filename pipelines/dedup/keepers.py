@@ -15,50 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.arrays import BoolArray, Float64Array, IntArray, UInt8Array
-from pipelines.hashing import hamming
-
-MISSING = -1
-
-
-@dataclass(frozen=True)
-class Signatures:
-    """The columns by which N pictures are compared; the pictures of a component are neighbours."""
-
-    component: IntArray  # (N,) ascending
-    hash: UInt8Array  # (N, 32)
-    flipped: UInt8Array  # (N, 32) of the mirror image
-    hash_is_reliable: BoolArray  # (N,) false where the picture is too flat
-    pixels: IntArray  # (N,) equal codes = equal pixels; MISSING = unknown
-
-    def part(self, rows: IntArray) -> "Signatures":
-        """The signatures of some of the pictures."""
-        return Signatures(
-            self.component[rows], self.hash[rows], self.flipped[rows], self.hash_is_reliable[rows], self.pixels[rows]
-        )
-
-    def distances(self, rows: IntArray, others: "Signatures", to: IntArray) -> IntArray:
-        """Hamming distances (K,) between `rows` and the rows `to` of `others`, the smallest of plain and mirrored."""
-        # The hash of a mirror image is only nearly symmetric, so both sides are compared, as for the pairs.
-        ways = (
-            hamming(self.hash[rows], others.hash[to]),
-            hamming(self.flipped[rows], others.hash[to]),
-            hamming(self.hash[rows], others.flipped[to]),
-        )
-        nearest: IntArray = np.minimum.reduce(ways).astype(np.int64)
-        return nearest
-
-    def have_equal_pixels(self, rows: IntArray, others: "Signatures", to: IntArray) -> BoolArray:
-        """(K,): the pixels of both are known and equal."""
-        equal: BoolArray = (self.pixels[rows] == others.pixels[to]) & (self.pixels[rows] >= 0)
-        return equal
-
-    def are_alike(self, rows: IntArray, others: "Signatures", to: IntArray, max_distance: int) -> BoolArray:
-        """(K,): both hashes are reliable and within `max_distance` of each other, or the pixels are equal."""
-        alike = self.have_equal_pixels(rows, others, to)
-        compared = np.flatnonzero(~alike & self.hash_is_reliable[rows] & others.hash_is_reliable[to])
-        alike[compared] = self.distances(rows[compared], others, to[compared]) <= max_distance
-        return alike
+from pipelines.arrays import BoolArray, Float64Array, IntArray
+from pipelines.dedup.signatures import MISSING, CopyRule, Signatures
 
 
 @dataclass(frozen=True)
@@ -92,7 +50,7 @@ class Links:
 Elect = Callable[[IntArray, IntArray, IntArray], int | None]
 
 
-def nearest_reference(signatures: Signatures, references: Signatures, *, max_distance: int) -> IntArray:
+def nearest_reference(signatures: Signatures, references: Signatures, *, rule: CopyRule) -> IntArray:
     """The reference (N,) that each picture is alike to, the nearest and among equals the first; MISSING if none."""
     found = np.full(len(signatures.component), MISSING)
     nearest = np.full(len(found), np.iinfo(np.int64).max)
@@ -101,7 +59,7 @@ def nearest_reference(signatures: Signatures, references: Signatures, *, max_dis
     for turn in range(count.max(initial=0)):
         rows = np.flatnonzero(count > turn)
         to = first[rows] + turn
-        alike = signatures.are_alike(rows, references, to, max_distance)
+        alike = signatures.are_alike(rows, references, to, rule)
         rows, to = rows[alike], to[alike]
         distance = signatures.distances(rows, references, to)
         closer = distance < nearest[rows]
@@ -118,10 +76,10 @@ class Resolution:
     """
 
     def __init__(
-        self, signatures: Signatures, votes: Votes, links: Links, is_free: BoolArray, *, max_distance: int, elect: Elect
+        self, signatures: Signatures, votes: Votes, links: Links, is_free: BoolArray, *, rule: CopyRule, elect: Elect
     ) -> None:
         self._signatures, self._votes, self._links = signatures, votes, links
-        self._max_distance, self._elect = max_distance, elect
+        self._rule, self._elect = rule, elect
         num_pictures = len(signatures.component)
         # (N,) the picture itself where it is kept, MISSING where none of its names stays
         self.keeper = np.full(num_pictures, MISSING)
@@ -138,7 +96,7 @@ class Resolution:
         """One round: keep the best picture that is left in each component, and find its duplicates."""
         pictures = self._open_pictures
         best = _best_of_component(self._signatures.component[pictures], pictures)
-        in_group = self._signatures.are_alike(pictures, self._signatures, best, self._max_distance)
+        in_group = self._signatures.are_alike(pictures, self._signatures, best, self._rule)
         in_group |= (pictures == best) | self._are_linked(best)
         group, rest = pictures[in_group], pictures[~in_group]
         self.keeper[group] = best[in_group]

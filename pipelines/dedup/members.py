@@ -6,9 +6,9 @@ from pathlib import Path
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
+from pipelines.dedup.case import MEMBERS
 from pipelines.dedup.elect import source_rank
 from pipelines.dedup.settings import DedupSettings
-from pipelines.dedup.verdicts import MEMBERS
 from pipelines.identity import NAME, require_embeddings
 from pipelines.records import (
     COSINE,
@@ -21,12 +21,13 @@ from pipelines.records import (
     REASON,
     RIGHT,
     SOURCE,
+    THUMBNAIL,
 )
 from pipelines.settings import ConflictSettings, SemanticSettings
 from pipelines.tables.components import COMPONENT, components
 from pipelines.tables.frames import cached_broadcast
 
-_COMPARED_BY = ("num_pixels", "num_bytes", "blur", HASH, HASH_FLIPPED, "hash_is_reliable", PIXEL_DIGEST)
+_COMPARED_BY = ("num_pixels", "num_bytes", "blur", HASH, HASH_FLIPPED, "hash_is_reliable", PIXEL_DIGEST, THUMBNAIL)
 
 
 def semantic_links(neighbours: DataFrame | None, settings: SemanticSettings) -> DataFrame | None:
@@ -53,7 +54,7 @@ def find_members(
     leaks: DataFrame | None,
     links: DataFrame | None,
 ) -> DataFrame | None:
-    """`verdicts.MEMBERS`: the fit pictures that are paired with others, have two names, or may be leaks.
+    """`case.MEMBERS`: the fit pictures that are paired with others, have two names, or may be leaks.
 
     None where there are none, so that the executors need not start Python.
 
@@ -83,7 +84,8 @@ def find_members(
     members = _with_links(_with_leaks(pictures, leaks), links).withColumn("is_reference", F.lit(False))
     if references is None:
         return members.select(*MEMBERS.names)
-    found = _compared(references.join(component_of, on=IMAGE_ID, how="inner"), dedup, COMPONENT, IMAGE_ID).distinct()
+    by_hash = dedup.model_copy(update={"max_residual": None})  # leaks get no second look
+    found = _compared(references.join(component_of, on=IMAGE_ID, how="inner"), by_hash, COMPONENT, IMAGE_ID).distinct()
     return members.unionByName(found.withColumn("is_reference", F.lit(True)), allowMissingColumns=True)
 
 
@@ -96,6 +98,8 @@ def _components_of(paired: DataFrame, unpaired: list[DataFrame]) -> DataFrame:
 def _compared(rows: DataFrame, settings: DedupSettings, *names: str) -> DataFrame:
     num_pixels = F.col("width").cast("long") * F.col("height")
     columns: dict[str, Column] = {"num_pixels": num_pixels, "hash_is_reliable": _hash_is_reliable(settings)}
+    if settings.max_residual is None:
+        columns[THUMBNAIL] = F.lit(None).cast("binary")
     return rows.select(*names, *(columns.get(name, F.col(name)).alias(name) for name in _COMPARED_BY))
 
 

@@ -83,6 +83,14 @@ def test_what_measured_otherwise_is_not_put_together(
         with_deliveries(other)
 
 
+def test_what_changes_no_record_and_no_pair_may_differ(
+    real_settings: RunSettings, finish: Finish, change: Change
+) -> None:
+    finish(real_settings)
+    other = change(more(real_settings, "second", "r"), dedup={"max_residual": 0.2})
+    assert [delivery.run for delivery in with_deliveries(other).earlier] == ["r"]
+
+
 def test_a_run_without_its_records_cannot_be_extended(real_settings: RunSettings, finish: Finish) -> None:
     first = finish(real_settings)
     Path(plan(first)[0].folder, "manifest.json").unlink()

@@ -67,6 +67,7 @@ ALL = ["ingest", "pairs", "curate", "shard", "train", "evaluate.val", "report"]
         ("pixels", {"max_scans": 99}, "ingest"),
         ("faces", {"detector": "haar"}, "ingest"),
         ("dedup", {"max_distance": 16}, "pairs"),
+        ("dedup", {"max_residual": 0.2}, "curate"),
         ("curate", {"min_images_per_identity": 3}, "curate"),
         ("shard", {"rows_per_group": 7}, "shard"),
         ("feed", {"shuffle_row_groups": 7}, "train"),

@@ -8,8 +8,10 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from pipelines.dedup.case import MEMBERS
 from pipelines.dedup.elect import NOT_TRUSTED
-from pipelines.dedup.verdicts import MEMBERS, Rules, verdicts
+from pipelines.dedup.signatures import CopyRule
+from pipelines.dedup.verdicts import Rules, verdicts
 from pipelines.settings import ConflictSettings
 
 Member = dict[str, Any]
@@ -37,7 +39,7 @@ def _reference(image_id: str, bits: int, **given: Any) -> Member:
 
 def _found(members: list[Member], conflicts: ConflictSettings = DROP, **given: Any) -> dict[tuple[str, str], Member]:
     rules = Rules(
-        max_distance=MAX_DISTANCE, **{"conflicts": conflicts, "leak_cosine": 0.9, "semantic_cosine": 0.9} | given
+        copies=CopyRule(MAX_DISTANCE), **{"conflicts": conflicts, "leak_cosine": 0.9, "semantic_cosine": 0.9} | given
     )
     rows = verdicts(pa.Table.from_pylist(members, schema=MEMBERS), rules).to_pylist()
     assert len({(row["image_id"], row["name"]) for row in rows}) == len(rows)
