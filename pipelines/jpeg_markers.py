@@ -14,7 +14,7 @@ START_OF_SCAN = 0xDA
 APP0, APP1, APP2, APP14 = 0xE0, 0xE1, 0xE2, 0xEE
 JFIF, EXIF, ADOBE = b"JFIF\0", b"Exif\0\0", b"Adobe"  # the first bytes of segments of APP0, APP1, APP14
 ADOBE_BYTES = 12  # the last one is the transform of the colours
-FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # every SOF marker
+FRAMES = frozenset({*range(0xC0, 0xD0), 0xF7}) - {0xC4, 0xC8, 0xCC}  # every SOF marker, that of JPEG-LS too
 
 _STUFFING = 0xFF
 _JFIF_BYTES = 14

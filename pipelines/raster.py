@@ -15,9 +15,10 @@ from PIL import Image, UnidentifiedImageError
 
 from pipelines.arrays import Picture
 from pipelines.bmp import decode_bmp
-from pipelines.completeness import check_item_sizes, check_jpeg2000, check_pnm
+from pipelines.completeness import check_item_sizes, check_pnm
 from pipelines.decode_faults import CORRUPT, TOO_MANY_PIXELS, TRUNCATED, UNSUPPORTED_CODING, DecodeError, check_size
 from pipelines.exif import ORIENTATION_TAG, UPRIGHT, stored_orientation
+from pipelines.jpeg2000 import check_jpeg2000
 from pipelines.png import PngHeader, check_png
 from pipelines.samples import RasterHeader, grey_to_rgb, on_white, to_eight_bits
 from pipelines.settings import PixelSettings
@@ -57,8 +58,6 @@ def decode_raster(data: bytes, picture_format: str, settings: PixelSettings) -> 
 
 
 def _decode_with_pillow(data: bytes, picture_format: str, settings: PixelSettings) -> tuple[Picture, RasterHeader]:
-    if picture_format in _CHECKS:
-        _CHECKS[picture_format](data, settings)
     with Image.open(io.BytesIO(data), formats=(picture_format,)) as picture:
         check_size(*picture.size, settings)
         mode = picture.mode
@@ -68,6 +67,19 @@ def _decode_with_pillow(data: bytes, picture_format: str, settings: PixelSetting
         picture.load()
         orientation = turned or _orientation(picture)
         return _to_rgb(picture), RasterHeader(mode, orientation, is_turned=turned is not None)
+
+
+def _decode_pnm(data: bytes, settings: PixelSettings) -> tuple[Picture, RasterHeader]:
+    check_pnm(data)
+    return _decode_with_pillow(data, PPM, settings)
+
+
+def _decode_jpeg2000(data: bytes, settings: PixelSettings) -> tuple[Picture, RasterHeader]:
+    header = check_jpeg2000(data, settings)
+    if header.is_wide:
+        mode = {1: "I;16", 3: "RGB", 4: "RGBA"}[header.num_components]
+        return _by_opencv(data, header.num_components, (1 << header.bits) - 1), RasterHeader(mode)
+    return _decode_with_pillow(data, JPEG2000, settings)
 
 
 def _decode_png(data: bytes, settings: PixelSettings) -> tuple[Picture, RasterHeader]:
@@ -92,17 +104,23 @@ def _png_to_rgb(picture: Image.Image, header: PngHeader, data: bytes) -> Picture
             return _from_sixteen_bits(np.where(levels == level, _MAX_SIXTEEN, levels))
         picture.info["transparency"] = level * 255 // ((1 << header.bits) - 1)
     if header.colour == 2 and header.bits == 16 and len(key) == 6:
-        return _with_transparent_colour(data)
+        # The lower bytes, which Pillow leaves out, tell colours apart.
+        return _by_opencv(data, 4, _MAX_SIXTEEN)
     return _to_rgb(picture)
 
 
-def _with_transparent_colour(data: bytes) -> Picture:
-    """16 bits a channel, decoded by OpenCV: Pillow reduces them to 8, after which colours cannot be told apart."""
-    bgra = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
-    if bgra is None or bgra.dtype != np.uint16 or bgra.shape[2] != 4:
-        raise DecodeError(UNSUPPORTED_CODING, "a transparent colour of 16 bits a channel")
-    eight = to_eight_bits(bgra, _MAX_SIXTEEN)
-    return on_white(eight[:, :, 2::-1], eight[:, :, 3])
+def _by_opencv(data: bytes, num_channels: int, max_level: int) -> Picture:
+    """Samples of more than 8 bits, of which Pillow keeps 8; a fourth channel is the opacity."""
+    levels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    if levels is None or levels.dtype != np.uint16:
+        raise DecodeError(CORRUPT, "the pixels cannot be read")
+    eight = to_eight_bits(np.minimum(levels, max_level), max_level)
+    if num_channels == 1 and eight.ndim == 2:
+        return grey_to_rgb(eight)
+    if eight.ndim != 3 or eight.shape[2] != num_channels:
+        raise DecodeError(CORRUPT, f"the pixels have the shape {eight.shape}")
+    rgb = np.ascontiguousarray(eight[:, :, 2::-1])
+    return on_white(rgb, eight[:, :, 3]) if num_channels == 4 else rgb
 
 
 def _orientation(picture: Image.Image) -> int:
@@ -150,8 +168,7 @@ def _named(error: Exception) -> DecodeError:
     return DecodeError(TRUNCATED if "truncated" in words.lower() else CORRUPT, words)
 
 
-_DECODERS: Mapping[str, Decoder] = MappingProxyType({PNG: _decode_png, BMP: decode_bmp, TIFF: decode_tiff})
-# What Pillow takes for whole although pixels are missing.
-_CHECKS: Mapping[str, Callable[[bytes, PixelSettings], None]] = MappingProxyType(
-    {JPEG2000: check_jpeg2000, PPM: check_pnm}
+# The others are decoded by Pillow alone.
+_DECODERS: Mapping[str, Decoder] = MappingProxyType(
+    {PNG: _decode_png, BMP: decode_bmp, TIFF: decode_tiff, PPM: _decode_pnm, JPEG2000: _decode_jpeg2000}
 )

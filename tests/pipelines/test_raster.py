@@ -208,21 +208,26 @@ def test_a_bomb_that_the_library_refuses_is_named_by_its_size(picture_format: st
     assert fault_of(bomb, picture_format) == TOO_MANY_PIXELS
 
 
-@pytest.mark.parametrize("name", ["JPEG 2000", "bare JPEG 2000"])
-@pytest.mark.parametrize(("place", "value"), [(0x28, 5), (0x2A, 0x87), (0x2A, 0x1F)])
-def test_jpeg_2000_of_samples_that_are_not_read_is_refused(name: str, place: int, value: int) -> None:
-    _, data = WHOLE[name]
-    start = data.index(b"\xff\x4f\xff\x51")
-    place += start
-    changed = data[:place] + (struct.pack(">H", value) if place == start + 0x28 else bytes([value]))
-    assert fault_of(changed + data[len(changed) :], "JPEG2000") == UNSUPPORTED_CODING
+# Levels of a row, and what they are of 255.
+PNM = {
+    "P1": (b"P1 4 1 1 0\n0 1\n", [0, 255, 255, 0]),
+    "P1 without spaces": (b"P1\n# a comment\n4 1\n1001", [0, 255, 255, 0]),
+    "P2 of 15 levels": (b"P2 4 1 15 0 5 10 15\n", [0, 85, 170, 255]),
+    "P2 of 65,535 levels": (b"P2 4 1 65535 0 257 32896 65535\n", [0, 1, 128, 255]),
+    "P4": (b"P4 4 1\n\x90", [0, 255, 255, 0]),
+    "P5": (b"P5 4 1 255\n\0\x01\x80\xff", [0, 1, 128, 255]),
+    "P5 of 51 levels": (b"P5 4 1 51\n\0\x01\x02\x33", [0, 5, 10, 255]),
+    "P5 of 1,023 levels": (b"P5 4 1 1023\n\0\0\0\x04\x02\0\x03\xff", [0, 1, 128, 255]),
+    "P5 of 65,535 levels": (b"P5 4 1 65535\n\0\0\x01\x01\x80\x80\xff\xff", [0, 1, 128, 255]),
+    "P6 of 65,535 levels": (b"P6 4 1 65535\n" + b"\0" * 6 + b"\x01" * 6 + b"\x80" * 6 + b"\xff" * 6, [0, 1, 128, 255]),
+    "P3 of 15 levels": (b"P3 4 1 15 0 0 0 5 5 5 10 10 10 15 15 15\n", [0, 85, 170, 255]),
+}
 
 
-def test_a_tile_left_out_is_found() -> None:
-    _, data = WHOLE["JPEG 2000 of tiles"]
-    start = data.index(b"\xff\x90", data.index(b"\xff\x4f\xff\x51"))
-    length = int.from_bytes(data[start + 6 : start + 10], "big")
-    assert fault_of(data[:start] + data[start + length :], "JPEG2000") == CORRUPT
+@pytest.mark.parametrize("name", PNM)
+def test_a_pnm_of_any_range_is_scaled_to_eight_bits(name: str) -> None:
+    data, levels = PNM[name]
+    assert np.abs(rgb_of(data, "PPM")[0] - np.array(levels)[:, None]).max() <= 1
 
 
 def test_no_error_of_a_first_load_is_swallowed(monkeypatch: pytest.MonkeyPatch) -> None:
