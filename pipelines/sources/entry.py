@@ -39,6 +39,7 @@ class Portion:
     num_images: int
     num_bytes: int  # of the images
     listed: bytes = b""  # compressed: of loose files their names, of an archive what lies outside the portion
+    joined: bytes = b""  # compressed: members outside the portion that belong to its samples
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,9 @@ REMEDIES: dict[str, str] = {
     "links_out_of_the_source": "source.links_out=follow takes them",
     "links_to_folders": "what they lead to is taken under its own name",
     "compressed_files": "unpack them",
+    "lines_with_more_fields_than_their_heading": "put a field that holds the delimiter in double quotes",
+    "lines_whose_quotes_do_not_match": "close them, and double a quote inside quotes",
+    "lines_with_a_zero_byte": "save the list as UTF-8",
 }
 
 
@@ -34,7 +37,7 @@ class PassedOverTally:
         for reason, count in other.counts.items():
             self._add(reason, count, other.named[reason])
 
-    def note(self) -> str:
+    def note(self, thing: str = "file") -> str:
         """One line, empty if there is nothing: "3 files passed over: 3 dead links (the first a/b.jpg; REMEDY)"."""
         if not self.counts:
             return ""
@@ -42,8 +45,7 @@ class PassedOverTally:
             f"{count:,} {in_words(reason)} (the first {'; '.join([self.named[reason][0], *_remedy(reason)])})"
             for reason, count in sorted(self.counts.items(), key=lambda item: (-item[1], item[0]))
         ]
-        noun = "file" if self.total == 1 else "files"
-        return f"{self.total:,} {noun} passed over: {', '.join(parts)}"
+        return f"{self.total:,} {thing}{'s' * (self.total != 1)} passed over: {', '.join(parts)}"
 
     def _add(self, reason: str, count: int, named: Iterable[str]) -> None:
         self.counts[reason] = self.counts.get(reason, 0) + count

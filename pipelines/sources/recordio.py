@@ -16,6 +16,7 @@ from pipelines.sources.entry import INSIDE, Break, Container, Part, Portion, Por
 from pipelines.sources.locate import Found as Located
 from pipelines.sources.locate import find
 from pipelines.sources.recordio_ends import Found, check
+from pipelines.sources.identities import identity_of
 from pipelines.sources.settings import SourceSettings
 
 SUFFIXES = (".rec",)
@@ -46,7 +47,7 @@ class Record:
 class Label:
     """The label of an image, from the header of its record."""
 
-    identity: str
+    identity: str | None
     num_bytes: int  # of the header
     is_listed: bool  # true for a list of labels, which InsightFace's records without an image have
     value: float
@@ -233,13 +234,9 @@ def _label(payload: _Payload) -> Label | None:
         if len(labels) < 4 * flag:
             return None
         (label,) = struct.unpack_from("<f", labels)
-    return Label(_text(label), _LABEL.size + 4 * flag, flag > 0, label)
+    return Label(identity_of(label), _LABEL.size + 4 * flag, flag > 0, label)
 
 
 def _has_image(record: Record, label: Label | None) -> bool:
     """False for InsightFace's header record and those of its identities, which are a list of labels only."""
     return label is None or not label.is_listed or label.num_bytes < record.num_bytes
-
-
-def _text(label: float) -> str:
-    return str(int(label)) if float(label).is_integer() else repr(label)

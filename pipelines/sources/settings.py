@@ -15,6 +15,7 @@ class SourceSettings(Settings):
 
     holds_loose_files: ClassVar[bool] = False  # its images are files, each of which has a size of its own
     counts_in_bytes: ClassVar[bool] = False  # the portions of its containers begin and end at a byte
+    identity_remedy: ClassVar[str]  # advice where most of its images have no identity
 
     kind: str
     # A folder, a file, a glob (/data/*.tar), a numbered set ({000..123}.tar), or a URI that fsspec knows.
@@ -58,6 +59,10 @@ class FolderSettings(NamedSettings):
     """A folder tree."""
 
     holds_loose_files: ClassVar[bool] = True
+    identity_remedy: ClassVar[str] = (
+        "put the images of each identity in a folder of its name, "
+        "or set source.identity_pattern or source.identity_list"
+    )
     kind: Literal["folder"] = "folder"
 
 
@@ -65,12 +70,16 @@ class TarSettings(NamedSettings):
     """Tar archives."""
 
     counts_in_bytes: ClassVar[bool] = True
+    identity_remedy: ClassVar[str] = FolderSettings.identity_remedy
     kind: Literal["tar"] = "tar"
 
 
 class ListSettings(NamedSettings):
     """A list of pictures."""
 
+    identity_remedy: ClassVar[str] = (
+        "name the list's column by source.identity_column, or set source.identity_pattern or source.identity_list"
+    )
     kind: Literal["list"] = "list"
     identity_column: str | None = None  # column that holds the identity; null = identity, label, class, person or id
 
@@ -79,6 +88,10 @@ class WebDatasetSettings(NamedSettings):
     """WebDataset shards."""
 
     counts_in_bytes: ClassVar[bool] = True
+    identity_remedy: ClassVar[str] = (
+        "name the member or the key of the json that holds it by source.identity_column, "
+        "or set source.identity_pattern or source.identity_list"
+    )
     kind: Literal["webdataset"] = "webdataset"
     identity_column: str | None = None  # member or JSON key beside the picture that holds the identity; null = cls
 
@@ -87,20 +100,27 @@ class RecordIOSettings(SourceSettings):
     """MXNet RecordIO files."""
 
     counts_in_bytes: ClassVar[bool] = True
+    identity_remedy: ClassVar[str] = (
+        "pack the records with their labels, or read the images themselves with source=list from the .lst"
+    )
     kind: Literal["recordio"] = "recordio"
 
 
 class ParquetSettings(SourceSettings):
     """Parquet files that hold encoded pictures."""
 
+    identity_remedy: ClassVar[str] = "name the column that holds it by source.identity_column"
     kind: Literal["parquet"] = "parquet"
     image_column: str = "image"  # bytes, or struct<bytes, path> as Hugging Face writes it
-    identity_column: str | None = None  # column that holds the identity; null = identity, label, class, person or id
+    # Column, or key in the names of folders (identity=alice/), that holds the identity; null = identity, label, class,
+    # person or labels.
+    identity_column: str | None = None
 
 
 class PackSettings(SourceSettings):
     """Verification packs."""
 
+    identity_remedy: ClassVar[str] = "choose another source: packs are for evaluations and hold no identities"
     kind: Literal["pack"] = "pack"
 
 

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from pipelines.settings import UserError
-from pipelines.sources.reading import describe
+from pipelines.sources.entry import PassedOver
+from pipelines.sources.reading import containers, describe, scan
 from pipelines.sources.settings import SOURCES, SourceSettings
 
 FILES = {"ann/1.jpg": b"a" * 100, "bob smith/2 b.jpg": b"b" * 50, "jörg/顔.png": b"c" * 7, "empty.jpg": b""}
@@ -115,11 +116,13 @@ def test_a_scheme_that_nobody_knows_is_told_before_the_pass_and_a_row_in_it(
     assert [row.fault for row in rows] == [None] * 64 + ["unreadable", None]
 
 
-def test_names_that_are_not_utf8_are_read_and_shown_escaped(tmp_path: Path, read_rows) -> None:
+def test_names_that_are_not_utf8_open_their_files_and_identities_are_read_as_windows_1252(
+    tmp_path: Path, read_rows
+) -> None:
     (tmp_path / os.fsdecode(b"n\xff.jpg")).write_bytes(b"data")
     (tmp_path / "l.csv").write_bytes(b"path,identity\nn\xff.jpg,J\xf6rg\n")
     (row,) = read_rows(source(tmp_path / "l.csv"))
-    assert (row.source, row.identity, row.data) == (f"{tmp_path}/n\\xff.jpg", "J\\xf6rg", b"data")
+    assert (row.source, row.identity, row.data) == (f"{tmp_path}/n\\xff.jpg", "Jörg", b"data")
 
 
 def test_an_identity_may_lie_in_the_name_as_the_list_has_it(root: Path, tmp_path: Path, read_rows) -> None:
@@ -161,3 +164,59 @@ def test_an_empty_list_holds_no_image(tmp_path: Path) -> None:
     (tmp_path / "l.txt").write_text("\n\n")
     with pytest.raises(UserError, match="holds no image"):
         describe(source(tmp_path / "l.txt"))
+
+
+@pytest.mark.parametrize(
+    ("on_disk", "in_list", "encoding"),
+    [
+        ("alice/1.jpg", "alice\\1.jpg", "utf-8"),
+        ("alice/1.jpg", ".\\alice\\1.jpg", "utf-16"),
+        ("alice\\1.jpg", "alice\\1.jpg", "utf-8"),
+        ("jos\u00e9/1.jpg", "jose\u0301/1.jpg", "utf-8"),
+        ("jose\u0301/1.jpg", "jos\u00e9/1.jpg", "utf-8"),
+        ("jos\u00e9/1.jpg", "jos\u00e9/1.jpg", "cp1252"),
+        ("jos\u00e9/1.jpg", "jos\u00e9\\1.jpg", "latin-1"),
+    ],
+)
+def test_a_file_is_found_by_other_spellings_of_its_name(
+    tmp_path: Path, on_disk: str, in_list: str, encoding: str, write_images, read_rows
+) -> None:
+    root = write_images(tmp_path / "faces", {on_disk: b"data"})
+    (root / "l.csv").write_bytes(f"path,identity\n{in_list},x\n".encode(encoding))
+    (row,) = read_rows(source(root / "l.csv"))
+    assert (row.source, row.identity, row.data) == (f"{root}/{on_disk}", "x", b"data")
+
+
+def test_the_spelling_of_the_list_goes_before_others(tmp_path: Path, write_images, read_rows) -> None:
+    root = write_images(tmp_path / "faces", {"a\\1.jpg": b"written so", "a/1.jpg": b"another"})
+    (root / "l.txt").write_text("a\\1.jpg\n")
+    (row,) = read_rows(source(root / "l.txt"))
+    assert row.data == b"written so"
+
+
+@pytest.mark.parametrize("images", [1, 2, 100])
+def test_lines_that_do_not_parse_are_passed_over_by_number_between_the_portions(
+    root: Path, images: int, read_rows
+) -> None:
+    (root / "l.csv").write_text("path,identity\nann/1.jpg,a\nann/1.jpg,Smith, Ann\nempty.jpg,b\n")
+    cut = source(root / "l.csv", chunk_images=images)
+    assert [row.identity for row in read_rows(cut)] == ["a", "b"]
+    (passed,) = [part for one in containers(cut) for part in scan(one, cut) if isinstance(part, PassedOver)]
+    assert passed.where == f"{root}/l.csv, line 3"
+
+
+def test_a_picture_listed_under_two_names_is_a_row_for_each(root: Path, read_rows) -> None:
+    (root / "l.csv").write_text("path,identity\nann/1.jpg,ann\nann/1.jpg,bob\n")
+    assert [row.identity for row in read_rows(source(root / "l.csv"))] == ["ann", "bob"]
+
+
+def test_mxnets_list_names_the_pictures_it_packs(tmp_path: Path, write_images, read_rows) -> None:
+    root = write_images(tmp_path, {"ann/1.jpg": b"1", "bob/2.jpg": b"2"})
+    (root / "train.lst").write_text("5\t0.000000\tann/1.jpg\n9\t1.000000\tbob/2.jpg\n")
+    assert [(row.identity, row.data) for row in read_rows(source(root / "train.lst"))] == [("0", b"1"), ("1", b"2")]
+
+
+def test_a_list_that_is_no_text_is_one_clear_line(tmp_path: Path) -> None:
+    (tmp_path / "l.csv").write_bytes(bytes(range(200)) * 30)
+    with pytest.raises(UserError, match=r"l\.csv is no text"):
+        describe(source(tmp_path / "l.csv"))

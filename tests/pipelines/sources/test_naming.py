@@ -1,17 +1,17 @@
-"""pipelines/sources/naming: where a name's identity comes from, and what is said of a list that makes no sense."""
+"""pipelines/sources/naming: a name's identity from a list, a pattern or a folder."""
 
-import os
 from pathlib import Path
 
 import pytest
 
-from pipelines.settings import UserError
-from pipelines.sources.naming import naming, read_list
-from pipelines.sources.settings import SOURCES, SourceSettings
+from pipelines.sources.naming import listed, naming
+from pipelines.sources.settings import SOURCES, NamedSettings
 
 
-def by(kind: str = "folder", **values: object) -> SourceSettings:
-    return SOURCES.validate({"kind": kind, "path": "x", **values})
+def by(kind: str = "folder", **values: object) -> NamedSettings:
+    settings = SOURCES.validate({"kind": kind, "path": "x", **values})
+    assert isinstance(settings, NamedSettings)
+    return settings
 
 
 @pytest.mark.parametrize(
@@ -26,6 +26,24 @@ def by(kind: str = "folder", **values: object) -> SourceSettings:
         (b"ann//1.jpg", "ann"),
         ("jörg müller/1.jpg".encode(), "jörg müller"),
         (b"n\xff/1.jpg", "n\\xff"),
+        (b"alice\\1.jpg", "alice"),
+        (b".\\faces\\alice\\1.jpg", "alice"),
+        (b"faces/alice\\1.jpg", "alice"),
+        (b"C:\\alice\\1.jpg", "alice"),
+        (b"\x83\x5c/1.jpg", "\\x83\\"),  # Shift JIS, in which the backslash is half of a letter
+        (b"identity=alice/1.jpg", "alice"),
+        (b"Identity=alice/date=2019-01-01/1.jpg", "alice"),
+        (b"label=3/identity=alice/1.jpg", "alice"),
+        (b"identity=Smith%2C%20Ann%2FB/1.jpg", "Smith, Ann/B"),
+        (b"identity=__HIVE_DEFAULT_PARTITION__/1.jpg", None),
+        (b"identity=/1.jpg", None),
+        (b"camera=5/1.jpg", "camera=5"),
+        (b" ann /1.jpg", "ann"),
+        (b"-1/1.jpg", None),
+        (b"1.0/1.jpg", "1"),
+        (b"001/1.jpg", "001"),
+        (b"nan/1.jpg", "nan"),
+        ("Jose\u0301/1.jpg".encode(), "José"),
     ],
 )
 def test_the_folder_is_the_identity(name: bytes, identity: str | None) -> None:
@@ -52,7 +70,7 @@ def test_a_list_goes_before_the_folder_and_knows_names_of_any_bytes(tmp_path: Pa
     path.write_bytes(b"path,identity\nann/1.jpg,7\nn\xff/2.jpg,J\xf6rg\n./x/3.jpg,9\n")
     identity_of = naming(by(identity_list=path))
     assert identity_of(b"ann/1.jpg") == identity_of(b"./ann/1.jpg") == "7"
-    assert identity_of(b"n\xff/2.jpg") == "J\\xf6rg"
+    assert identity_of(b"n\xff/2.jpg") == "Jörg"
     assert identity_of(b"x/3.jpg") == "9"
     assert identity_of(b"ann/unlisted.jpg") is None
 
@@ -64,76 +82,48 @@ def test_a_list_goes_before_a_pattern(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "rows"),
+    "written",
     [
-        ("l.csv", "path\na.jpg\n", [("a.jpg", None)]),
-        ("l.csv", 'path,class\n"a,b.jpg","x ""y"""\n', [("a,b.jpg", 'x "y"')]),
-        ("l.csv", "name,id\n\na.jpg,\n", [("a.jpg", None)]),
-        ("l.csv", "label,path,identity\n1,a.jpg,ann\n", [("a.jpg", "ann")]),
-        ("l.csv", "path,identity\na.jpg\n", [("a.jpg", None)]),
-        ("l.tsv", "path\tlabel\na b.jpg\tann, of course\n", [("a b.jpg", "ann, of course")]),
-        ("l.jsonl", '{"path": "a.jpg", "label": 3}\n', [("a.jpg", "3")]),
-        ("l.jsonl", '\ufeff{"path": "a.jpg"}\n  \n', [("a.jpg", None)]),
-        ("l.ndjson", '{"image": "ö.jpg", "identity": null}', [("ö.jpg", None)]),
-        ("l.jsonl", '{"path": "a.jpg", "label": "\\ud800"}', [("a.jpg", "\\ud800")]),
-        ("l.txt", "a.jpg\n\nb c.jpg\r\n", [("a.jpg", None), ("b c.jpg", None)]),
-        ("l.txt", "a.jpg ann\nb c.jpg 12\n", [("a.jpg", "ann"), ("b c.jpg", "12")]),
-        ("l.txt", "ann lee/1.jpg\n", [("ann lee/1.jpg", None)]),
-        ("l.txt", "a b.jpg\tDr. Ann Lee\n", [("a b.jpg", "Dr. Ann Lee")]),
-        ("l", "a.jpg 1", [("a.jpg", "1")]),
+        "alice/josé.jpg",
+        "./alice/josé.jpg",
+        "alice\\josé.jpg",
+        ".\\alice\\josé.jpg",
+        "alice//josé.jpg",
+        " alice/josé.jpg ",
+        "alice/jose\u0301.jpg",
+        "/faces/alice/josé.jpg",
+        "/faces//alice/./josé.jpg",
     ],
 )
-def test_lists_of_all_forms_are_read(tmp_path: Path, name: str, content: str, rows: list[object]) -> None:
-    (tmp_path / name).write_text(content, newline="")
-    assert list(read_list(tmp_path / name)) == rows
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16", "utf-8-sig", "cp1252"])
+def test_a_name_of_the_list_is_found_however_it_is_spelled(tmp_path: Path, written: str, encoding: str) -> None:
+    path = tmp_path / "who.tsv"
+    path.write_bytes(f"path\tidentity\n{written}\tJos\u00e9\n".encode(encoding, "ignore"))
+    if encoding == "cp1252" and "\u0301" in written:
+        return  # which has no such letter
+    identity_of = naming(by(path="/faces/", identity_list=path))
+    assert identity_of("alice/josé.jpg".encode()) == "José"
+    assert identity_of(b"alice\\jose\xcc\x81.jpg") == "José"
+    assert identity_of(b"alice/jose.jpg") is None
 
 
-def test_a_name_that_is_not_utf8_opens_the_file_it_names(tmp_path: Path) -> None:
-    (tmp_path / "l.txt").write_bytes(b"n\xff.jpg ann\n")
-    ((name, identity),) = read_list(tmp_path / "l.txt")
-    assert (os.fsencode(name), identity) == (b"n\xff.jpg", "ann")
-
-
-def test_the_column_of_the_identity_can_be_named(tmp_path: Path) -> None:
-    (tmp_path / "l.csv").write_text("path,identity,who\na.jpg,1,ann\n")
-    assert list(read_list(tmp_path / "l.csv", identity_column="who")) == [("a.jpg", "ann")]
-    (tmp_path / "l.jsonl").write_text('{"path": "a.jpg", "identity": 1, "who": "ann"}\n{"path": "b.jpg"}\n')
-    assert list(read_list(tmp_path / "l.jsonl", identity_column="who")) == [("a.jpg", "ann"), ("b.jpg", None)]
-
-
-@pytest.mark.parametrize(
-    ("name", "content", "words"),
-    [
-        ("l.csv", "", "has the columns none; call that of the picture's name `path`"),
-        ("l.csv", "a.jpg,ann\n", "has the columns a.jpg, ann; call that of the picture's name `path`"),
-        ("l.csv", "path,identity\na.jpg,1\n,2\n", "line 3: the column path is empty; give the picture's name"),
-        ("l.csv", "path\n" + "x" * 200_000, r"is no table \(field larger"),
-        ("l.jsonl", '{"path": "a.jpg"}\nnot json\n', "line 2: no JSON object with a picture's name; mend the line"),
-        ("l.jsonl", '{"path": null}\n', "line 1: no JSON object"),
-        ("l.jsonl", '{"path": ""}\n', "line 1: no JSON object"),
-        ("l.jsonl", '{"path": 5}\n', "line 1: no JSON object"),
-        ("l.jsonl", '{"path": "\\ud800"}\n', "line 1: no JSON object"),
-        ("l.jsonl", "5\n", "line 1: no JSON object"),
-        ("l.jsonl", '["path"]\n', "line 1: no JSON object"),
-        ("l.jsonl", "[" * 100_000, "line 1: no JSON object"),
-        ("l.jsonl", '{"file": "a.jpg"}\n{"person": "ann"}\n', "line 2, has the columns person; call that"),
-    ],
-)
-def test_a_list_that_makes_no_sense_is_one_clear_line(tmp_path: Path, name: str, content: str, words: str) -> None:
-    (tmp_path / name).write_text(content)
-    with pytest.raises(UserError, match=words) as caught:
-        list(read_list(tmp_path / name))
-    assert str(caught.value).startswith(str(tmp_path / name))
-    assert "\n" not in str(caught.value)
-
-
-def test_a_column_that_is_not_there_is_named_with_those_that_are(tmp_path: Path) -> None:
-    (tmp_path / "l.csv").write_text("path,identity\n")
-    with pytest.raises(UserError, match=r"l\.csv has no column who, only path, identity; set source\.identity_column$"):
-        list(read_list(tmp_path / "l.csv", identity_column="who"))
-
-
-@pytest.mark.parametrize("name", ["none.csv", "."])
-def test_a_list_that_cannot_be_read_is_named(tmp_path: Path, name: str) -> None:
-    with pytest.raises(UserError, match=r"cannot be read \(.*\); name a list of pictures"):
-        list(read_list(tmp_path / name))
+def test_a_picture_that_a_list_names_twice_under_two_identities_has_none(tmp_path: Path) -> None:
+    path = tmp_path / "who.csv"
+    rows = [
+        "a.jpg,ann",
+        "./a.jpg,ann",
+        "b.jpg,ann",
+        "b.jpg,bob",
+        "b.jpg,ann",
+        "c.jpg,",
+        "c.jpg,cid",
+        "c.jpg,",
+        "d.jpg,1.0",
+    ]
+    path.write_text("\n".join(["path,identity", *rows, "d.jpg,1", "e.jpg,eve,x"]))
+    chosen = by(identity_list=path)
+    assert [naming(chosen)(b"%c.jpg" % letter) for letter in b"abcde"] == ["ann", None, "cid", "1", None]
+    found = listed(chosen)
+    assert (found.num_conflicts, found.conflicts) == (1, [("b.jpg", "ann", "bob")])
+    assert found.passed_over.counts == {"lines_with_more_fields_than_their_heading": 1}
+    assert found.example == "a.jpg"

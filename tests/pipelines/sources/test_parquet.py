@@ -2,11 +2,13 @@
 
 import json
 import random
+from decimal import Decimal
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from pyspark.sql import SparkSession
 
 from pipelines.settings import UserError
 from pipelines.sources.reading import describe
@@ -54,6 +56,73 @@ def test_hugging_faces_pictures_and_names_are_understood(tmp_path: Path, read_ro
     )
 
 
+@pytest.mark.parametrize("names", [["Ann", "Bob"], [" Ann", "Bob "]])
+@pytest.mark.parametrize("kind", [pa.int64(), pa.int16(), pa.float32(), pa.list_(pa.int64())])
+def test_a_missing_class_is_nobody_and_a_class_has_its_name_in_any_type(
+    tmp_path: Path, names: list[str], kind: pa.DataType, read_rows
+) -> None:
+    values = [0, 1, -1, None]
+    is_list = pa.types.is_list(kind)
+    labels = pa.array([None if value is None else [value] for value in values] if is_list else values, kind)
+    feature: object = {"names": names, "_type": "ClassLabel"}
+    feature = {"feature": feature, "_type": "Sequence"} if is_list else feature
+    told = json.dumps({"info": {"features": {"label": feature}}})
+    table = pa.table({"image": DATA, "label": labels}).replace_schema_metadata({"huggingface": told})
+    path = write(tmp_path / "a.parquet", table)
+    assert [row.identity for row in read_rows(source(path))] == ["Ann", "Bob", None, None]
+
+
+def test_a_class_without_a_name_is_nobody_where_another_class_has_its_number_as_a_name(
+    tmp_path: Path, read_rows
+) -> None:
+    path = write(tmp_path / "a.parquet", hugging_face(["1"]))
+    assert [row.identity for row in read_rows(source(path))] == [None, "1", None, None]
+
+
+@pytest.mark.parametrize(
+    ("column", "chosen"),
+    [("Identity", {}), ("LABEL", {}), ("label ", {}), ("Who", {"identity_column": "who"}), ("person", {})],
+)
+def test_a_column_is_found_in_any_case(tmp_path: Path, column: str, chosen: dict[str, str], read_rows) -> None:
+    path = write(tmp_path / "a.parquet", pa.table({"Image": DATA, column: WHO}))
+    assert [(row.identity, row.data) for row in read_rows(source(path, **chosen))] == list(zip(WHO, DATA, strict=True))
+
+
+def test_the_folders_of_sparks_partitions_are_the_identity(tmp_path: Path, read_rows) -> None:
+    whos = {"alice": "alice", "Smith%2C Ann": "Smith, Ann", "a%2Fb%3Dc": "a/b=c", "1.0": "1", "-1": None}
+    whos |= {"__HIVE_DEFAULT_PARTITION__": None}
+    for who in whos:
+        folder = tmp_path / "faces" / "date=2020-01-01" / f"identity={who}"
+        folder.mkdir(parents=True)
+        write(folder / "part-00000.snappy.parquet", plain().select(["image"]))
+    found = {
+        row.source.partition("identity=")[2].partition("/")[0]: row.identity for row in read_rows(source(tmp_path))
+    }
+    assert found == whos
+    one = source(tmp_path / "faces" / "date=2020-01-01" / "identity=alice" / "part-00000.snappy.parquet")
+    assert {row.identity for row in read_rows(one)} == {"alice"}
+    assert {row.identity for row in read_rows(source(tmp_path, identity_column="Date"))} == {"2020-01-01"}
+
+
+def test_a_column_goes_before_the_folder_of_a_lesser_name(tmp_path: Path, read_rows) -> None:
+    (tmp_path / "label=3").mkdir()
+    path = write(tmp_path / "label=3" / "a.parquet", plain())
+    assert [row.identity for row in read_rows(source(path))] == WHO
+    (tmp_path / "identity=eve").mkdir()
+    path = write(tmp_path / "identity=eve" / "a.parquet", plain().rename_columns(["image", "label"]))
+    assert [row.identity for row in read_rows(source(path))] == ["eve"] * 4
+
+
+@pytest.mark.spark
+def test_what_spark_partitioned_comes_back(tmp_path: Path, spark: SparkSession, read_rows) -> None:
+    whos = ["ann", "Smith, Ann", "a/b", "ü: 1%", "x=y", None, ""]
+    rows = [(bytearray(f"{number}".encode()), who) for number, who in enumerate(whos)]
+    frame = spark.createDataFrame(rows, "image binary, identity string")
+    frame.write.partitionBy("identity").parquet(str(tmp_path / "faces"))
+    found = {row.data.decode(): row.identity for row in read_rows(source(tmp_path / "faces"))}
+    assert found == {f"{number}": who or None for number, who in enumerate(whos)}
+
+
 def test_a_class_without_a_name_is_its_number(tmp_path: Path, read_rows) -> None:
     path = write(tmp_path / "a.parquet", hugging_face(["Ann"]))
     assert [row.identity for row in read_rows(source(path))] == ["1", "Ann", "1", None]
@@ -71,7 +140,17 @@ def test_metadata_that_makes_no_sense_is_passed_over(tmp_path: Path, told: bytes
         (pa.array([3, 1, 2, None], pa.int32()), ["3", "1", "2", None]),
         (pa.array(WHO).dictionary_encode(), WHO),
         (pa.array(WHO, pa.large_string()), WHO),
-        (pa.array([b"ann", b"b\xff", None, b""], pa.binary()), ["ann", "b\\xff", None, ""]),
+        (pa.array([b"ann", b"b\xff", None, b""], pa.binary()), ["ann", "b\\xff", None, None]),
+        (pa.array([1.0, float("nan"), -1.0, 2.5]), ["1", None, None, "2.5"]),
+        (pa.array([1, -1, -5, 0], pa.int8()), ["1", None, None, "0"]),
+        (pa.array([Decimal("1.00"), Decimal("-1.00"), None, Decimal("2.50")]), ["1", None, None, "2.50"]),
+        (pa.array(["ann ", " ", "-1", "Jose\u0301"]), ["ann", None, None, "José"]),
+        (pa.array(["1.0", "", "1", None]).dictionary_encode(), ["1", None, "1", None]),
+        (pa.array([[1], [], [1, 2], None], pa.list_(pa.int64())), ["1", None, None, None]),
+        (pa.array([["ann"], [""], [None], None]), ["ann", None, None, None]),
+        (pa.array([True, False, None, True]), [None] * 4),
+        (pa.array([{"id": 1}] * 4), [None] * 4),
+        (pa.array([None] * 4), [None] * 4),
     ],
 )
 def test_an_identity_of_any_type_becomes_text(tmp_path: Path, column: pa.Array, texts: list[str], read_rows) -> None:

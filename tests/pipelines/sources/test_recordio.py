@@ -40,6 +40,13 @@ def test_a_row_is_a_record_named_by_where_it_starts(tmp_path: Path, write_rec, t
     ]
 
 
+@pytest.mark.parametrize("label", [-1, -1.0, float("nan"), float("inf"), [-1, 5], [float("nan"), 1]])
+def test_a_missing_label_is_nobody(tmp_path: Path, label: object, write_rec, to_record, read_rows) -> None:
+    path = tmp_path / "train.rec"
+    write_rec(path, [to_record(label, b"a"), to_record(1.0, b"b"), to_record(1, b"c")])
+    assert [(row.identity, row.data) for row in read_rows(source(path))] == [(None, b"a"), ("1", b"b"), ("1", b"c")]
+
+
 @pytest.mark.parametrize(
     "data",
     [
@@ -65,7 +72,7 @@ def test_a_payload_that_holds_the_magic_is_put_together_again(
 def test_a_label_or_a_key_that_reads_as_the_magic_is_put_together_too(
     tmp_path: Path, write_rec, to_record, read_rows
 ) -> None:
-    (label,) = struct.unpack("<f", MAGIC)
+    (label,) = struct.unpack("<f", MAGIC)  # negative, so it names nobody
     path = tmp_path / "train.rec"
     payloads = [
         to_record(label, b"one"),
@@ -75,7 +82,7 @@ def test_a_label_or_a_key_that_reads_as_the_magic_is_put_together_too(
     ]
     write_rec(path, payloads)
     assert [(row.identity, row.data) for row in read_rows(source(path))] == [
-        (str(int(label)), b"one"),
+        (None, b"one"),
         ("4", b"two"),
         ("5", MAGIC + b"!"),
     ]

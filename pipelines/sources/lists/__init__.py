@@ -1,0 +1,1 @@
+"""Lists of pictures: the encoding of their text, their forms, and the parts that a list is read into."""
