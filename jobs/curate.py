@@ -5,8 +5,10 @@ import sys
 
 import pyarrow as pa
 from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
 
 from jobs.entry import JobContext, run_job
+from jobs.nothing_kept import few_identities, nothing_kept
 from jobs.rounds import without_embeddings
 from jobs.spark_work import read_artefact, read_everywhere, read_files, spark_session
 from pipelines import manifest
@@ -21,6 +23,7 @@ from pipelines.records import (
     EXCLUSIONS,
     FIT_ROWS,
     FITS,
+    IDENTITY,
     IMAGE_ID,
     KEPT,
     MERGE_ROWS,
@@ -49,7 +52,14 @@ def curate(context: JobContext) -> None:
     num_records = sum(manifest.read(folder).counts["rows"] for folder in folders)
     manifest.clear(context.folder)
     with spark_session(context, rows_per_batch=NUMBERS_PER_BATCH) as spark:
-        decisions = _decide(context, spark)
+        try:
+            decisions = _decide(context, spark)
+        except UserError as error:
+            records = read_everywhere(spark, context, "records", RECORDS)
+            num_without = records.where(F.col(IDENTITY).isNull()).count()
+            raise few_identities(
+                error, num_without=num_without, num_images=num_records, settings=context.settings
+            ) from None
         rows = _write(decisions, context, DECISIONS, num_rows=num_records)
         written = read_files(spark, context.folder, rows)
         outcomes = [tuple(row) for row in written.groupBy("status", "reason").count().collect()]
@@ -70,8 +80,7 @@ def curate(context: JobContext) -> None:
     num_rejected = sum(file.rows for file in rejected)
     assert num_rejected == num_left_out, f"of {num_left_out} records left out, {num_rejected} are in {REJECTED_ROWS}/"
     if not counts[KEPT]:
-        worst = ", ".join(f"{count:,} {reason}" for _, reason, count in sorted(outcomes, key=lambda o: -o[2])[:4])
-        raise UserError(f"not one of {num_records:,} images is kept ({worst}); widen the ranges under curate")
+        raise nothing_kept(outcomes, context.settings)
     reasons = {f"{status}:{reason}": count for status, reason, count in sorted(outcomes, key=str) if reason}
     summary = ", ".join(f"{counts[status]:,} {status}" for status in STATUSES)
     counts = {"rows": num_records, **counts, **reasons}

@@ -12,6 +12,7 @@ from jobs.listing import source_digest
 from jobs.settings import PROJECT
 from jobs.spark_work import read_files, spark_session
 from pipelines.faces import build_detector
+from pipelines.identity_hints import identity_notes
 from pipelines.ingest import Survey, digest_of_records, ingest, refuse_if_changed, survey
 from pipelines.manifest import clear, code_version
 from pipelines.parquet import remove_unlisted
@@ -47,7 +48,8 @@ def ingest_source(context: JobContext) -> None:
         written = read_files(spark, context.folder, files)
         outcomes = {row["decode"]: row["count"] for row in written.groupBy("decode").count().collect()}
         unreadable = _unreadable_parts(written, settings.source.path) if UNREADABLE in outcomes else []
-    for part in unreadable:
+        hints = identity_notes(written, settings.source)
+    for part in (*hints, *unreadable):
         context.log.warning("%s", part)
     breaks = [*found.breaks, *unreadable]
     num_rows = sum(file.rows for file in files)
@@ -63,7 +65,8 @@ def ingest_source(context: JobContext) -> None:
     if breaks:
         counts |= {"broken_parts": len(breaks), "broken_bytes": sum(part.num_bytes for part in breaks)}
     counts |= _counts_of(found.passed_over)
-    facts = {"broken": [asdict(part) for part in breaks[:_MAX_NAMED]], "notes": _notes(breaks, found.passed_over)}
+    notes = [*_notes(breaks, found.passed_over), *hints]
+    facts = {"broken": [asdict(part) for part in breaks[:_MAX_NAMED]], "notes": notes}
     if found.passed_over.total:
         facts["passed_over"] = found.passed_over.named
     remove_unlisted(context.folder, files)

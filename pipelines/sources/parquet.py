@@ -9,9 +9,9 @@ import pyarrow.parquet as pq
 
 from pipelines.sources import storage
 from pipelines.sources.entry import INSIDE, Break, Container, Part, Portion, RawImage, held, lost
-from pipelines.sources.locate import Found, find
 from pipelines.sources.headings import find_column
 from pipelines.sources.identities import identity_of
+from pipelines.sources.locate import Found, find
 from pipelines.sources.partitions import partition_values
 from pipelines.sources.settings import ParquetSettings
 
