@@ -26,7 +26,9 @@ def bare(name: bytes) -> bytes:
 def comparable(name: bytes) -> str:
     """The form in which names are compared: composed Unicode, single slashes, no `./`, no blanks around it."""
     plain = decoded(name.decode("utf-8", "surrogateescape")).replace("\\", "/").strip()
-    return unicodedata.normalize("NFC", str(PurePosixPath(plain))) if plain else ""
+    if "//" in plain or "/." in plain or plain.startswith("./") or plain.endswith("/"):
+        plain = str(PurePosixPath(plain))
+    return plain if plain.isascii() else unicodedata.normalize("NFC", plain)
 
 
 def spellings(name: str) -> Iterator[str]:

@@ -2,10 +2,12 @@
 
 import functools
 import re
+import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
+from pipelines.settings import UserError
 from pipelines.sources.entry import PassedOver, as_bytes, printable, text
 from pipelines.sources.headings import IDENTITY_COLUMNS, find_column
 from pipelines.sources.identities import identity_of
@@ -39,8 +41,8 @@ def naming(settings: NamedSettings) -> Callable[[bytes], str | None]:
         identities = listed(settings).identities
         return lambda name: identities.get(comparable(name))
     if settings.identity_pattern is not None:
-        pattern = re.compile(settings.identity_pattern)
-        return lambda name: _first_group(pattern, printable(bare(name)))
+        pattern = re.compile(unicodedata.normalize("NFC", settings.identity_pattern))
+        return lambda name: _first_group(pattern, unicodedata.normalize("NFC", printable(bare(name))))
     return lambda name: _of_folder(bare(name).rpartition(b"/")[0])
 
 
@@ -52,7 +54,7 @@ def listed(settings: NamedSettings) -> Listed:
     none.
 
     Raises:
-        UserError: the list cannot be read.
+        UserError: the list cannot be read, or has no identity.
     """
     assert settings.identity_list is not None, "the settings have a list"
     found, twice = Listed(), set[str]()
@@ -74,6 +76,8 @@ def listed(settings: NamedSettings) -> Listed:
         found.identities[name] = None
         found.conflicts += [(text(entry.name), before, entry.identity)][: _MOST_KEPT - len(found.conflicts)]
     found.num_conflicts = len(twice)
+    if not twice and not any(found.identities.values()):
+        raise UserError(f"source.identity_list={settings.identity_list} gives no identity; call its column `identity`")
     return found
 
 

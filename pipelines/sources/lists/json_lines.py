@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from pipelines.settings import UserError
 from pipelines.sources.headings import IDENTITY_COLUMNS, NAME_COLUMNS, find_column
 from pipelines.sources.lists.parts import NO_NAME, BadLine, Row
 
@@ -17,11 +18,17 @@ class _KeyTwiceError(ValueError):
 
 
 def read(lines: Iterator[str], path: Path, identity_column: str | None) -> Iterator[Row | BadLine]:
-    """The objects of a list of JSON lines."""
+    """The objects of a list of JSON lines.
+
+    Raises:
+        UserError: the file is a JSON array.
+    """
     wanted = (identity_column,) if identity_column else IDENTITY_COLUMNS
-    for number, line in enumerate(lines, 1):
-        if line.strip():
-            yield _row(number, line, wanted)
+    filled = ((number, line) for number, line in enumerate(lines, 1) if line.strip())
+    for place, (number, line) in enumerate(filled):
+        if place == 0 and line.lstrip().startswith("["):
+            raise UserError(f"{path} is a JSON array; write its objects without brackets and commas, one in each line")
+        yield _row(number, line, wanted)
 
 
 def _row(number: int, line: str, wanted: tuple[str, ...]) -> Row | BadLine:

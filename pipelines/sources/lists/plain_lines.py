@@ -21,6 +21,7 @@ _OTHER_FORM = "lines_of_another_form_than_the_first"
 _FORMATS = "jpe?g|jpe|jfif|png|webp|bmp|dib|gif|tiff?|pgm|ppm|pbm|pnm|hei[cf]|avif|jp2|jpx|j2k|tga"
 _NAME_ALONE = re.compile(rf".+\.(?:{_FORMATS})", re.IGNORECASE)
 _NAME_FIRST = re.compile(rf"(.+\.(?:{_FORMATS}))(?:\s*[,;]\s*|\s+)(\S.*)", re.IGNORECASE)
+_QUOTED = re.compile(r'"([^"]+)"[\s,;]*(.*)')
 _NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?|nan", re.IGNORECASE)
 _DIGITS = re.compile(r"[0-9]+")
 
@@ -66,15 +67,21 @@ def _insightface(number: int, fields: list[str]) -> Row | BadLine:
     return Row(number, fields[1], _label(fields[2])) if is_one else BadLine(number, _OTHER_FORM)
 
 
+def _unquoted(field: str) -> str:
+    return field[1:-1] if len(field) > 1 and field[0] == field[-1] == '"' else field
+
+
 def _label(written: str) -> int | float:
     return int(written) if _DIGITS.fullmatch(written) else float(written)
 
 
 def _plain(number: int, line: str) -> Row | BadLine:
     if "\t" in line:
-        name, *rest = (field.strip() for field in line.rstrip().split("\t"))
+        name, *rest = (_unquoted(field.strip()) for field in line.rstrip().split("\t"))
         return BadLine(number, MORE_FIELDS) if len(rest) > 1 else Row(number, name, *rest)
     words = line.strip()
+    if match := _QUOTED.fullmatch(words):
+        return Row(number, match[1], _unquoted(match[2]))
     if _NAME_ALONE.fullmatch(words):
         return Row(number, words)
     if match := _NAME_FIRST.fullmatch(words):

@@ -21,6 +21,7 @@ from pipelines.sources.lists.parts import (
     Row,
 )
 
+_HEADING_AGAIN = "headings_that_are_repeated"  # where lists were joined to one file
 _DELIMITERS = (",", ";", "\t", "|")
 _MOST_LINES = 20  # of one row: a text in quotes may go over several
 _AFTER_QUOTES = re.compile(r'"[ \t]+(?=[,;\t|]|$)')
@@ -161,6 +162,8 @@ def _parsed(line: str, delimiter: str) -> list[str] | None:
 
 def _row(number: int, fields: list[str], heading: _Heading) -> Row | BadLine:
     expected = len(heading.columns)
+    if fields == heading.columns:
+        return BadLine(number, _HEADING_AGAIN)
     if any(fields[expected:]):
         return BadLine(number, MORE_FIELDS)
     identity = heading.identity

@@ -34,7 +34,7 @@ def read_lines(path: Path) -> Iterator[str]:
     errors = "surrogateescape" if encoding == "utf-8-sig" else "replace"
     with path.open(encoding=encoding, errors=errors) as stream:
         for line in stream:
-            yield line.removesuffix("\n")
+            yield line.removesuffix("\n").removeprefix("\ufeff")  # a mark of byte order where files were joined
 
 
 def decoded(field: str) -> str:

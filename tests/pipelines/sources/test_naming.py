@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from pipelines.settings import UserError
 from pipelines.sources.naming import listed, naming
 from pipelines.sources.settings import SOURCES, NamedSettings
 
@@ -59,6 +60,12 @@ def test_the_folder_is_the_identity(name: bytes, identity: str | None) -> None:
         (r"(\d+)_(\d+)", b"id/12_34.jpg", "12"),
         (r"(x)?ann", b"ann.jpg", None),
         (r"(ü+)", "füü.jpg".encode(), "üü"),
+        (r"(ü+)", "fu\u0308u\u0308.jpg".encode(), "üü"),
+        ("(u\u0308+)", "fü.jpg".encode(), "ü"),
+        (r"([^/]+)/[^/]+$", b"x\\ann\\1.jpg", "ann"),
+        (r"_(-?[0-9.]+)", b"ann_-1.jpg", None),
+        (r"_([0-9.]+?)\.jpg", b"ann_7.0.jpg", "7"),
+        (r"_(.*)\.jpg", b"ann_.jpg", None),
     ],
 )
 def test_the_first_group_of_a_pattern_is_the_identity(pattern: str, name: bytes, identity: str | None) -> None:
@@ -127,3 +134,9 @@ def test_a_picture_that_a_list_names_twice_under_two_identities_has_none(tmp_pat
     assert (found.num_conflicts, found.conflicts) == (1, [("b.jpg", "ann", "bob")])
     assert found.passed_over.counts == {"lines_with_more_fields_than_their_heading": 1}
     assert found.example == "a.jpg"
+
+
+def test_a_list_without_an_identity_is_one_clear_line(tmp_path: Path) -> None:
+    (tmp_path / "who.csv").write_text("path,celebrity\na.jpg,ann\n")
+    with pytest.raises(UserError, match=r"who\.csv gives no identity; call its column `identity`$"):
+        naming(by(identity_list=tmp_path / "who.csv"))
