@@ -8,7 +8,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from jobs.entry import JobContext, run_job
-from jobs.nothing_kept import few_identities, nothing_kept
+from jobs.nothing_kept import NO_IDENTITY, few_identities, nothing_kept, without_identities
 from jobs.rounds import without_embeddings
 from jobs.spark_work import read_artefact, read_everywhere, read_files, spark_session
 from pipelines import manifest
@@ -57,9 +57,7 @@ def curate(context: JobContext) -> None:
         except UserError as error:
             records = read_everywhere(spark, context, "records", RECORDS)
             num_without = records.where(F.col(IDENTITY).isNull()).count()
-            raise few_identities(
-                error, num_without=num_without, num_images=num_records, settings=context.settings
-            ) from None
+            raise few_identities(error, num_without, num_records, context.settings) from None
         rows = _write(decisions, context, DECISIONS, num_rows=num_records)
         written = read_files(spark, context.folder, rows)
         outcomes = [tuple(row) for row in written.groupBy("status", "reason").count().collect()]
@@ -81,6 +79,8 @@ def curate(context: JobContext) -> None:
     assert num_rejected == num_left_out, f"of {num_left_out} records left out, {num_rejected} are in {REJECTED_ROWS}/"
     if not counts[KEPT]:
         raise nothing_kept(outcomes, context.settings)
+    num_without = sum(count for _, reason, count in outcomes if reason == NO_IDENTITY)
+    notes = [*without_identities(num_without, num_records, context.settings), *notes]
     reasons = {f"{status}:{reason}": count for status, reason, count in sorted(outcomes, key=str) if reason}
     summary = ", ".join(f"{counts[status]:,} {status}" for status in STATUSES)
     counts = {"rows": num_records, **counts, **reasons}

@@ -8,7 +8,7 @@ from pipelines.decode_faults import FAULTS
 from pipelines.settings import UserError
 from pipelines.sources.entry import UNREADABLE
 
-_NO_IDENTITY = "no_identity"
+NO_IDENTITY = "no_identity"
 _MOST_NAMED = 4
 
 Outcome = tuple[str, str | None, int]  # status, reason, number of images
@@ -22,17 +22,21 @@ def nothing_kept(outcomes: Sequence[Outcome], settings: RunSettings) -> UserErro
     return UserError(f"not one of {num_images:,} images is kept ({reasons}); {_remedy(frequent[0][1], settings)}")
 
 
-def few_identities(error: UserError, *, num_without: int, num_images: int, settings: RunSettings) -> UserError:
+def few_identities(error: UserError, num_without: int, num_images: int, settings: RunSettings) -> UserError:
     """An error for want of identities, with the reason where most images have none."""
+    reasons = without_identities(num_without, num_images, settings)
+    return UserError("; ".join([str(error), *reasons])) if reasons else error
+
+
+def without_identities(num_without: int, num_images: int, settings: RunSettings) -> list[str]:
+    """A note where most images have no identity, with the remedy of the source's kind."""
     if num_without <= num_images / 2:
-        return error
-    return UserError(
-        f"{error}; {num_without:,} of {num_images:,} images have no identity: {settings.source.identity_remedy}"
-    )
+        return []
+    return [f"{num_without:,} of {num_images:,} images have no identity: {settings.source.identity_remedy}"]
 
 
 def _remedy(reason: str | None, settings: RunSettings) -> str:
-    if reason == _NO_IDENTITY:
+    if reason == NO_IDENTITY:
         return settings.source.identity_remedy
     if reason == "few_images":
         return "set curate.min_images_per_identity=1, or give all images of a person the same identity"

@@ -246,3 +246,16 @@ def test_a_source_without_a_picture_is_refused_by_what_was_found(run: Run, tmp_p
         f"source.path={tmp_path / 'texts'} holds 3 files and not one readable image (2 not_an_image, 1 empty); "
         "name a folder with images in it"
     )
+
+
+def test_that_most_images_have_no_identity_is_noted_at_once(
+    run: Run, folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "flat").mkdir()
+    for number, path in enumerate(folder.rglob("*.jpg")):
+        shutil.copy(path, tmp_path / "flat" / f"{number}.jpg")
+    code, out = run("folder", tmp_path / "flat")
+    assert code == 0
+    (note,) = read(out).facts["notes"]
+    assert note.startswith(f"none of {NUM_IMAGES} images has an identity: put the images of each identity in a folder")
+    assert note in caplog.text

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from jobs.nothing_kept import few_identities, nothing_kept
+from jobs.nothing_kept import few_identities, nothing_kept, without_identities
 from jobs.settings import RunSettings
 from pipelines.settings import UserError
 from pipelines.sources.settings import SOURCES
@@ -41,6 +41,12 @@ def test_the_remedy_for_missing_identities_is_that_of_the_kind_of_source() -> No
 
 def test_want_of_identities_is_explained_where_most_images_have_none() -> None:
     error = UserError("2 identities are left after cleaning")
-    assert few_identities(error, num_without=5, num_images=10, settings=settings("tar")) is error
-    line = str(few_identities(error, num_without=6, num_images=10, settings=settings("tar")))
+    assert few_identities(error, 5, 10, settings("tar")) is error
+    line = str(few_identities(error, 6, 10, settings("tar")))
     assert line.startswith("2 identities are left after cleaning; 6 of 10 images have no identity: put the images of")
+
+
+def test_most_images_without_identity_are_a_note_and_half_are_none() -> None:
+    assert without_identities(5, 10, settings("tar")) == []
+    (note,) = without_identities(6, 10, settings("recordio"))
+    assert note.startswith("6 of 10 images have no identity: pack the records with their labels")
