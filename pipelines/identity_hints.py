@@ -11,10 +11,18 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from pipelines.records import DECODE_OK, IDENTITY, SOURCE
+from pipelines.sources import parquet
 from pipelines.sources.entry import INSIDE
 from pipelines.sources.lists.text import is_utf8
 from pipelines.sources.naming import listed
-from pipelines.sources.settings import FolderSettings, ListSettings, NamedSettings, SourceSettings, TarSettings
+from pipelines.sources.settings import (
+    FolderSettings,
+    ListSettings,
+    NamedSettings,
+    ParquetSettings,
+    SourceSettings,
+    TarSettings,
+)
 
 # Words that stand for a missing label, which may be names too: people are called Nan and None.
 _MISSING = [
@@ -70,7 +78,9 @@ def _of_missing(decoded: DataFrame, settings: SourceSettings) -> Iterator[str]:
         F.min(F.when(is_word, F.col(IDENTITY))).alias("word"),
     ).collect()[0]
     if facts["without"] > facts["all"] / 2:
-        yield without_identity(facts["without"], facts["all"], settings)
+        columns = ", ".join(parquet.column_names(settings)) if isinstance(settings, ParquetSettings) else ""
+        has = f" (it has {columns})" if columns else ""
+        yield without_identity(facts["without"], facts["all"], settings) + has
         if isinstance(settings, NamedSettings) and settings.identity_list is not None:
             yield (
                 f"source.identity_list={settings.identity_list} has names such as {listed(settings).example}, "

@@ -2,7 +2,10 @@
 
 from collections.abc import Iterable, Sequence
 
-NAME_COLUMNS = ("path", "file", "filename", "file_name", "image", "name", "source")
+NAME_COLUMNS = (
+    *("path", "file", "filename", "file_name", "image", "name", "source"),
+    *("filepath", "file_path", "image_path", "img_path", "image_name", "img", "image_id"),
+)
 IDENTITY_COLUMNS = ("identity", "label", "class", "person", "id")
 
 

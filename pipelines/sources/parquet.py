@@ -7,6 +7,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pipelines.settings import UserError
 from pipelines.sources import storage
 from pipelines.sources.entry import INSIDE, Break, Container, Part, Portion, RawImage, held, lost
 from pipelines.sources.headings import find_column
@@ -24,6 +25,16 @@ _ROWS_AT_ONCE = 32  # pictures may be large, so a row group is not decoded at on
 def containers(settings: ParquetSettings) -> Iterator[Found]:
     """The Parquet files that the path names."""
     return find(settings, SUFFIXES)
+
+
+def column_names(settings: ParquetSettings) -> list[str]:
+    """The columns of the first file; empty where it cannot be read."""
+    try:
+        first = next(part for part in containers(settings) if isinstance(part, Container))
+        with storage.open_binary(first.path) as stream, pq.ParquetFile(stream) as file:
+            return list(file.schema_arrow.names)
+    except (OSError, StopIteration, UserError, pa.ArrowException):
+        return []
 
 
 def scan(container: Container, settings: ParquetSettings) -> Iterator[Part]:

@@ -14,6 +14,7 @@ REMEDIES: dict[str, str] = {
     "compressed_files": "unpack them",
     "lines_with_more_fields_than_their_heading": "put a field that holds the delimiter in double quotes",
     "lines_whose_quotes_do_not_match": "close them, and double a quote inside quotes",
+    "lines_that_begin_with_a_number": "name the columns in a first line, such as label and path, with a tab between",
     "lines_with_a_zero_byte": "save the list as UTF-8",
 }
 

@@ -3,6 +3,8 @@
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from pyspark.sql import SparkSession
 
@@ -45,6 +47,12 @@ def test_images_without_identity_are_noted_with_the_remedy_of_their_kind(kind: s
     remedies = {name for name in ("identity_column", "identity_pattern", "identity_list") if f"source.{name}" in note}
     assert remedies == {name for name in type(chosen(kind)).model_fields if name.startswith("identity_")}
     assert notes([("/faces/1.jpg", None)], chosen(kind, path))[0].startswith("none of 1 images has an identity: ")
+
+
+def test_the_columns_of_a_parquet_file_are_named_with_the_remedy(notes: Notes, tmp_path: Path) -> None:
+    pq.write_table(pa.table({"image": [b""], "celebrity": ["ann"]}), tmp_path / "a.parquet")
+    (note,) = notes([(f"{tmp_path}/a.parquet!/0", None)], chosen("parquet", str(tmp_path)))
+    assert note.endswith("name the column that holds it by source.identity_column (it has image, celebrity)")
 
 
 @pytest.mark.parametrize(

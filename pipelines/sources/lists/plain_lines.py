@@ -5,6 +5,7 @@ r"""Lists as plain lines: a name and perhaps an identity, or the lists from whic
 | `ann/1.jpg` | a name |
 | `ann/1.jpg\tAnn Lee`, `ann/1.jpg, Ann Lee` | name and identity |
 | `ann/1.jpg Ann Lee`, `000001.jpg 2880` | the same; the name ends like an image's, else before the last blank |
+| `Ann Lee\tann/1.jpg` | identity and name; with a number in place of the identity, which may count the lines, neither |
 | `17\t3.0\tann/1.jpg`, `17\t3.0\t0.5\tann/1.jpg` | MXNet's im2rec: number, labels of which the first identifies, name |
 | `1\tann/1.jpg\t3` and more numbers | InsightFace: flag, name, label |
 
@@ -18,9 +19,10 @@ from pathlib import Path
 from pipelines.sources.lists.parts import COMMENT, COMMENTS, MORE_FIELDS, BadLine, Row
 
 _OTHER_FORM = "lines_of_another_form_than_the_first"
+_NUMBER_FIRST = "lines_that_begin_with_a_number"
 _FORMATS = "jpe?g|jpe|jfif|png|webp|bmp|dib|gif|tiff?|pgm|ppm|pbm|pnm|hei[cf]|avif|jp2|jpx|j2k|tga"
 _NAME_ALONE = re.compile(rf".+\.(?:{_FORMATS})", re.IGNORECASE)
-_NAME_FIRST = re.compile(rf"(.+\.(?:{_FORMATS}))(?:\s*[,;]\s*|\s+)(\S.*)", re.IGNORECASE)
+_NAME_FIRST = re.compile(rf"(.+\.(?:{_FORMATS}))(?:\s*[,;|]\s*|\s+)(\S.*)", re.IGNORECASE)
 _QUOTED = re.compile(r'"([^"]+)"[\s,;]*(.*)')
 _NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?|nan", re.IGNORECASE)
 _DIGITS = re.compile(r"[0-9]+")
@@ -51,10 +53,10 @@ def _form(line: str, path: Path) -> _Parse:
 
 
 def _split(line: str, path: Path) -> list[str]:
-    """The fields between tabs; in a .lst without tabs, as some are written by hand, those between blanks."""
+    """The fields between tabs; in a .lst without tabs, as some are written by hand, between blanks or commas."""
     if "\t" in line or path.suffix.lower() != ".lst":
         return [field.strip() for field in line.rstrip().split("\t")]
-    return line.split()
+    return re.split(r"[\s,]+", line.strip())
 
 
 def _mxnet(number: int, fields: list[str]) -> Row | BadLine:
@@ -78,7 +80,11 @@ def _label(written: str) -> int | float:
 def _plain(number: int, line: str) -> Row | BadLine:
     if "\t" in line:
         name, *rest = (_unquoted(field.strip()) for field in line.rstrip().split("\t"))
-        return BadLine(number, MORE_FIELDS) if len(rest) > 1 else Row(number, name, *rest)
+        if len(rest) > 1:
+            return BadLine(number, MORE_FIELDS)
+        if not rest or _NAME_ALONE.fullmatch(name) or not _NAME_ALONE.fullmatch(rest[0]):
+            return Row(number, name, *rest)
+        return BadLine(number, _NUMBER_FIRST) if _NUMBER.fullmatch(name) else Row(number, rest[0], name)
     words = line.strip()
     if match := _QUOTED.fullmatch(words):
         return Row(number, match[1], _unquoted(match[2]))

@@ -119,7 +119,7 @@ def _split_heading(line: str, delimiters: Sequence[str]) -> tuple[str, list[str]
 
 
 def _no_name_column(columns: Sequence[str], path: Path) -> UserError:
-    has = ", ".join(columns) or "none"
+    has = ", ".join(columns).replace("\0", "\\0") or "none"
     return UserError(f"{path} has the columns {has}; call that of the picture's name `path`")
 
 
