@@ -13,10 +13,10 @@ from typing import BinaryIO
 
 from pipelines.sources import storage
 from pipelines.sources.entry import INSIDE, Break, Container, Part, Portion, PortionCutter, RawImage, lost, take
+from pipelines.sources.identities import identity_of
 from pipelines.sources.locate import Found as Located
 from pipelines.sources.locate import find
 from pipelines.sources.recordio_ends import Found, check
-from pipelines.sources.identities import identity_of
 from pipelines.sources.settings import SourceSettings
 
 SUFFIXES = (".rec",)
