@@ -2,7 +2,7 @@
 
 from pyspark.sql import SparkSession
 
-_DEFAULTS = {
+DEFAULTS = {
     "spark.sql.execution.arrow.maxBytesPerBatch": str(32 << 20),
     "spark.sql.session.timeZone": "UTC",
     "parquet.page.verify-checksum.enabled": "true",  # of parquet-java, which takes the session's settings as Hadoop's
@@ -28,7 +28,7 @@ def build_session(app_name: str, *, rows_per_batch: int = PICTURES_PER_BATCH) ->
         "spark.sql.shuffle.partitions": str(4 * spark.sparkContext.defaultParallelism),
         "spark.sql.execution.arrow.maxRecordsPerBatch": str(rows_per_batch),
     }
-    for key, value in (_DEFAULTS | chosen).items():
+    for key, value in (DEFAULTS | chosen).items():
         if not given.contains(key):
             spark.conf.set(key, value)
     return spark

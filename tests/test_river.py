@@ -1,9 +1,12 @@
 """The whole river with real subprocesses: planted truth, nothing done twice, and kills that change nothing."""
 
+import contextlib
 import csv
 import hashlib
 import json
 import os
+import random
+import re
 import shutil
 import signal
 import subprocess
@@ -20,6 +23,10 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 from safetensors.torch import load_file
+
+from jobs.run import drive
+from jobs.settings import load
+from pipelines.settings import UserError
 
 ROOT = Path(__file__).resolve().parent.parent
 RINGMILL = [sys.executable, "-c", "import sys; from jobs.cli import main; sys.exit(main())"]
@@ -142,6 +149,76 @@ def test_a_changed_threshold_decodes_nothing_again(river: River) -> None:
     assert ended.returncode == 0, ended.stderr
     states = {line.split()[0]: line.split()[1] for line in ended.stdout.splitlines() if len(line.split()) > 2}
     assert [states[stage] for stage in ("ingest", "pairs", "curate")] == ["cached", "cached", "due"]
+
+
+# In the folders of artefacts, and read by no later run: checkpoints of a finished training, marks of attempts, locks.
+_UNREAD = re.compile(r"/checkpoint-\d+/|/\.attempt$|\.lock$")
+
+
+def _flipped(content: bytes, rng: random.Random) -> bytes:
+    damaged = bytearray(content)
+    damaged[rng.randrange(len(damaged))] ^= 1 << rng.randrange(8)
+    return bytes(damaged)
+
+
+DAMAGES: dict[str, Callable[[bytes, random.Random], bytes | None]] = {
+    "a flipped bit": _flipped,
+    "another flipped bit": _flipped,
+    "cut": lambda content, rng: content[: rng.randrange(len(content))],
+    "empty": lambda content, rng: b"",
+    "longer": lambda content, rng: content + b"\0",
+    "zeros": lambda content, rng: bytes(len(content)),
+    "removed": lambda content, rng: None,
+}
+
+
+@contextlib.contextmanager
+def _changed(path: Path, content: bytes | None) -> Iterator[None]:
+    """Another content of a file, or no such file."""
+    before = path.read_bytes()
+    path.unlink()
+    if content is not None:
+        path.write_bytes(content)
+    try:
+        yield
+    finally:
+        path.write_bytes(before)
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+@pytest.mark.parametrize("are_due", [False, True], ids=["all cached", "later stages due"])
+def test_damage_to_any_file_of_a_store_is_named_and_never_used(river: River, damage: str, are_due: bool) -> None:
+    settings = load(river.home / "runs/r/run.yaml")
+    rng = random.Random(damage)
+    num_damaged = 0
+    for kind, later in zip(KINDS, (KINDS[at:] for at in range(1, len(KINDS) + 1)), strict=True):
+        (folder,) = (path.parent for path in (river.home / "store" / kind).glob("*/manifest.json"))
+        hidden = [path for one in later for path in (river.home / "store" / one).glob("*/manifest.json")]
+        with contextlib.ExitStack() as stack:
+            for path in hidden if are_due else ():
+                stack.enter_context(_changed(path, None))
+            for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+                content = DAMAGES[damage](path.read_bytes(), rng)
+                # An artefact without a manifest is none, and made again.
+                if _UNREAD.search(str(path)) or (path.name == "manifest.json" and content is None):
+                    continue
+                with _changed(path, content), pytest.raises(UserError, match=re.escape(str(path))) as raised:
+                    drive(settings)
+                assert f"remove {folder}" in str(raised.value)
+                num_damaged += 1
+    assert num_damaged > 15
+    assert drive(settings).is_file()
+
+
+def test_the_command_ends_with_the_name_of_the_damaged_file(river: River) -> None:
+    path = river.made("train") / "model.safetensors"
+    with _changed(path, _flipped(path.read_bytes(), random.Random(0))):
+        ended = river.run()
+    assert ended.returncode == 2
+    assert ended.stderr.splitlines()[-1] == (
+        f"ringmill: {path} is missing or was altered since it was written; remove {path.parent}, "
+        "and the next run makes it again"
+    )
 
 
 @pytest.mark.slow

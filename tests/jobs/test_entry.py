@@ -2,11 +2,13 @@
 
 import dataclasses
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Literal
 
+import pyarrow as pa
 import pytest
+from pyspark.sql import SparkSession
 
 from jobs.entry import JobContext, run_job
 from jobs.faults import Fault, read_fault
@@ -14,7 +16,7 @@ from jobs.places.settings import LocalSettings, PlaceSettings, SingleSettings, T
 from jobs.planning import plan
 from jobs.settings import RunSettings, freeze
 from jobs.stages import Stage
-from pipelines.manifest import clear, read
+from pipelines.manifest import clear, describe, is_done, read
 from pipelines.settings import UserError
 
 
@@ -160,3 +162,94 @@ def test_a_job_does_the_first_of_its_instances_unless_another_is_named(
     code = run_job("grind", lambda context: seen.append(context.instance), argv=argv, stages=stages, model=mill_model())
     assert code == 0
     assert seen == [done]
+
+
+def test_a_summary_that_cannot_be_told_leaves_no_artefact(run: Run, frozen: RunSettings) -> None:
+    """The driver would call a failed stage cached."""
+
+    def full(done: int, total: int, text: str = "") -> None:
+        raise OSError(28, "No space left on device")
+
+    def work(context: JobContext) -> None:
+        clear(context.folder)
+        dataclasses.replace(context, progress=full).finish(counts={}, files=[], summary="3 rows")
+
+    assert run(work) == 1
+    assert not is_done(frozen.store / "flour" / frozen.fingerprints["grind"])
+
+
+@pytest.fixture
+def press(frozen: RunSettings, river: tuple[Stage, ...], run: Run) -> Run:
+    """Run the second stage, for which the first has ground."""
+
+    def grind(context: JobContext) -> None:
+        clear(context.folder)
+        for name in ("rows/a.txt", "rows/b.txt"):
+            (context.folder / name).parent.mkdir(exist_ok=True)
+            (context.folder / name).write_text(f"flour of {name}")
+        files = [describe(context.folder, context.folder / name) for name in ("rows/a.txt", "rows/b.txt")]
+        context.finish(counts={"rows": 2}, files=files)
+
+    assert run(grind) == 0
+    argv = ["--run", str(frozen.folder / "run.yaml")]
+    return lambda work: run_job("press", work, argv=argv, stages=river, model=mill_model())
+
+
+def _flour(frozen: RunSettings) -> Path:
+    return frozen.store / "flour" / frozen.fingerprints["grind"]
+
+
+@pytest.mark.parametrize("damage", ["flipped", "cut", "removed", "replaced"])
+def test_a_damaged_parent_is_named_and_never_used(
+    press: Run, frozen: RunSettings, damage: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = _flour(frozen) / "rows/b.txt"
+    content = path.read_bytes()
+    if damage == "removed":
+        path.unlink()
+    else:
+        damaged = {"flipped": b"F" + content[1:], "cut": content[:-1], "replaced": content.replace(b"b.txt", b"a.txt")}
+        path.write_bytes(damaged[damage])
+    assert press(lambda context: pytest.fail("worked with it")) == 2
+    line = f"{path} is missing or was altered since it was written; remove {_flour(frozen)}, and the next run makes it"
+    assert line in capsys.readouterr().err
+    path.write_bytes(content)
+    assert press(finish) == 0
+
+
+def test_damage_that_a_library_comes_upon_is_named(
+    press: Run, frozen: RunSettings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As in a table that is too large to be compared beforehand."""
+    path = _flour(frozen) / "rows/b.txt"
+
+    def work(context: JobContext) -> None:
+        path.write_text("altered")
+        raise OSError(f"FAILED_READ_FILE Encountered error while reading file file://{path}. CRC\n\tat org.apache")
+
+    assert press(work) == 2
+    assert f"ringmill: {path} is missing or was altered" in capsys.readouterr().err
+
+
+def test_an_error_that_names_a_sound_file_is_no_damage(
+    press: Run, frozen: RunSettings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def work(context: JobContext) -> None:
+        raise OSError(f"{_flour(frozen)}/rows/b.txt: the network is down")
+
+    assert press(work) == 1
+    assert "the network is down" in capsys.readouterr().err
+
+
+@pytest.mark.spark
+def test_a_mistake_that_an_executor_finds_is_a_mistake(
+    press: Run, spark: SparkSession, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        raise UserError("the picture 7 is not the one; remove it")
+
+    def work(context: JobContext) -> None:
+        spark.range(3).mapInArrow(fail, "id long").collect()
+
+    assert press(work) == 2
+    assert capsys.readouterr().err.splitlines()[-1] == "ringmill: the picture 7 is not the one; remove it"

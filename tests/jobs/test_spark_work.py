@@ -1,14 +1,19 @@
 """jobs/spark_work: a table of an artefact is the files that the manifest lists in its folder."""
 
+import random
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
+from py4j.protocol import Py4JJavaError
 from pyspark.sql import SparkSession
 
 from jobs.spark_work import read_artefact
-from pipelines import manifest
+from pipelines import manifest, session, store
 from pipelines.parquet import write_table
+from pipelines.settings import UserError
+
+VERIFY = "parquet.page.verify-checksum.enabled"
 
 SCHEMA = pa.schema([("name", pa.string()), ("distance", pa.int32())])
 CONTENT = {
@@ -47,3 +52,36 @@ def test_a_table_without_a_file_has_no_rows_and_its_columns(spark: SparkSession,
         ("distance", "integer"),
     ]
     assert empty.collect() == []
+
+
+@pytest.mark.spark
+def test_no_byte_of_a_table_changes_what_spark_reads(
+    spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of an artefact too large to be compared beforehand: by its footer, and by the checksums of its pages."""
+    monkeypatch.setattr(store, "_WHOLE_BYTES", 0)
+    spark.conf.set(VERIFY, session.DEFAULTS[VERIFY])
+    folder = tmp_path / "decisions" / "f"
+    rng = random.Random(0)
+    names = [rng.choice(["ann", "ben", None]) for _ in range(300)]
+    table = pa.table({"name": names, "distance": [rng.randrange(1 << 20) for _ in names]}, schema=SCHEMA)
+    file = write_table(table, folder, "rows/000000")
+    manifest.write(folder, manifest.Manifest(**CONTENT, files=(file,)))
+    path = folder / file.path
+    whole = path.read_bytes()
+    num_refused = 0
+    for position in rng.sample(range(len(whole)), 60):
+        damaged = bytearray(whole)
+        damaged[position] ^= 1 << rng.randrange(8)
+        path.write_bytes(damaged)
+        try:
+            store.Store(tmp_path).verified("decisions", "f")
+            rows = read_artefact(spark, folder, SCHEMA).collect()
+        except UserError:
+            num_refused += 1
+        except Py4JJavaError:
+            num_refused += 1
+        else:
+            assert [tuple(row) for row in rows] == list(zip(*table.to_pydict().values(), strict=True)), position
+    spark.conf.unset(VERIFY)
+    assert num_refused > 30

@@ -1,12 +1,15 @@
 """The stages of a run: which there are, and what each reads."""
 
+import ast
 import dataclasses
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Collection
+from pathlib import Path
 
 import pytest
 
 from jobs.rounds import in_every_round
-from jobs.settings import RunSettings
+from jobs.settings import PROJECT, RunSettings
 from jobs.stages import STAGES, Stage, river
 from jobs.wording import known_keys, models_of
 from pipelines.records import ROWS
@@ -115,3 +118,39 @@ def test_every_section_is_read_by_a_stage() -> None:
 
 def test_what_enters_no_fingerprint_is_a_setting() -> None:
     assert {name for stage in STAGES for name in stage.not_in_fingerprint} <= set(known_keys(RunSettings))
+
+
+def _last_call(function: ast.FunctionDef, names: Collection[str]) -> ast.Call | None:
+    """The call of one of these names with which a function ends; within `if` and `with`, which end there too."""
+    statement: ast.stmt = function.body[-1]
+    while isinstance(statement, ast.If | ast.With):
+        statement = statement.body[-1]
+    call = statement.value if isinstance(statement, ast.Expr) else None
+    return call if isinstance(call, ast.Call) and ast.unparse(call.func) in names else None
+
+
+def _functions(path: Path) -> dict[str, ast.FunctionDef]:
+    return {node.name: node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.FunctionDef)}
+
+
+@pytest.mark.parametrize("stage", [stage for stage in STAGES if stage.makes], ids=lambda stage: stage.verb)
+def test_a_job_ends_with_its_manifest(stage: Stage) -> None:
+    """Else the driver calls what failed after it cached."""
+    path = PROJECT / f"{stage.job.replace('.', '/')}.py"
+    text, functions = path.read_text(), _functions(path)
+    assert text.count("context.finish(") == 1
+    assert "manifest.write(" not in text
+    (finisher,) = (name for name, one in functions.items() if "context.finish(" in ast.unparse(one))
+    body = functions[finisher].body
+    assert _last_call(functions[finisher], ["context.finish"]), f"{finisher} goes on after context.finish"
+    assert isinstance(body[-1], ast.Expr), f"{finisher} leaves a block after context.finish"
+    (started,) = re.findall(rf'run_job\("{stage.verb}", (\w+)\)', text)
+    if finisher != started:
+        call = _last_call(functions[started], ["on_all_ranks"])
+        assert call is not None, f"{started} goes on after what calls {finisher}"
+        assert ast.unparse(call.args[-1]) == finisher
+
+
+def test_what_finishes_for_a_job_does_nothing_more() -> None:
+    assert _last_call(_functions(PROJECT / "jobs/rank_work.py")["on_all_ranks"], ["finish"])
+    assert _last_call(_functions(PROJECT / "jobs/entry.py")["finish"], ["write"])

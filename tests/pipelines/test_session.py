@@ -10,6 +10,7 @@ import pytest
 SCRIPT = """
 from pipelines.session import build_session
 spark = build_session("probe")
+print("spark.verifies", spark.conf.get("parquet.page.verify-checksum.enabled"))
 for key in ("spark.sql.shuffle.partitions", "spark.sql.execution.arrow.maxRecordsPerBatch", "spark.master"):
     print(key, spark.conf.get(key))
 """
@@ -30,6 +31,7 @@ def test_what_spark_submit_says_wins(tmp_path: Path) -> None:
     )
     said = dict(line.split() for line in ended.stdout.splitlines() if line.startswith("spark."))
     assert said == {
+        "spark.verifies": "true",
         "spark.sql.shuffle.partitions": "12",
         "spark.sql.execution.arrow.maxRecordsPerBatch": "77",
         "spark.master": "local[3]",
