@@ -16,6 +16,7 @@ from jobs.faults import Fault, write_fault
 from jobs.places.rings import rank_of
 from jobs.planning import parents_of, settings_read
 from jobs.progress import Progress, silent
+from jobs.rounds import APPLIES_TO
 from jobs.settings import PROJECT, RunSettings, load
 from jobs.stages import STAGES, Stage, river
 from jobs.surroundings import Surroundings
@@ -163,7 +164,10 @@ def _work_alone(context: JobContext, work: Callable[[JobContext], None]) -> None
 def _context(settings: RunSettings, name: str, stages: Sequence[Stage], *, rank: int) -> JobContext:
     by_name = {stage.name: stage for stage in stages}
     if name not in by_name:
-        raise UserError(f"the run {settings.name} has no stage {name}; it has {', '.join(by_name)}")
+        wanted = next((one for one in STAGES if one.verb == re.split(r"[.-]", name)[0]), None)
+        runs = APPLIES_TO.get(wanted.applies) if wanted else None
+        why = f", which only some runs have: {runs}" if runs else ""
+        raise UserError(f"the run {settings.name} has no stage {name}{why}; it has {', '.join(by_name)}")
     stage = by_name[name]
     missing = {name, *stage.lineage.values()} - settings.fingerprints.keys()
     if missing:

@@ -48,6 +48,14 @@ def with_embeddings(settings: RunSettings, round_number: int) -> bool:
     return round_number > 1 or settings.embed.model is not None
 
 
+# For messages: the runs that have a stage which not all runs have.
+APPLIES_TO: dict[Applies, str] = {
+    in_later_rounds: "those with curate.rounds above 1",
+    with_references: "those with reference.sources, or an evaluation set of their own",
+    with_embeddings: "those with embed.model, or curate.rounds above 1",
+}
+
+
 def without_embeddings(settings: RunSettings, kinds: Collection[str]) -> RunSettings:
     """The settings that count before the first of several rounds has trained a model, of which nothing can be asked.
 

@@ -99,7 +99,7 @@ class RunFolder:
             return None
         except ValidationError as error:
             raise UserError(
-                f"{self.record} is no record of a run ({error.errors()[0]['msg']}); remove it, or choose another name"
+                f"{self.record} is no record of a run ({error.errors()[0]['msg']}); remove it, the next run writes it"
             ) from None
 
 

@@ -2,6 +2,7 @@
 
 import ast
 import importlib
+import inspect
 import re
 import types
 import typing
@@ -15,8 +16,11 @@ import pytest
 import yaml
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
+from jobs.cli import app, sample
 from jobs.settings import CONF, RunSettings, group_options
+from jobs.stages import STAGES
 from pipelines.kinds import Kinds
+from pipelines.sample.settings import SampleSettings
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("pipelines", "training", "jobs")
@@ -262,6 +266,75 @@ def test_rules_of_the_models_name_their_fields() -> None:
     rules = list(own_rules())
     assert len(rules) > 10
     assert {(model.__name__, key) for model, text in rules for key in unknown_in_rule(model, text)} == set()
+
+
+# The rule on the two sides cannot be broken by the command, which has no option for them.
+NOT_OF_THE_COMMAND = "min_side_px="
+STAGE_NAMES = {stage.verb for stage in STAGES}
+_STAGE_NAMED = re.compile(r"\b(?:the|its) stages? ([a-z_]+)(?=[\s;,.)]|$)(?! of\b)")
+
+
+def options_of_sample() -> set[str]:
+    return {name for name in inspect.signature(sample).parameters if name != "out"}
+
+
+def wrong_options_in(text: str) -> list[str]:
+    """The settings of the sample that a message names and the command `ringmill sample` cannot set."""
+    named = [name for name in SampleSettings.model_fields if re.search(rf"\b{name}\b", text.replace("--", ""))]
+    return [name for name in named if name not in options_of_sample() and NOT_OF_THE_COMMAND not in text]
+
+
+def unknown_stages_in(text: str) -> list[str]:
+    return [name for name in _STAGE_NAMED.findall(text) if name not in STAGE_NAMES | _NO_NAMES]
+
+
+_NO_NAMES = {"again", "is", "are", "that", "has", "of", "to", "was", "in", "may", "and", "writes", "reads", "makes", "gets"}
+
+
+def user_errors(path: Path) -> Iterator[str]:
+    """The texts of the errors that a file raises for the user."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Call) and ast.unparse(node.func) in ("UserError", "StageFailedError", "Fault"):
+            yield from literals(node)
+
+
+@pytest.mark.parametrize("path", [path for path in SOURCES if "sample" in path.parts], ids=_name)
+def test_messages_of_the_sample_name_options_of_its_command(path: Path) -> None:
+    assert [word for text in user_errors(path) for word in wrong_options_in(text)] == []
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=_name)
+def test_every_stage_that_a_message_names_exists(path: Path) -> None:
+    assert [name for text in user_errors(path) for name in unknown_stages_in(text)] == []
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=_name)
+def test_no_message_advises_another_name_of_the_run_where_none_would_help(path: Path) -> None:
+    """Artefacts lie under their fingerprints, so a run of another name meets the same ones."""
+    advised = [text for text in user_errors(path) if re.search(r"(?:use|choose) another name", text)]
+    assert advised == []
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=_name)
+def test_every_command_that_a_message_names_exists(path: Path) -> None:
+    commands = {command.name or command.callback.__name__ for command in app.registered_commands if command.callback}
+    named = {name for text in user_errors(path) for name in re.findall(r"`ringmill ([a-z]+)", text)}
+    assert named <= commands
+
+
+@pytest.mark.parametrize(
+    ("text", "options", "stages"),
+    [
+        ("raise photos or lower min_faults", ["min_faults"], []),
+        ("raise --photos or --identities", [], []),
+        ("run the stage export-all first", [], []),
+        ("run the stage press first", [], ["press"]),
+        ("run its stage train; the stage is due", [], []),
+    ],
+)
+def test_an_option_or_a_stage_that_is_none_is_found(text: str, options: list[str], stages: list[str]) -> None:
+    assert wrong_options_in(text) == options
+    assert unknown_stages_in(text) == stages
 
 
 class _Kitchen(BaseModel):

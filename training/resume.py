@@ -39,10 +39,10 @@ def resume(parts: Parts, folder: Path, start: Position) -> Position:
     if found is None:
         return start
     position, contents, path = found
-    for name in ("seed", "global_batch_size"):
+    for name, setting in {"seed": "seed", "global_batch_size": "recipe.batch_size"}.items():
         then, now = getattr(position, name), getattr(start, name)
         if then != now:
-            raise UserError(f"{folder} was begun with {name}={then}, not {now}: set it back, or use another name")
+            raise UserError(f"{folder} was begun with {setting}={then}, not {now}: set it back, or remove {path}")
     try:
         parts.backbone.load_state_dict(contents.model)
         parts.objective.load_state_dict(contents.objective)
@@ -53,7 +53,7 @@ def resume(parts: Parts, folder: Path, start: Position) -> Position:
         reason = " ".join(str(error).split())[:200]
         raise UserError(
             f"checkpoint-{position.step} in {folder} does not fit these settings ({reason}): "
-            "set them back, or use another name"
+            f"set them back, or remove {path}"
         ) from error
     _LOG.info("resumed at step %s, written by %d ranks", f"{position.step:,}", position.world_size)
     return position

@@ -49,8 +49,8 @@ def _check(settings: SampleSettings) -> None:
     clean, copies = settings.identities * settings.photos, sum(_count(settings, fault) for fault in COPIES + CONFLICTS)
     if copies > clean:
         raise UserError(
-            f"identities x photos = {clean} clean photos cannot carry {copies} copies, one each; "
-            "raise photos or lower min_faults"
+            f"--identities={settings.identities} with --photos={settings.photos} are {clean} clean photos, which "
+            f"cannot carry {copies} copies, one each; raise one of the two so that they are at least {copies}"
         )
     if settings.min_side_px > settings.max_side_px:
         raise UserError(f"min_side_px={settings.min_side_px} is above max_side_px={settings.max_side_px}; swap the two")

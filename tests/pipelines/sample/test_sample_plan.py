@@ -59,7 +59,7 @@ def test_another_seed_plants_elsewhere() -> None:
 
 
 def test_a_set_too_small_for_its_copies_is_refused_with_a_remedy() -> None:
-    with pytest.raises(UserError, match=r"8 clean photos cannot carry 24 copies.*raise photos or lower min_faults"):
+    with pytest.raises(UserError, match=r"8 clean photos, which cannot carry 24 copies.*raise one of the two"):
         plan_sample(SampleSettings(identities=2, photos=4))
 
 
