@@ -62,7 +62,7 @@ def _fault(log: Path, code: int, output: str, around: Surroundings, *, for_memor
         return written
     if fault := explain_log(output, around):
         return fault
-    if full := around.full_file_system():
+    if full := around.full_file_system(is_certain=False):
         return Fault(False, full, is_final=True)
     lines = output.strip().splitlines()
     if code == USER_EXIT_CODE:

@@ -11,8 +11,8 @@ from jobs.settings import RunSettings
 from jobs.wording import size_of
 
 _SCRATCH = "spark.local.dir"
-_FULL_SHARE = 0.01  # of a file system: with less than this free it counts as full
-_FULL_BYTES = 1 << 20
+_ALMOST_FULL = 0.03  # of a file system that is free
+_FULL_BYTES = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -42,15 +42,19 @@ class Surroundings:
         """True where Spark's executors run elsewhere."""
         return isinstance(self.place, ClusterSettings)
 
-    def full_file_system(self) -> str | None:
-        """A line on the fullest file system; None where none is full."""
+    def full_file_system(self, *, is_certain: bool = True) -> str | None:
+        """A line on the fullest file system; None where none is full.
+
+        Args:
+            is_certain: one was full, so that the fullest may have a little room again.
+        """
         measured = {setting: _Space.of(folder) for setting, folder in self.folders.items()}
         known = {setting: space for setting, space in measured.items() if space is not None}
         if not known:
             return None
         setting = min(known, key=lambda one: known[one].free_share)
         space = known[setting]
-        if not space.is_full:
+        if not (space.is_full or (is_certain and space.free_share < _ALMOST_FULL)):
             return None
         left = "no free inode" if space.free_inodes == 0 else f"{size_of(space.free)} of {size_of(space.total)} free"
         return (
@@ -107,4 +111,4 @@ class _Space:
 
     @property
     def is_full(self) -> bool:
-        return self.free_share < _FULL_SHARE or self.free < _FULL_BYTES
+        return self.free < _FULL_BYTES or self.free_inodes == 0

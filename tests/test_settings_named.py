@@ -288,7 +288,23 @@ def unknown_stages_in(text: str) -> list[str]:
     return [name for name in _STAGE_NAMED.findall(text) if name not in STAGE_NAMES | _NO_NAMES]
 
 
-_NO_NAMES = {"again", "is", "are", "that", "has", "of", "to", "was", "in", "may", "and", "writes", "reads", "makes", "gets"}
+_NO_NAMES = {
+    "again",
+    "is",
+    "are",
+    "that",
+    "has",
+    "of",
+    "to",
+    "was",
+    "in",
+    "may",
+    "and",
+    "writes",
+    "reads",
+    "makes",
+    "gets",
+}
 
 
 def user_errors(path: Path) -> Iterator[str]:
