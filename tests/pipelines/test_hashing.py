@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from pipelines.hashing import GREY_SIDE_PX, hamming, perceptual_hashes, to_hash_input
+from pipelines.hashing import GREY_SIDE_PX, hamming, perceptual_hashes, thumbnails, to_hash_input
 
 
 def greys(num: int, seed: int = 0) -> NDArray[np.float32]:
@@ -43,6 +43,16 @@ def test_half_of_the_bits_are_set() -> None:
     for side in (hashes.plain, hashes.flipped):
         assert side.shape == (30, 32)
         assert (np.unpackbits(side, axis=1).sum(axis=1) == 128).all()
+
+
+def test_a_thumbnail_is_the_area_average_in_levels_of_four() -> None:
+    pictures = np.rint(greys(40, seed=6))
+    expected = [cv2.resize(one, (48, 48), interpolation=cv2.INTER_AREA) // 4 for one in pictures]
+    assert np.abs(np.array(expected) - thumbnails(pictures)).max() <= 1  # cv2 rounds before the division
+    assert (np.array(expected) == thumbnails(pictures)).mean() > 0.99
+    assert thumbnails(np.full((1, 64, 64), 255, np.float32)).min() == 63
+    for index in (0, 17, 39):
+        assert np.array_equal(thumbnails(pictures[index : index + 1])[0], thumbnails(pictures)[index])
 
 
 def test_a_hash_does_not_depend_on_the_stack_it_is_made_in() -> None:

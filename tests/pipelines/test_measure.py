@@ -208,6 +208,17 @@ def test_a_planted_copy_is_near_its_mirror_near_when_flipped_and_a_stranger_far(
     assert hamming(plain[0], plain[3]) >= 80
 
 
+def test_the_thumbnail_is_that_of_the_upright_grey_picture_in_rows() -> None:
+    picture = portrait(6, side=64)
+    picture[:, :32] = 0
+    (row,) = examine([encoded(picture, "PNG")], SETTINGS).to_pylist()
+    thumbnail = np.frombuffer(row["thumbnail"], np.uint8).reshape(48, 48)
+    assert not thumbnail[:, :24].any()
+    averages = cv2.resize(to_grey(picture), (48, 48), interpolation=cv2.INTER_AREA).astype(int)
+    assert np.abs(thumbnail - averages / 4).max() <= 1
+    assert examine([b""], SETTINGS).column("thumbnail").null_count == 1
+
+
 EXAMINE_TAR = """
 import json, sys, tarfile, time
 from pathlib import Path

@@ -29,7 +29,7 @@ def _member(image_id: str, bits: int = 0, name: str = "ann", *, start: int = 0, 
     drawn: Member = {"component": "c", "is_reference": False, "image_id": image_id, "name": name, "num_rows": 1}
     drawn |= {"rank": NOT_TRUSTED, "num_pixels": 100, "num_bytes": 10, "blur": 1.0, "hash_is_reliable": True}
     drawn |= {"hash": np.packbits(pattern).tobytes(), "hash_flipped": np.tile([85], 32).astype(np.uint8).tobytes()}
-    drawn |= {"pixel_digest": image_id.encode(), "leak_to": None, "cosine": None, "links": None}
+    drawn |= {"pixel_digest": image_id.encode(), "leak_to": None, "cosine": None, "links": None, "thumbnail": None}
     return drawn | given
 
 
@@ -37,9 +37,13 @@ def _reference(image_id: str, bits: int, **given: Any) -> Member:
     return _member(image_id, bits, **given) | {"name": None, "num_rows": None, "rank": None, "is_reference": True}
 
 
+def _thumbnail(seed: int) -> bytes:
+    return np.random.default_rng(seed).integers(0, 64, 48 * 48, dtype=np.uint8).tobytes()
+
+
 def _found(members: list[Member], conflicts: ConflictSettings = DROP, **given: Any) -> dict[tuple[str, str], Member]:
     rules = Rules(
-        copies=CopyRule(MAX_DISTANCE), **{"conflicts": conflicts, "leak_cosine": 0.9, "semantic_cosine": 0.9} | given
+        **{"copies": CopyRule(MAX_DISTANCE), "conflicts": conflicts, "leak_cosine": 0.9, "semantic_cosine": 0.9} | given
     )
     rows = verdicts(pa.Table.from_pylist(members, schema=MEMBERS), rules).to_pylist()
     assert len({(row["image_id"], row["name"]) for row in rows}) == len(rows)
@@ -89,6 +93,34 @@ def test_equal_pixels_are_one_picture_however_flat_and_alike_hashes_of_flat_pict
         for name, digest in (("a", b"1"), ("b", b"1"), ("c", b"2"))
     ]
     assert _outcomes(flat) == {"a": ("kept", None), "b": ("same_pixels", "a")}
+
+
+def test_a_second_look_keeps_pictures_of_close_hashes_apart_but_not_what_is_linked_or_leaks() -> None:
+    members = [_member(name, thumbnail=_thumbnail(seed)) for name, seed in (("a", 1), ("b", 2), ("c", 1))]
+    rule = CopyRule(MAX_DISTANCE, 0.4)
+    assert {image: row["keeper_id"] for (image, _), row in _found(members).items()} == {"a": None, "b": "a", "c": "a"}
+    apart = {image: (row["reason"], row["keeper_id"]) for (image, _), row in _found(members, copies=rule).items()}
+    assert apart == {"a": (None, None), "c": ("near_duplicate", "a")}
+    linked = [members[0] | {"links": [{"image_id": "b", "cosine": 0.95}]}, *members[1:]]
+    assert _found(linked, copies=rule)["b", "ann"]["reason"] == "semantic_duplicate"
+    found = _found([*members, _reference("r", 0, thumbnail=_thumbnail(3))], copies=rule)
+    assert {row["reason"] for row in found.values()} == {"leak"}
+
+
+def test_thumbnails_belong_to_their_pictures_whatever_the_order_and_the_names() -> None:
+    members = [
+        _member(f"{number:02}", name=name, thumbnail=_thumbnail(number % 3) if number % 5 else None)
+        for number in range(12)
+        for name in ("ann", "bob")[: 1 + number % 2]
+    ]
+    found = _found(members, MAJORITY, copies=CopyRule(MAX_DISTANCE, 0.4))
+    # 0, 5 and 10 have no thumbnail, so the hashes decide: all follow 00, the smallest, which has none either.
+    assert {row["keeper_id"] for row in found.values()} <= {"00", None}
+    seen = [member for member in members if member["thumbnail"]]
+    groups: dict[str, set[int]] = {}
+    for (image, _), row in _found(seen, MAJORITY, copies=CopyRule(MAX_DISTANCE, 0.4)).items():
+        groups.setdefault(row["group_id"], set()).add(int(image) % 3)
+    assert sorted(groups.values(), key=min) == [{0}, {1}, {2}]
 
 
 def test_whatever_follows_a_reference_is_a_leak_of_the_nearest_before_anything_else() -> None:
