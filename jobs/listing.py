@@ -36,9 +36,15 @@ def source_digest(settings: RunSettings, listing: str) -> str:
 
 def reference_sources(settings: RunSettings) -> list[SourceSettings]:
     """The pictures that must not be trained on: those of the settings, and those of the sets of the evaluation."""
-    found = list(settings.reference.sources)
+    return list(named_references(settings).values())
+
+
+def named_references(settings: RunSettings) -> dict[str, SourceSettings]:
+    """The same by the settings that name them, such as `evaluate.sets.lfw`."""
+    found = {f"reference.sources[{place}]": source for place, source in enumerate(settings.reference.sources)}
     if settings.reference.with_evaluation:
-        found += [_source_of(one) for one in settings.evaluate.sets.values() if one.files]
+        sets = settings.evaluate.sets.items()
+        found |= {f"evaluate.sets.{name}": _source_of(one) for name, one in sets if one.files}
     return found
 
 
@@ -53,11 +59,11 @@ def describe_references(settings: RunSettings, instance: str = "") -> SourceList
         UserError: there is nothing at one of the paths.
     """
     listings = []
-    for source in reference_sources(settings):
+    for setting, source in named_references(settings).items():
         try:
             listings.append(reading.describe(source))
         except UserError as error:
-            raise UserError(f"reference.sources, or evaluate.sets: {error}") from None
+            raise UserError(f"{setting}: {error}") from None
     return SourceListing(
         num_files=sum(one.num_files for one in listings),
         num_bytes=sum(one.num_bytes for one in listings),

@@ -16,6 +16,7 @@ class SourceSettings(Settings):
     holds_loose_files: ClassVar[bool] = False  # its images are files, each of which has a size of its own
     counts_in_bytes: ClassVar[bool] = False  # the portions of its containers begin and end at a byte
     identity_remedy: ClassVar[str]  # advice where most of its images have no identity
+    holds_other_files: ClassVar[bool] = False  # files that are no pictures may lie between its images
 
     kind: str
     # A folder, a file, a glob (/data/*.tar), a numbered set ({000..123}.tar), or a URI that fsspec knows.
@@ -63,6 +64,7 @@ class FolderSettings(NamedSettings):
         "put the images of each identity in a folder of its name, "
         "or set source.identity_pattern or source.identity_list"
     )
+    holds_other_files: ClassVar[bool] = True
     kind: Literal["folder"] = "folder"
 
 
@@ -71,6 +73,7 @@ class TarSettings(NamedSettings):
 
     counts_in_bytes: ClassVar[bool] = True
     identity_remedy: ClassVar[str] = FolderSettings.identity_remedy
+    holds_other_files: ClassVar[bool] = True
     kind: Literal["tar"] = "tar"
 
 
@@ -145,6 +148,8 @@ class ReferenceSettings(Settings):
 
     sources: tuple[Source, ...] = ()
     with_evaluation: bool = True  # include the pictures of the files of evaluate.sets
+    # Share of each set whose pictures may be unreadable: these cannot be kept out of training.
+    max_unreadable_fraction: float = Field(default=0.0, ge=0, le=1)
 
 
 class IngestSettings(Settings):

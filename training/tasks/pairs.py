@@ -2,11 +2,22 @@
 
 from pipelines.settings import UserError
 from training.evaluate.pair_pack import load_pack
-from training.evaluate.pairs import PairSet
+from training.evaluate.pairs import PairSet, Pictures
 from training.evaluate.pairs_txt import load_pairs_txt
-from training.evaluate.val_pairs import load_val_pairs
 from training.feed.location import Location
-from training.tasks.settings import ListedPairs, PackedPairs, ValPairs
+from training.tasks.settings import PAIRS, ListedPairs, PackedPairs, SetSettings, ValPairs, VerificationSettings
+
+
+def pictures_outside(settings: SetSettings) -> Pictures | None:
+    """The pictures of a set that has files of its own; None where they are part of the dataset.
+
+    Raises:
+        UserError: as the loader of its kind.
+    """
+    if settings.files is None or not isinstance(settings, VerificationSettings):
+        return None
+    pairs: PairSet = PAIRS.builder(settings)(settings, None)
+    return pairs.pictures
 
 
 def drawn(settings: ValPairs, dataset: Location | None) -> PairSet:
@@ -15,6 +26,9 @@ def drawn(settings: ValPairs, dataset: Location | None) -> PairSet:
     Raises:
         UserError: there is no dataset, or too few pictures to draw from.
     """
+    # Imported here, since it imports torch, which a host of Spark that reads the files of the other kinds may lack.
+    from training.evaluate.val_pairs import load_val_pairs
+
     if dataset is None:
         raise UserError("pairs=val is drawn from a dataset; add dataset=FOLDER, or choose pairs=pairs_txt or pairs=bin")
     return load_val_pairs(dataset, num_pairs=settings.num_pairs, folds=settings.folds, seed=settings.seed)
