@@ -27,12 +27,12 @@ from jobs.places.place import open_place
 from jobs.places.settings import PlaceSettings
 from jobs.planning import PlannedStage, hypothetical
 from jobs.run import PYTHON, StageFailedError, drive, plan_run
-from jobs.settings import PROJECT, RunSettings, compose, load
+from jobs.settings import PROJECT, compose, load
 from jobs.stages import STAGES
 from jobs.surroundings import Surroundings
 from jobs.wording import size_of
 from pipelines.requirements import missing_library
-from pipelines.run_folder import SETTINGS_NAME, RunFolder, RunState
+from pipelines.run_folder import SETTINGS_NAME, RunFolder, RunState, named_folder
 from pipelines.settings import UserError
 from pipelines.sources.listing import SourceListing
 
@@ -106,21 +106,21 @@ def plan(
 @app.command()
 def status(name: Annotated[str, typer.Argument(help="of the run")] = "default", runs: Runs = Path("runs")) -> None:
     """Show what became of the stages of a run."""
-    state = RunFolder(runs / name).read_state()
+    state = named_folder(runs, name).read_state()
     if state is None:
         raise UserError(f"there is no run {name} in {runs}; {_known_runs(runs)}")
-    Console().print(_status_table(state))
+    # By the name of the folder: that of the record is another where the folder was copied.
+    Console().print(_status_table(state.model_copy(update={"name": name})))
 
 
 @app.command()
 def report(name: Annotated[str, typer.Argument(help="of the run")] = "default", runs: Runs = Path("runs")) -> None:
     """Write the report of a run again."""
-    folder = RunFolder(runs / name)
+    folder = named_folder(runs.absolute(), name)
     if not folder.settings.is_file():
         raise UserError(f"there is no run {name} in {runs}; {_known_runs(runs)}")
-    settings = load(folder.settings)
-    _run_report(settings)
-    Console().print(f"report: {RunFolder(settings.folder).report}", soft_wrap=True, highlight=False)
+    _run_report(folder)
+    Console().print(f"report: {folder.report}", soft_wrap=True, highlight=False, markup=False)
 
 
 @app.command()
@@ -139,7 +139,7 @@ def evaluate(
 
     folder, assignments = _model_and_settings(arguments or [])
     if run_name is not None:
-        question = question_of_run(runs / run_name, set_name, assignments, model=folder)
+        question = question_of_run(named_folder(runs, run_name).path, set_name, assignments, model=folder)
     elif folder is None or set_name is not None:
         raise UserError("name the folder of a model, or a run by --run and one of its sets by --set")
     else:
@@ -232,9 +232,8 @@ def _known_runs(runs: Path) -> str:
     return f"there are {', '.join(names)}" if names else "`ringmill run` makes one"
 
 
-def _run_report(settings: RunSettings) -> None:
-    stage = STAGES[-1]
-    folder = RunFolder(settings.folder)
+def _run_report(folder: RunFolder) -> None:
+    stage, settings = STAGES[-1], load(folder.settings)
     log = folder.log(stage.name)
     log.parent.mkdir(parents=True, exist_ok=True)
     place = open_place(settings.place, python=PYTHON)

@@ -2,7 +2,7 @@
 
 from jobs.settings import Delivery, RunSettings, load
 from jobs.stages import STAGES
-from pipelines.run_folder import RunFolder
+from pipelines.run_folder import named_folder
 from pipelines.settings import UserError
 from pipelines.store import Store
 
@@ -24,7 +24,7 @@ def with_deliveries(settings: RunSettings) -> RunSettings:
         return settings
     if settings.extends == settings.name:
         raise UserError(f"extends={settings.extends} is this run itself; give this one another name, as in name=more")
-    path = RunFolder(settings.runs / settings.extends).settings
+    path = named_folder(settings.runs, settings.extends).settings
     if not path.is_file():
         raise UserError(f"extends={settings.extends}: {path} does not exist; name a run that was made here")
     before = load(path)

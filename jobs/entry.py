@@ -129,8 +129,10 @@ def run_job(
         _set_up_logging(launcher, rank)
         run = river(settings, stages)
         stage = arguments.stage or next((one.name for one in run if one.verb == name), name)
-        stage_log = settings.log_file(stage)
-        context = _context(settings, stage, run, rank=rank)
+        # The folder of the file and not that of its settings, which is another where a run folder was copied.
+        folder = RunFolder(path.absolute().parent)
+        stage_log = folder.log(stage)
+        context = _context(settings, stage, run, folder, rank=rank)
         _work_alone(context, work)
     except Exception as error:
         fault = _explain(error, context, settings, launcher)
@@ -161,7 +163,9 @@ def _work_alone(context: JobContext, work: Callable[[JobContext], None]) -> None
             work(context)
 
 
-def _context(settings: RunSettings, name: str, stages: Sequence[Stage], *, rank: int) -> JobContext:
+def _context(
+    settings: RunSettings, name: str, stages: Sequence[Stage], run_folder: RunFolder, *, rank: int
+) -> JobContext:
     by_name = {stage.name: stage for stage in stages}
     if name not in by_name:
         wanted = next((one for one in STAGES if one.verb == re.split(r"[.-]", name)[0]), None)
@@ -179,15 +183,15 @@ def _context(settings: RunSettings, name: str, stages: Sequence[Stage], *, rank:
         {kind: _finished(settings, makers[kind], delivery.fingerprints[kind]) for kind in stage.earlier}
         for delivery in settings.earlier
     ]
-    log = settings.log_file(name)
+    log = run_folder.log(name)
     log.parent.mkdir(parents=True, exist_ok=True)
     return JobContext(
         settings=settings,
         stage=stage,
-        folder=_folder(settings, stage, prints[name]),
+        folder=run_folder.path if stage.makes is None else _folder(settings, stage, prints[name]),
         parents=parents,
         earlier=earlier,
-        run_folder=settings.folder,
+        run_folder=run_folder.path,
         rank=rank,
         progress=Progress(progress_file(log)) if rank == 0 else silent,
         log=logging.getLogger(f"jobs.{stage.verb}"),

@@ -33,7 +33,7 @@ from jobs.planning import PlannedStage, plan
 from jobs.preflight import check_run
 from jobs.progress import read_progress
 from jobs.reuse import describe_reuse
-from jobs.settings import PROJECT, RunSettings, freeze
+from jobs.settings import PROJECT, RunSettings, freeze, was_altered
 from jobs.stage_states import first_state, outcome
 from jobs.stages import STAGES, Stage
 from jobs.surroundings import Surroundings
@@ -115,6 +115,8 @@ def drive(settings: RunSettings, listeners: Sequence[Listener] = (), stages: Seq
         due = [one for one in run.plan() if not one.is_done]
         for warning in check_run(settings, due, place, env=os.environ):
             tell(Note(f"note: {warning}"))
+        if was_altered(run.folder.settings):
+            tell(Note(f"note: {run.folder.settings} was changed after it was frozen; the settings given now count"))
         run.freeze()
         tell(RunStarted(_first_state(run)))
         with _terminated_like_interrupted():

@@ -1,18 +1,21 @@
 """The settings of a run: composed by Hydra from conf/ and the command line, checked, and frozen in run.yaml."""
 
-from collections.abc import Mapping, Sequence
+import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import yaml
 from pydantic import Field, ValidationError
 
+from jobs.overrides import Tree, merge, read_overrides
 from jobs.places.settings import ChosenPlace, LocalSettings
+from jobs.secrets import shown, without_secrets
 from jobs.wording import models_of, wrong_settings
 from pipelines.dedup.settings import DedupSettings
 from pipelines.durable import sync_names, write_atomically
 from pipelines.paths import with_absolute_paths
-from pipelines.run_folder import RunFolder
+from pipelines.run_folder import MAX_NAME_BYTES, RunFolder
 from pipelines.score.settings import ScoreSettings
 from pipelines.settings import (
     CurateSettings,
@@ -30,7 +33,9 @@ from training.tasks.settings import EvaluateSettings
 PROJECT = Path(__file__).parent.parent
 CONF = PROJECT / "conf"
 
-Tree = dict[str, Any]
+_SEAL = b"# sha256 of the lines above: "
+_PRIVATE = 0o600  # mode of a file with secrets
+
 Model = TypeVar("Model", bound=Settings)
 
 
@@ -44,7 +49,8 @@ class Delivery(Settings):
 class RunSettings(TrainingSettings):
     """Everything that the stages of a run read: a section for each part, and what belongs to the run itself."""
 
-    name: str = Field(default="default", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")  # of the run, and of its folder
+    # Of the run, and of its folder.
+    name: str = Field(default="default", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=MAX_NAME_BYTES)
     store: Path = Path("store")  # folder of the artefacts
     runs: Path = Path("runs")  # folder of the run folders
     extends: str | None = None  # the run whose raw images this one's are added to; null = these are all
@@ -89,7 +95,7 @@ def compose(
     Raises:
         UserError: an unknown key, group option or value; one line with key, value and remedy.
     """
-    tree = _compose_tree(overrides, conf_folder)
+    tree = _compose_tree(overrides, conf_folder, model)
     # A section set to null keeps its defaults.
     is_section = {name for name, field in model.model_fields.items() if models_of(field)}
     checked = check(model, {key: {} if value is None and key in is_section else value for key, value in tree.items()})
@@ -109,22 +115,49 @@ def check(model: type[Model], values: Tree, *, prefix: str = "") -> Model:
 
 
 def freeze(settings: RunSettings, path: Path) -> None:
-    """Write the settings as YAML that ``load`` turns into an equal model."""
+    """Write the settings as YAML that ``load`` turns into an equal model; for the owner alone where it holds secrets.
+
+    Its last line is the digest of the others, so that a later change of the file is noticed.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False).encode())
+    values = settings.model_dump(mode="json")
+    content = yaml.safe_dump(values, sort_keys=False).encode()
+    mode = _PRIVATE if without_secrets(values) != values else None
+    write_atomically(path, content + _seal(content), mode=mode)
     sync_names(path.parent)
+
+
+def was_altered(path: Path) -> bool:
+    """True for a run.yaml that is not as ``freeze`` wrote it; false where there is none, or one without a digest."""
+    try:
+        content = path.read_bytes()
+    except OSError:
+        return False
+    body, mark, _ = content.rpartition(_SEAL)
+    return bool(mark) and content != body + _seal(body)
+
+
+def _seal(content: bytes) -> bytes:
+    return _SEAL + hashlib.sha256(content).hexdigest().encode() + b"\n"
 
 
 def load(path: Path, model: type[RunSettings] = RunSettings) -> RunSettings:
     """Read a run.yaml.
 
     Raises:
-        UserError: it is missing, or no settings of a run.
+        UserError: it is missing, was changed since it was frozen, or holds no settings of a run.
     """
+    if was_altered(path):
+        raise UserError(
+            f"{path} was changed after `ringmill run` froze it, and the artefacts of the run would not be what their "
+            "names say; give the change to `ringmill run` on the command line"
+        )
     try:
         content = yaml.safe_load(path.read_bytes())
     except FileNotFoundError:
         raise UserError(f"{path} does not exist; `ringmill run` writes it, or name another run") from None
+    except OSError as error:
+        raise UserError(f"{path} cannot be read ({error.strerror}); allow it, or name another run") from None
     except yaml.YAMLError as error:
         raise UserError(f"{path} is no YAML ({_first_line(error)}); remove it and start `ringmill run` again") from None
     if not isinstance(content, dict):
@@ -138,7 +171,7 @@ def group_options(conf_folder: Path) -> dict[str, list[str]]:
     return {folder.name: sorted(path.stem for path in folder.glob("*.yaml")) for folder in folders}
 
 
-def _compose_tree(overrides: Sequence[str], conf_folder: Path) -> Tree:
+def _compose_tree(overrides: Sequence[str], conf_folder: Path, model: type[RunSettings]) -> Tree:
     # Imported here, since the jobs read run.yaml alone and may run where Hydra is not installed.
     from hydra import compose as hydra_compose
     from hydra import initialize_config_dir
@@ -146,36 +179,30 @@ def _compose_tree(overrides: Sequence[str], conf_folder: Path) -> Tree:
     from omegaconf import OmegaConf
     from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
-    choices, values = _sort_overrides(overrides, group_options(conf_folder))
+    choices, values = read_overrides(overrides, group_options(conf_folder), model)
     try:
         with initialize_config_dir(str(conf_folder.absolute()), version_base="1.3"):
             config = hydra_compose("config", overrides=choices)
-        # Values are read as YAML and not in Hydra's grammar, where the brackets of local[2] and the comma of a:4,b:4
-        # have a meaning of their own.
         OmegaConf.set_struct(config, False)
-        merged = OmegaConf.merge(config, OmegaConf.from_dotlist(values))
-        return cast(Tree, OmegaConf.to_container(merged, resolve=True, throw_on_missing=True))
+        # Merged once for the files of conf/ that refer to a value of the command line, ...
+        merged = OmegaConf.merge(config, OmegaConf.create(_without_references(values)))
+        tree = cast(Tree, OmegaConf.to_container(merged, resolve=True, throw_on_missing=True))
     except MissingMandatoryValue as error:
         raise UserError(f"{error.full_key} is not given; add {error.full_key}=VALUE") from None
     except (HydraException, OmegaConfBaseException, yaml.YAMLError) as error:
-        raise UserError(f"the settings {' '.join(overrides)} cannot be read: {_first_line(error)}") from None
+        given = " ".join(f"{key}={shown(key, value)}" for key, _, value in (one.partition("=") for one in overrides))
+        raise UserError(f"the settings {given} cannot be read: {_first_line(error)}") from None
+    # ... and once as they were typed, since OmegaConf gives "${" and "???" a meaning.
+    merge(tree, values)
+    return tree
 
 
-def _sort_overrides(overrides: Sequence[str], groups: Mapping[str, Sequence[str]]) -> tuple[list[str], list[str]]:
-    """The choices of groups, and the values; the latter may name a setting that no file of conf/ does."""
-    choices, values = [], []
-    for override in overrides:
-        key, equals, value = override.partition("=")
-        if not equals or not key:
-            raise UserError(f"{override!r} is no setting; write key=value, such as recipe.epochs=5")
-        if key not in groups:
-            values.append(override)
-        elif value in (*groups[key], "null"):
-            choices.append(override)
-        else:
-            options = ", ".join(groups[key])
-            raise UserError(f"{key}={value}: there is no conf/{key}/{value}.yaml; choose one of {options}")
-    return choices, values
+def _without_references(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_references(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_without_references(inner) for inner in value]
+    return "" if isinstance(value, str) and ("${" in value or value == "???") else value
 
 
 def _first_line(error: Exception) -> str:

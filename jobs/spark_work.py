@@ -10,9 +10,11 @@ import pyarrow as pa
 from pyspark.sql import DataFrame, SparkSession
 
 from jobs.entry import JobContext
+from jobs.secrets import secrets_of
 from pipelines import manifest
 from pipelines.records import ROWS
 from pipelines.session import PICTURES_PER_BATCH, build_session
+from pipelines.tables.frames import read_parquet
 
 _POLL_SECONDS = 0.5
 
@@ -20,7 +22,9 @@ _POLL_SECONDS = 0.5
 @contextlib.contextmanager
 def spark_session(context: JobContext, *, rows_per_batch: int = PICTURES_PER_BATCH) -> Iterator[SparkSession]:
     """A session that reports its tasks as the job's progress."""
-    spark = build_session(f"ringmill {context.settings.name} {context.stage.name}", rows_per_batch=rows_per_batch)
+    name = f"ringmill {context.settings.name} {context.stage.name}"
+    secrets = secrets_of(context.settings.place.spark_conf)
+    spark = build_session(name, rows_per_batch=rows_per_batch, secrets=secrets)
     spark.sparkContext.setLogLevel("WARN")
     ended = threading.Event()
     watcher = threading.Thread(target=_watch, args=(spark, context.progress, ended), daemon=True)
@@ -63,7 +67,7 @@ def _folders(context: JobContext, kind: str) -> list[Path]:
 
 def read_files(spark: SparkSession, folder: Path, files: Sequence[manifest.File]) -> DataFrame:
     """The rows of some files of an artefact, finished or just written."""
-    return spark.read.parquet(*(str(folder / file.path) for file in files))
+    return read_parquet(spark, *(folder / file.path for file in files))
 
 
 def _watch(spark: SparkSession, progress: Callable[[int, int, str], None], ended: threading.Event) -> None:

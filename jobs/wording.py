@@ -8,6 +8,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
+from jobs.secrets import shown
 from pipelines.kinds import Kinds
 from pipelines.settings import UserError
 
@@ -28,8 +29,10 @@ _RULES = {
     "finite_number": "must be a finite number",
     "bool_parsing": "must be true or false",
     "bool_type": "must be true or false",
-    "string_type": "must be a text; quote it, as in key=\"'2026_1'\"",
+    "string_type": "must be a text; put it in quotes where it stands in a list, a group or a file",
     "string_pattern_mismatch": "must match {pattern}",
+    "string_too_long": "must have at most {max_length} characters",
+    "string_too_short": "must have at least {min_length} characters",
     "model_type": "must be a group of settings, given key by key",
     "dict_type": "must be a mapping, such as {{a: b}}",
 }
@@ -64,7 +67,7 @@ def wrong_settings(error: ValidationError, model: type[BaseModel] | Kinds[Any], 
     if first["type"] == "missing":
         return UserError(f"{key} is not given; add {key}=VALUE{more}")
     # A rule over several settings belongs to the group; its message names them, and the group's content says nothing.
-    subject = key if isinstance(first["input"], dict | BaseModel) else f"{key}={first['input']}"
+    subject = key if isinstance(first["input"], dict | BaseModel) else f"{key}={shown(key, first['input'])}"
     return UserError(f"{subject}: {_rule(first)}{more}")
 
 
@@ -79,7 +82,7 @@ def known_keys(model: type[BaseModel] | Kinds[Any], within: frozenset[type] = fr
     for one in model.models() if isinstance(model, Kinds) else [model]:
         for name, field in one.model_fields.items() if one not in within else ():
             yield name
-            for prefix, inner_models in ((name, models_of(field)), (f"{name}.*", _models_of_values(field))):
+            for prefix, inner_models in ((name, models_of(field)), (f"{name}.*", models_of_values(field))):
                 for inner_model in inner_models:
                     yield from (f"{prefix}.{inner}" for inner in known_keys(inner_model, within | {one}))
 
@@ -93,7 +96,7 @@ def models_of(field: FieldInfo) -> list[type[BaseModel]]:
     return [cast(type[BaseModel], field.annotation)] if is_model else []
 
 
-def _models_of_values(field: FieldInfo) -> list[type[BaseModel]]:
+def models_of_values(field: FieldInfo) -> list[type[BaseModel]]:
     """The models of the values of a field that is a dict."""
     if get_origin(field.annotation) is not dict:
         return []

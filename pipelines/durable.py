@@ -46,12 +46,17 @@ def sync_files(folder: Path, files: Iterable[Path]) -> None:
     sync_names(folder)
 
 
-def write_atomically(path: Path, content: bytes) -> None:
+def write_atomically(path: Path, content: bytes, *, mode: int | None = None) -> None:
     """Replace a file so that a reader sees the old content or the new, never a part; so does who comes after a loss of
     power, and once this returns it is the new.
+
+    Args:
+        mode: rights of the file, from its first byte on; None = as any new file's.
     """
     staged = path.with_name(f".{path.name}.{os.getpid()}")
     with staged.open("wb") as stream:
+        if mode is not None:
+            os.fchmod(stream.fileno(), mode)
         stream.write(content)
         stream.flush()
         os.fsync(stream.fileno())

@@ -1,5 +1,6 @@
 """The folder of a run: the names of its files, and the contract of its record."""
 
+import os
 from pathlib import Path
 from typing import Literal
 
@@ -8,6 +9,7 @@ from pydantic import Field, ValidationError
 from pipelines.settings import Settings, UserError
 from pipelines.sources.listing import SourceListing
 
+MAX_NAME_BYTES = 200  # names of locks, logs and staged files around it are longer, and 255 are a file system's limit
 SETTINGS_NAME = "run.yaml"
 RECORD_NAME = "run.json"
 LOSS_TERM_PREFIX = "loss_"  # of the keys of metrics.jsonl that hold the terms of the loss
@@ -95,12 +97,29 @@ class RunFolder:
         """
         try:
             return RunState.model_validate_json(self.record.read_bytes())
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return None
+        except OSError as error:
+            raise UserError(f"{self.record} cannot be read ({error.strerror}); name the folder of a run") from None
         except ValidationError as error:
             raise UserError(
                 f"{self.record} is no record of a run ({error.errors()[0]['msg']}); remove it, the next run writes it"
             ) from None
+
+
+def named_folder(runs: Path, name: str) -> RunFolder:
+    """The folder of a run, by a name that a person typed; whether it exists is not asked.
+
+    Raises:
+        UserError: the name is none of one folder, such as one that leads out of `runs`.
+    """
+    is_plain = name not in ("", ".", "..") and name[0] not in ".-" and "/" not in name and name.isprintable()
+    if not is_plain or len(os.fsencode(name)) > MAX_NAME_BYTES:
+        raise UserError(
+            f"{name[:MAX_NAME_BYTES]!r} is no name of a run; give that of its folder below {runs}: one part of a path, "
+            f"at most {MAX_NAME_BYTES} bytes, without a dot or dash at its beginning (--runs names another folder)"
+        )
+    return RunFolder(runs / name)
 
 
 def progress_file(log: Path) -> Path:

@@ -1,5 +1,7 @@
 """The only place that builds a SparkSession."""
 
+from collections.abc import Mapping
+
 from pyspark.sql import SparkSession
 
 DEFAULTS = {
@@ -14,13 +16,18 @@ PICTURES_PER_BATCH = 512
 NUMBERS_PER_BATCH = 8192
 
 
-def build_session(app_name: str, *, rows_per_batch: int = PICTURES_PER_BATCH) -> SparkSession:
+def build_session(
+    app_name: str, *, rows_per_batch: int = PICTURES_PER_BATCH, secrets: Mapping[str, str] | None = None
+) -> SparkSession:
     """The session of one job.
 
     The master and the memory come from spark-submit, never from code; a setting given there or in spark-defaults.conf
     takes precedence over those of this file.
+
+    Args:
+        secrets: settings that must not stand in the command line of spark-submit.
     """
-    spark = SparkSession.builder.appName(app_name).getOrCreate()
+    spark = SparkSession.builder.appName(app_name).config(map=dict(secrets or {})).getOrCreate()
     # Read from the context, since before it exists Python does not know the options of spark-submit.
     given = spark.sparkContext.getConf()
     # Spark's 200 partitions are mostly empty on a small machine; adaptive execution only merges, never splits.

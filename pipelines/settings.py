@@ -29,6 +29,8 @@ class Settings(BaseModel):
 class IsPath:
     """Mark of a field whose texts are paths of this machine, or addresses: relative ones are made absolute."""
 
+    is_beginning: bool = False  # they are the beginning of paths, so that a slash at the end has a meaning
+
 
 # Pillow refuses more by itself, whatever we allow: twice its own warning level.
 _PILLOW_MAX_PIXELS = 178_956_970
@@ -138,7 +140,8 @@ class ConflictSettings(Settings):
     # model more than the loss of the pictures. majority: that of the most rows. trusted: that of the most trusted
     # source.
     policy: Literal["drop", "majority", "trusted"] = "drop"
-    trusted: Annotated[tuple[str, ...], IsPath()] = ()  # prefixes of the names of sources, the most trusted first
+    # Prefixes of the names of sources, the most trusted first.
+    trusted: Annotated[tuple[str, ...], IsPath(is_beginning=True)] = ()
 
     @model_validator(mode="after")
     def _trusted_sources_are_listed(self) -> Self:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from jobs.places.place import Command
 from jobs.places.settings import PlaceSettings
+from jobs.secrets import is_secret
 
 DAEMON = {"spark.python.daemon.module": "pipelines.spark_daemon"}
 # A stage's log is read, and its progress is the driver's to show.
@@ -42,6 +43,8 @@ def _submit(
     # A setting and no variable, since Spark else takes spark.pyspark.python first, which only executors may have.
     driver = {"spark.pyspark.driver.python": str(python)}
     for key, value in {**_CONF, **driver, **(conf or {}), **settings.spark_conf}.items():
-        argv += ["--conf", f"{key}={value}"]
+        # Everyone on this machine can read a command line; the job sets secrets itself (`jobs.spark_work`).
+        if not is_secret(key):
+            argv += ["--conf", f"{key}={value}"]
     given = {"PYSPARK_PYTHON": str(python), "PYTHONUNBUFFERED": "1", **(env or {})}
     return Command((*argv, str(script), *arguments), given, "spark")

@@ -6,7 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from jobs.report.artefact import Artefact, open_artefact
+from jobs.secrets import without_secrets
 from pipelines.run_folder import RunFolder, StageState
 
 Row = dict[str, Any]
@@ -42,7 +45,7 @@ class Run:
     """A run folder."""
 
     name: str
-    settings: str  # the text of run.yaml
+    settings: str  # the text of run.yaml, without secrets
     stages: dict[str, StageState]  # by name, in the order of the run
 
     @property
@@ -92,9 +95,16 @@ def read_run(folder: RunFolder) -> Run:
     state = folder.read_state()
     return Run(
         name=state.name if state else folder.path.name,
-        settings=folder.settings.read_text() if folder.settings.exists() else "",
+        settings=_without_secrets(folder.settings.read_text()) if folder.settings.exists() else "",
         stages=state.stages if state else {},
     )
+
+
+def _without_secrets(text: str) -> str:
+    """The text of run.yaml, with its secrets hidden where it has any."""
+    values = yaml.safe_load(text)
+    shown = without_secrets(values)
+    return text if shown == values else yaml.safe_dump(shown, sort_keys=False)
 
 
 def read_metrics(path: Path) -> list[Row]:

@@ -16,6 +16,7 @@ from pipelines.dedup.search_plan import SearchPlan, plan_search
 from pipelines.dedup.search_tasks import search_blocks, search_groups
 from pipelines.dedup.settings import DedupSettings
 from pipelines.records import DECODE_OK, HASH, HASH_FLIPPED, IMAGE_ID, PIXEL_DIGEST
+from pipelines.tables.frames import read_parquet
 
 _PAIRS_SCHEMA = "left string, right string, distance int"
 
@@ -85,7 +86,7 @@ def near_pairs(images: DataFrame, settings: DedupSettings, scratch: Path) -> Nea
     plan = plan_search(sample, settings)
     found = (search_blocks if plan.prefix_bits else search_groups)(spark, hashes, plan, settings.max_distance)
     found.write.parquet(str(scratch / "found"))
-    found = spark.read.parquet(str(scratch / "found"))
+    found = read_parquet(spark, scratch / "found")
     compared, skipped = found.agg(F.sum("compared"), F.sum("skipped")).collect()[0]
     # Several tasks may find a pair; grouped by its left end it is named once.
     together = found.where(F.col("left").isNotNull()).select("left", "right").repartition("left")

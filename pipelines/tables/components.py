@@ -19,6 +19,7 @@ from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
 from pipelines.records import IMAGE_ID, LEFT, RIGHT
+from pipelines.tables.frames import read_parquet
 
 COMPONENT = "component"
 # Pairs of two digests each, about 700 MB: within Spark's limit of 1 GB for results.
@@ -100,7 +101,7 @@ def _written(edges: DataFrame, scratch: Path, number: int) -> tuple[DataFrame, t
     folder = scratch / f"edges-{number}"
     edges.write.mode("overwrite").parquet(str(folder))
     shutil.rmtree(scratch / f"edges-{number - 1}", ignore_errors=True)
-    stored = edges.sparkSession.read.schema(edges.schema).parquet(str(folder))
+    stored = read_parquet(edges.sparkSession, folder, schema=edges.schema)
     hashes = F.sum(F.xxhash64(LEFT, RIGHT).cast("decimal(20,0)"))
     row = stored.agg(F.count(F.lit(1)), hashes).first()
     assert row is not None

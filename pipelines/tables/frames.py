@@ -1,15 +1,30 @@
-"""Spark tables: broadcasting small ones, and numbering rows in a pseudo-random order without sorting in one task.
+"""Spark tables: reading files, broadcasting small tables, and numbering rows in a pseudo-random order.
 
-The order is that of sha256(seed, key), so it depends on content alone: not on partitions, cores or retries. Since such
-digests are uniform, the counts of their leading digits give the offset of every bucket.
+The numbering sorts nothing in one task. Its order is that of sha256(seed, key), so it depends on content alone: not on
+partitions, cores or retries. Since such digests are uniform, the counts of their leading digits give the offset of
+every bucket.
 """
 
-from pyspark.sql import Column, DataFrame, Window
+import re
+from pathlib import Path
+
+from pyspark.sql import Column, DataFrame, SparkSession, Window
 from pyspark.sql import functions as F
+from pyspark.sql.types import StructType
 
 _BUCKET_DIGITS = 3  # 4,096 buckets: a billion rows are 250,000 a bucket
 # Of a few names and digests each: about 100 MB on every executor.
 _MAX_BROADCAST_ROWS = 250_000
+
+
+# Spark takes these for a pattern; a backslash takes that meaning away from each.
+_PATTERN = re.compile(r"([{}\[\]*?\\^])")
+
+
+def read_parquet(spark: SparkSession, *paths: Path, schema: StructType | None = None) -> DataFrame:
+    """The rows of Parquet files or folders, by their names to the letter, whatever these contain."""
+    reader = spark.read if schema is None else spark.read.schema(schema)
+    return reader.parquet(*(_PATTERN.sub(r"\\\1", str(path)) for path in paths))
 
 
 def cached_broadcast(table: DataFrame) -> DataFrame:

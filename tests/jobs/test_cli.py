@@ -51,6 +51,14 @@ def test_installing_the_ring_without_torch_names_the_extra_and_ends_with_code_2(
             "ringmill: objective=tripel: there is no conf/objective/tripel.yaml; choose one of ",
         ),
         (["sample", "nowhere", "--photos", "0"], "ringmill: --photos=0: must be at least 1"),
+        (["status", "../../x"], "ringmill: '../../x' is no name of a run; give that of its folder below runs: "),
+        (["report", "../x"], "ringmill: '../x' is no name of a run; give that of its folder below "),
+        (["evaluate", "--run", "a/../../b"], "ringmill: 'a/../../b' is no name of a run; give that of its folder "),
+        (["status", "a" * 300], "ringmill: 'aaa"),
+        (["report", "a" * 5000], "ringmill: 'aaa"),
+        (["run", "source.path=.", f"name={'a' * 255}"], "ringmill: name=aaa"),
+        (["plan", "source.path=.", f"store={'a' * 300}"], "ringmill: store=aaa"),
+        (["plan", "source.path=.", "extends=../x"], "ringmill: '../x' is no name of a run; give that of its folder "),
     ],
 )
 def test_a_mistake_is_one_line_and_exit_code_2(

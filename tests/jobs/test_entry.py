@@ -3,6 +3,8 @@
 import dataclasses
 import json
 from collections.abc import Callable, Iterable, Iterator
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
@@ -59,6 +61,26 @@ def test_a_finished_job_leaves_a_manifest_that_says_where_it_came_from(run: Run,
     manifest = read(frozen.store / "flour" / frozen.fingerprints["grind"])
     assert manifest.fingerprint == frozen.fingerprints["grind"]
     assert manifest.settings == {"grind": {"rows": 3, "fault": "", "notes": []}}
+
+
+def test_a_job_of_a_copied_run_folder_writes_into_the_copy(
+    frozen: RunSettings, river: tuple[Stage, ...], tmp_path: Path
+) -> None:
+    copy = tmp_path / "archive" / "loaf (copy)"
+    shutil.copytree(frozen.folder, copy)
+    seen: list[JobContext] = []
+    argv = ["--run", str(copy / "run.yaml")]
+    assert run_job("grind", lambda context: seen.append(context), argv=argv, stages=river, model=mill_model()) == 0
+    assert seen[0].run_folder == copy
+    assert (copy / "logs").is_dir()
+    assert not (frozen.folder / "logs").exists()
+
+
+def test_a_job_refuses_a_run_yaml_that_was_changed(run: Run, frozen: RunSettings) -> None:
+    path = frozen.folder / "run.yaml"
+    path.write_text(path.read_text().replace("rows: 3", "rows: 4"))
+    assert run(finish) == 2
+    assert not (frozen.store / "flour" / frozen.fingerprints["grind"] / "manifest.json").exists()
 
 
 def test_a_job_whose_artefact_is_there_does_nothing(run: Run) -> None:

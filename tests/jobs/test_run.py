@@ -113,6 +113,20 @@ def test_a_table_that_came_out_otherwise_redoes_what_reads_it(settings_of: Build
     assert (settings_of().folder / "report.html").read_text() == "8"
 
 
+def test_a_run_yaml_that_was_changed_by_hand_is_named_and_the_given_settings_count(
+    settings_of: Build, grind: Grind
+) -> None:
+    grind(settings_of())
+    path = settings_of().folder / "run.yaml"
+    before = path.read_bytes()
+    path.write_bytes(before.replace(b"rows: 3", b"rows: 5").replace(b"seed: 0", b"seed: 1"))
+    shown = grind(settings_of())
+    assert f"note: {path} was changed after it was frozen; the settings given now count" in shown
+    assert ends(shown) == ["grind: cached", "press: cached", "tell: cached"]
+    assert path.read_bytes() == before
+    assert "was changed" not in grind(settings_of())
+
+
 def test_what_is_not_known_yet_is_waiting_and_in_no_run_yaml(settings_of: Build, grind: Grind) -> None:
     settings = settings_of(fault="user")
     with pytest.raises(UserError):

@@ -3,6 +3,7 @@
 import logging
 import math
 import os
+import random
 import subprocess
 import sys
 import tempfile
@@ -16,7 +17,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from jobs.places.settings import PLACES
-from jobs.settings import CONF, PROJECT, RunSettings, compose, freeze, group_options, load
+from jobs.settings import CONF, PROJECT, RunSettings, compose, freeze, group_options, load, was_altered
 from pipelines.settings import UserError
 from pipelines.sources.settings import SOURCES, FolderSettings
 from training.settings import RecipeSettings
@@ -128,13 +129,12 @@ MISTAKES = {
     "place=far": r"place\.hosts is not given; add place\.hosts=VALUE",
     "seed=-1": r"seed=-1: must be at least 0",
     "name=../x": r"name=\.\./x: must match .*",
+    f"name={'a' * 255}": r"name=a{255}: must have at most 200 characters",
     "place.hosts=here": r"place\.hosts=here: 'here' is not HOST:SLOTS; write such as localhost:2 or a:4,b:4",
     "place.driver_memory=2GB": r"place\.driver_memory=2GB: must match .*",
     "seed": r"'seed' is no setting; write key=value, such as recipe\.epochs=5",
-    "bake.label=[1": r"the settings .*bake\.label=\[1.* cannot be read: while parsing a flow sequence",
+    "bake.weights=[1": r"bake\.weights=\[1 cannot be read \(while parsing a flow sequence\); write a list as .*",
     "seed.x=1": r"seed: must be a whole number",
-    "bake.label=${nothing}": r"the settings .* cannot be read: Interpolation key 'nothing' not found",
-    "name=2026_1": r"name=20261: must be a text; quote it, .*",
 }
 
 
@@ -190,6 +190,51 @@ def test_a_run_yaml_that_is_none_is_one_line(tmp_path: Path, content: str, line:
     with pytest.raises(UserError, match=line) as raised:
         load(tmp_path / "run.yaml")
     assert "\n" not in str(raised.value)
+
+
+@pytest.fixture
+def frozen(tmp_path: Path) -> Path:
+    freeze(RunSettings(source=SOURCE, seed=3, runs=tmp_path), tmp_path / "run.yaml")
+    return tmp_path / "run.yaml"
+
+
+CHANGES: dict[str, Callable[[bytes], bytes]] = {
+    "by hand": lambda content: content.replace(b"seed: 3", b"seed: 1"),
+    "by one bit": lambda content: content.replace(b"seed: 3", b"seed: 2"),
+    "by another store": lambda content: content.replace(b"store: store", b"store: stors"),
+    "by a comment": lambda content: b"# mine\n" + content,
+    "by a line behind the digest": lambda content: content + b"seed: 1\n",
+    "of the digest": lambda content: content[:-2] + (b"1" if content[-2:-1] != b"1" else b"2") + b"\n",
+}
+
+
+@pytest.mark.parametrize("how", CHANGES)
+def test_a_run_yaml_that_was_changed_is_never_used(frozen: Path, how: str) -> None:
+    assert not was_altered(frozen)
+    changed = CHANGES[how](frozen.read_bytes())
+    assert changed != frozen.read_bytes()
+    frozen.write_bytes(changed)
+    assert was_altered(frozen)
+    with pytest.raises(UserError, match=r"run.yaml was changed after `ringmill run` froze it.*command line$") as raised:
+        load(frozen)
+    assert "\n" not in str(raised.value)
+
+
+def test_every_bit_of_a_run_yaml_counts(frozen: Path) -> None:
+    content = frozen.read_bytes()
+    body = content.index(b"# sha256")
+    for place in random.Random(0).sample(range(8 * body), 60):
+        flipped = bytearray(content)
+        flipped[place // 8] ^= 1 << place % 8
+        frozen.write_bytes(flipped)
+        with pytest.raises(UserError):
+            load(frozen)
+
+
+def test_a_run_yaml_that_a_person_wrote_has_no_digest_and_is_taken(frozen: Path) -> None:
+    frozen.write_bytes(frozen.read_bytes().partition(b"# sha256")[0].replace(b"seed: 3", b"seed: 1"))
+    assert not was_altered(frozen)
+    assert load(frozen).seed == 1
 
 
 def test_a_missing_run_yaml_is_one_line(tmp_path: Path) -> None:

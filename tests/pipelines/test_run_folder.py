@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.run_folder import RunFolder, RunState, StageState, fault_file, progress_file
+from pipelines.run_folder import RunFolder, RunState, StageState, fault_file, named_folder, progress_file
 from pipelines.settings import UserError
 
 
@@ -50,4 +50,22 @@ def test_a_broken_record_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "run.json").write_text("{")
     with pytest.raises(UserError, match="is no record of a run") as raised:
         RunFolder(tmp_path).read_state()
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("name", ["r", "2026_1", "my run (copy)", "é", "a" * 200, "a.b-c"])
+def test_a_name_is_one_folder_below_the_runs(name: str) -> None:
+    assert named_folder(Path("/runs"), name).path == Path("/runs", name)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("", ".", "..", "../x", "../../x", "a/b", "a/", "/etc", "-r", "--runs", ".r.lock"),
+        *("a\n", "a\0", "a\x1b[0m", "a" * 201, "é" * 101, "a" * 5000),
+    ],
+)
+def test_a_name_that_leaves_the_runs_or_is_none_of_a_folder_is_refused(name: str) -> None:
+    with pytest.raises(UserError, match="is no name of a run; give that of its folder below /runs") as raised:
+        named_folder(Path("/runs"), name)
     assert "\n" not in str(raised.value)

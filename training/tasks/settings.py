@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 from pipelines.kinds import Kind, Kinds
 from pipelines.settings import Settings
 
-_SET_NAME = re.compile(r"[a-z0-9][a-z0-9_]*")  # it becomes part of the names of stages and folders
+_SET_NAME = re.compile(r"[a-z0-9][a-z0-9_]{0,99}")  # it becomes part of the names of stages and folders
 _Share = Annotated[float, Field(gt=0, lt=1)]
 _Folds = Annotated[int, Field(ge=2, le=100)]
 
@@ -134,5 +134,5 @@ class EvaluateSettings(Settings):
     def _names_fit_folders(self) -> Self:
         for name in self.sets:
             if not _SET_NAME.fullmatch(name):
-                raise ValueError(f"sets.{name}: name a set by small letters, digits and _, such as lfw or cfp_fp")
+                raise ValueError(f"sets.{name}: name a set by small letters, digits and _, at most 100, such as lfw")
         return self

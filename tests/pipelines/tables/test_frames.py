@@ -1,12 +1,15 @@
 """pipelines/tables/frames: row numbers follow the digests that Python sorts; only small tables are broadcast."""
 
 import hashlib
+from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from pyspark.sql import SparkSession
 
 from pipelines.tables import frames
-from pipelines.tables.frames import cached_broadcast, with_row_number
+from pipelines.tables.frames import cached_broadcast, read_parquet, with_row_number
 
 pytestmark = pytest.mark.spark
 
@@ -18,6 +21,37 @@ def test_row_numbers_are_the_order_of_the_seeded_digest(spark: SparkSession) -> 
     numbered = with_row_number(table, "identity", seed=7, name="number").collect()
     expected = sorted(NAMES, key=lambda name: hashlib.sha256(f"7|{name}".encode()).hexdigest())
     assert {row["number"]: row["identity"] for row in numbered} == dict(enumerate(expected))
+
+
+# Of globs, of Hadoop's own notation, of addresses, and of folders that stand for partitions.
+NASTY = [
+    "data[1]",
+    "a{b,c}",
+    "*",
+    "?",
+    "a\\b",
+    "#2",
+    "%20",
+    "a:b",
+    "$x",
+    "'q'",
+    "a^b",
+    "[^a]",
+    "k=1",
+    " a ",
+    "é",
+    "\\[",
+    "[]",
+]
+
+
+@pytest.mark.parametrize("name", NASTY)
+def test_a_folder_is_read_by_its_name_to_the_letter(name: str, spark: SparkSession, tmp_path: Path) -> None:
+    folder = tmp_path / name / "rows"
+    folder.mkdir(parents=True)
+    pq.write_table(pa.table({"left": ["a", "b"], "right": ["b", "c"]}), folder / "000000.parquet")
+    for path in (folder, folder / "000000.parquet"):
+        assert sorted(map(tuple, read_parquet(spark, path).collect())) == [("a", "b"), ("b", "c")]
 
 
 @pytest.mark.parametrize(("num_rows", "is_broadcast"), [(3, True), (4, False)])
