@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from pipelines.arrays import Picture, Vectors
+from pipelines.onnx_file import require_whole
 from pipelines.settings import EmbedSettings, ShowSettings, UserError
 
 MODEL_NAME = "model.onnx"
@@ -60,7 +61,7 @@ def read_embedder(settings: EmbedSettings) -> Embedder:
     """Read a model and try it, so that a wrong one is reported before the long work.
 
     Raises:
-        UserError: there is no such file, or it is not a model of pictures.
+        UserError: there is no such file, it is not a model of pictures, or has its weights elsewhere.
     """
     if settings.model is None:
         raise UserError("embed.model is not given; name an ONNX model of faces, or export one that was trained here")
@@ -68,6 +69,7 @@ def read_embedder(settings: EmbedSettings) -> Embedder:
         onnx = settings.model.read_bytes()
     except OSError as error:
         raise UserError(f"embed.model={settings.model} cannot be read ({error.strerror}); name an ONNX file") from None
+    require_whole(onnx, setting=f"embed.model={settings.model}")
     try:
         session = _session(onnx)
     except Exception as error:  # the errors of onnxruntime have no common base class

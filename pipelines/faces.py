@@ -12,6 +12,7 @@ from cv2.data import haarcascades
 from numpy.typing import NDArray
 
 from pipelines.arrays import Picture
+from pipelines.onnx_file import require_whole
 from pipelines.settings import FaceSettings, UserError
 
 _CASCADE = "haarcascade_frontalface_default.xml"
@@ -66,6 +67,7 @@ class FaceDetector:
             return
         if not model.is_file():
             raise UserError(f"faces.model={model} does not exist; give the path of YuNet's ONNX file")
+        require_whole(model.read_bytes(), setting=f"faces.model={model}")
         try:
             _search_of(self._settings).find(np.zeros((64, 64, 3), np.uint8), min_side_px=1)
         except cv2.error as error:

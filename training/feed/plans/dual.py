@@ -1,7 +1,8 @@
 """The dual plan: two streams of pictures that advance together (Wang et al. 2022, arXiv 2105.10375, the dual loader).
 
 One stream draws pictures from all and makes the epoch; the other gives two photos of each of as many identities. It
-goes on where the step before ended, and begins again in another order whenever all identities were shown. Its position
+goes on where the step before ended, and begins again in another order whenever all identities were shown, also within
+a step where there are fewer than a batch takes. Its position
 is counted from the first step of the run, so a run can go on at any step. Both streams are one plan with one
 reader; a photo that both of them show, or one of them twice, is changed in different ways.
 """
@@ -34,7 +35,7 @@ def build(split: Split) -> "DualOrder":
     """The plan of both streams.
 
     Raises:
-        UserError: the dataset was written without whole identities in row groups.
+        UserError: the dataset was written without whole identities in row groups, or has fewer pictures than a batch.
     """
     identities = IdentityOrder(
         read_identities(split.dataset, split.name),

@@ -38,12 +38,20 @@ def build(split: Split) -> "IdentityOrder":
     """The plan of several photos of each identity.
 
     Raises:
-        UserError: the dataset was written without whole identities in row groups.
+        UserError: the dataset was written without whole identities in row groups, or has too few for a batch.
     """
     photos = split.settings.photos_per_identity
     assert photos is not None
+    identities = read_identities(split.dataset, split.name)
+    num_identities, batch_size = len(identities.row_group), split.global_batch_size
+    if num_identities * photos < batch_size:
+        raise UserError(
+            f"recipe.batch_size={batch_size} takes {batch_size // photos:,} identities of "
+            f"feed.photos_per_identity={photos}, and the split {split.name!r} has {num_identities:,}; set "
+            f"recipe.batch_size to at most {num_identities * photos}, or train on more identities"
+        )
     return IdentityOrder(
-        read_identities(split.dataset, split.name),
+        identities,
         num_groups=len(split.group_rows),
         seed=split.seed,
         global_batch_size=split.global_batch_size,
