@@ -137,6 +137,9 @@ class Feed:
         Args:
             has_next_epoch: the next epoch will be asked for. It begins once the last row group of this one was asked
                 for, since its first step opens a row group of every stream; the two then share the memory for a while.
+
+        Raises:
+            UserError: a batch takes more pictures, or identities, than there are.
         """
         begun, self._begun = self._begun, None
         if begun is not None and start_step == 0 and begun[0] == epoch:
@@ -147,6 +150,8 @@ class Feed:
         yield from self._batches(self._begin_epoch(epoch, start_step), next_epoch=epoch + 1 if has_next_epoch else None)
 
     def _begin_epoch(self, epoch: int, start_step: int) -> _Pass:
+        if self._plan.shortage is not None:
+            raise UserError(self._plan.shortage)
         steps = self._plan.epoch(epoch, rank=self._rank, size=self._size, start_step=start_step)
         augment = Augment(self._settings.augment, seed=self._seed, epoch=epoch)
         return self._begin(steps, augment, self._plan.arrange)

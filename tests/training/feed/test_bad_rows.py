@@ -123,9 +123,9 @@ def test_none_is_borne_unless_asked_for(write_dataset: Write) -> None:
 def test_each_pass_counts_anew_and_a_row_counts_once(write_dataset: Write) -> None:
     dataset = write_dataset([[3]])
     flip_bits(dataset, [1])
-    one = feed(dataset.folder, batch=12, max_bad_rows=1)  # shows each row four times
+    one = feed(dataset.folder, batch=3, max_bad_rows=1)
     for epoch in range(3):
-        assert len(ids_of(list(one.epoch(epoch)))) == 12
+        assert len(ids_of(list(one.epoch(epoch)))) == 3
         assert one.bad_rows == 1
 
 

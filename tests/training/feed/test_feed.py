@@ -130,13 +130,20 @@ def test_world_sizes_share_the_same_global_steps(write_dataset: Write, layout: s
     assert runs[0] == runs[1] == runs[2] == runs[3]
 
 
-def test_a_set_smaller_than_a_batch_gives_one_full_step(write_dataset: Write) -> None:
-    dataset = write_dataset([[2], [1, 2]])
-    ranks = [feed(dataset.folder, batch=12, rank=rank, size=2) for rank in range(2)]
-    assert [one.steps_per_epoch for one in ranks] == [1, 1]
-    counts = Counter(image_id for one in ranks for image_id in ids_of(one.epoch(0)))
-    assert set(counts) == set(dataset.image_ids)
-    assert sorted(counts.values()) == [2, 2, 2, 3, 3]
+@pytest.mark.parametrize("size", [1, 2])
+def test_a_batch_larger_than_the_set_is_refused_and_one_as_large_shows_every_picture_once(
+    write_dataset: Write, size: int
+) -> None:
+    dataset = write_dataset([[2], [2, 2]])
+    for rank in range(size):
+        with pytest.raises(
+            UserError, match=r"^recipe.batch_size=8 takes more than the 6 .*'train'; set it to at most 6"
+        ):
+            next(iter(feed(dataset.folder, batch=8, rank=rank, size=size).epoch(0)))
+    ranks = [feed(dataset.folder, batch=6, rank=rank, size=size) for rank in range(size)]
+    assert sorted(image_id for one in ranks for image_id in ids_of(one.epoch(0))) == sorted(dataset.image_ids)
+    # A sweep has no full batches to give.
+    assert ids_of(feed(dataset.folder, batch=8).sweep()) == dataset.image_ids
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 5])
@@ -352,6 +359,17 @@ def test_photos_of_an_identity_stand_side_by_side(people: Any) -> None:
             assert one != other or sizes[owner[one]] == 1
             seen.add(owner[one])
     assert len(seen) == 4
+
+
+def test_a_batch_of_more_identities_than_there_are_is_refused(people: Any) -> None:
+    num_identities = sum(map(len, PEOPLE))
+    most = 2 * num_identities
+    shown = next(iter(feed(people.folder, batch=most, photos_per_identity=2).epoch(0))).image_ids
+    assert len(shown) == most
+    with pytest.raises(
+        UserError, match=rf" and the split 'train' has {num_identities}; .*batch_size to at most {most}"
+    ):
+        next(iter(feed(people.folder, batch=most + 2, photos_per_identity=2).epoch(0)))
 
 
 def test_identity_batches_are_the_same_for_all_threads_and_ranks(people: Any) -> None:

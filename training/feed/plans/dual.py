@@ -2,9 +2,9 @@
 
 One stream draws pictures from all and makes the epoch; the other gives two photos of each of as many identities. It
 goes on where the step before ended, and begins again in another order whenever all identities were shown, also within
-a step where there are fewer than a batch takes. Its position
-is counted from the first step of the run, so a run can go on at any step. Both streams are one plan with one
-reader; a photo that both of them show, or one of them twice, is changed in different ways.
+a step where there are fewer than it takes. Its position is counted from the first step of the run, so a run can go on
+at any step. Both streams are one plan with one reader; a photo that both of them show, or one of them twice, is changed
+in different ways.
 """
 
 from collections.abc import Iterator
@@ -35,7 +35,7 @@ def build(split: Split) -> "DualOrder":
     """The plan of both streams.
 
     Raises:
-        UserError: the dataset was written without whole identities in row groups, or has fewer pictures than a batch.
+        UserError: the dataset was written without whole identities in row groups.
     """
     identities = IdentityOrder(
         read_identities(split.dataset, split.name),
@@ -55,6 +55,7 @@ class DualOrder(Plan):
 
     def __init__(self, pictures: Order, identities: IdentityOrder) -> None:
         self.steps_per_epoch = pictures.steps_per_epoch
+        self.shortage = pictures.shortage
         self._pictures = pictures
         self._identities = identities
 

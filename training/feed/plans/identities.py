@@ -38,26 +38,27 @@ def build(split: Split) -> "IdentityOrder":
     """The plan of several photos of each identity.
 
     Raises:
-        UserError: the dataset was written without whole identities in row groups, or has too few for a batch.
+        UserError: the dataset was written without whole identities in row groups.
     """
-    photos = split.settings.photos_per_identity
+    photos, batch_size = split.settings.photos_per_identity, split.global_batch_size
     assert photos is not None
     identities = read_identities(split.dataset, split.name)
-    num_identities, batch_size = len(identities.row_group), split.global_batch_size
+    order = IdentityOrder(
+        identities,
+        num_groups=len(split.group_rows),
+        seed=split.seed,
+        global_batch_size=batch_size,
+        photos=photos,
+        mixed=split.settings.shuffle_row_groups,
+    )
+    num_identities = len(identities.row_group)
     if num_identities * photos < batch_size:
-        raise UserError(
+        order.shortage = (
             f"recipe.batch_size={batch_size} takes {batch_size // photos:,} identities of "
             f"feed.photos_per_identity={photos}, and the split {split.name!r} has {num_identities:,}; set "
             f"recipe.batch_size to at most {num_identities * photos}, or train on more identities"
         )
-    return IdentityOrder(
-        identities,
-        num_groups=len(split.group_rows),
-        seed=split.seed,
-        global_batch_size=split.global_batch_size,
-        photos=photos,
-        mixed=split.settings.shuffle_row_groups,
-    )
+    return order
 
 
 class IdentityOrder(Plan):

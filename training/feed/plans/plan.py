@@ -38,6 +38,8 @@ class Plan(ABC):
     """The order of all epochs of one split."""
 
     steps_per_epoch: int
+    # The reason that no batch can be filled without showing rows several times; None = there are enough.
+    shortage: str | None = None
     # A GPU's labels come back to the host only after the work that is queued on it.
     keeps_labels_on_host = False
 

@@ -21,24 +21,21 @@ MOST_STREAMS = 48
 
 
 def build(split: Split) -> "Order":
-    """The plan of single pictures.
-
-    Raises:
-        UserError: a batch takes more pictures than there are, so that some would come several times in each step.
-    """
-    num_rows, batch_size = sum(split.group_rows), split.global_batch_size
-    if 0 < num_rows < batch_size:
-        chosen = "" if split.settings.where.is_everything else " that feed.where leaves"
-        raise UserError(
-            f"recipe.batch_size={batch_size} takes more than the {num_rows:,} pictures of the split "
-            f"{split.name!r}{chosen}; set it to at most {num_rows}, or train on more pictures"
-        )
-    return Order(
+    """The plan of single pictures."""
+    order = Order(
         split.group_rows,
         seed=split.seed,
         global_batch_size=split.global_batch_size,
         shuffle_row_groups=split.settings.shuffle_row_groups,
     )
+    num_rows = sum(split.group_rows)
+    if num_rows < split.global_batch_size:
+        chosen = "" if split.settings.where.is_everything else " that feed.where leaves"
+        order.shortage = (
+            f"recipe.batch_size={split.global_batch_size} takes more than the {num_rows:,} pictures of the split "
+            f"{split.name!r}{chosen}; set it to at most {num_rows}, or train on more pictures"
+        )
+    return order
 
 
 class Order(Plan):
@@ -53,7 +50,7 @@ class Order(Plan):
         if self._num_rows == 0:
             raise UserError("the split to train on has no rows; check the filters and the split of the curate stage")
         self.global_batch_size = global_batch_size
-        # A set smaller than a batch, which `build` refuses, would give one batch, filled up by going round again.
+        # A set smaller than a batch, which a feed refuses, would give one batch, filled up by going round again.
         self.steps_per_epoch = max(1, self._num_rows // global_batch_size)
         self._num_streams = math.gcd(global_batch_size, MOST_STREAMS)
         self._stream_batch = global_batch_size // self._num_streams

@@ -237,3 +237,11 @@ def test_what_the_feed_cannot_give_is_refused_in_one_line(people: Any, write_dat
         feed(people.folder, photos_per_identity=2)
     with pytest.raises(UserError, match="global_batch_size is 5, which 2 ranks cannot share"):
         feed(people.folder, batch=5, size=2)
+
+
+def test_the_pictures_of_all_set_the_largest_batch_and_the_identities_begin_again(people: Any) -> None:
+    num_pictures = sum(map(sum, PEOPLE))
+    whole = feed(people.folder, batch=num_pictures)
+    assert len(next(iter(whole.epoch(0))).image_ids) == num_pictures
+    with pytest.raises(UserError, match=rf"^recipe.batch_size={num_pictures + 1} takes more than the {num_pictures} "):
+        next(iter(feed(people.folder, batch=num_pictures + 1).epoch(0)))
