@@ -4,6 +4,7 @@ import json
 import os
 import re
 import shutil
+import tarfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from jobs import ingest
 from jobs.entry import run_job
 from jobs.settings import RunSettings, freeze
 from pipelines.manifest import Manifest, read
+from pipelines.sources.reading import describe
 from pipelines.sources.settings import SOURCES, IngestSettings
 
 pytestmark = pytest.mark.spark
@@ -60,14 +62,17 @@ Run = Callable[..., tuple[int, Path]]
 def run(tmp_path: Path) -> Run:
     """Run the job; its exit code and the folder of its artefact."""
 
-    def job(kind: str, path: Path, *, most: float = 0.05, store: str = "store") -> tuple[int, Path]:
+    def job(
+        kind: str, path: Path, *, most: float = 0.05, store: str = "store", listed: str | None = None, **source: object
+    ) -> tuple[int, Path]:
         settings = RunSettings(
             name="r",
             store=tmp_path / store,
             runs=tmp_path / "runs",
-            source=SOURCES.validate({"kind": kind, "path": str(path), "chunk_images": 8}),
+            source=SOURCES.validate({"kind": kind, "path": str(path), "chunk_images": 8, **source}),
             ingest=IngestSettings(max_broken_fraction=most),
             fingerprints={"ingest": "0123456789abcdef"},
+            listed={} if listed is None else {"ingest": listed},
         )
         freeze(settings, settings.folder / "run.yaml")
         code = run_job("ingest", ingest.ingest_source, argv=["--run", str(settings.folder / "run.yaml")])
@@ -259,3 +264,119 @@ def test_that_most_images_have_no_identity_is_noted_at_once(
     (note,) = read(out).facts["notes"]
     assert note.startswith(f"none of {NUM_IMAGES} images has an identity: put the images of each identity in a folder")
     assert note in caplog.text
+def test_what_is_passed_over_is_counted_by_its_reason_noted_and_logged(
+    run: Run, folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "away.jpg").write_bytes(b"x")
+    for number in range(3):
+        (folder / f"out{number}.jpg").symlink_to(tmp_path / "away.jpg")
+    os.mkfifo(folder / "pipe.jpg")
+    code, out = run("folder", folder)
+    assert code == 0
+    manifest = read(out)
+    assert manifest.counts == {
+        "rows": NUM_IMAGES,
+        "decode:ok": NUM_IMAGES,
+        "passed_over": 4,
+        "passed_over:devices_pipes_and_sockets": 1,
+        "passed_over:links_out_of_the_source": 3,
+    }
+    assert manifest.facts["notes"] == [
+        f"4 files passed over: 3 links out of the source (the first {folder}/out0.jpg; source.links_out=follow takes "
+        f"them), 1 devices pipes and sockets (the first {folder}/pipe.jpg)"
+    ]
+    assert manifest.facts["passed_over"]["links_out_of_the_source"] == [f"{folder}/out{n}.jpg" for n in range(3)]
+    assert f"passed over: 1 devices pipes and sockets, the first: {folder}/pipe.jpg" in caplog.text
+    progress = json.loads((tmp_path / "runs/r/logs/ingest.progress").read_text().splitlines()[-1])
+    assert progress["text"] == "40 images, 0 undecodable, 4 files passed over"
+
+
+def test_members_and_archives_that_are_passed_over_are_in_one_account(run: Run, tars: Path) -> None:
+    with tarfile.open(tars / "1.tar", "a") as archive:
+        for name, target in (("p1/again.jpg", "p1/01.jpg"), ("p1/lost.jpg", "p1/none.jpg")):
+            link = tarfile.TarInfo(name)
+            link.type, link.linkname = tarfile.LNKTYPE, target
+            archive.addfile(link)
+    (tars / "4.tar.gz").write_bytes(b"x")
+    (tars / "2.tar").rename(tars / "2.TAR")
+    code, out = run("tar", tars)
+    assert code == 0
+    assert read(out).counts == {
+        "rows": NUM_IMAGES + 1,
+        "decode:ok": NUM_IMAGES + 1,
+        "passed_over": 2,
+        "passed_over:compressed_files": 1,
+        "passed_over:links_to_nothing": 1,
+    }
+
+
+def test_an_archive_without_its_end_is_noted_and_does_not_stop_the_run(run: Run, tars: Path) -> None:
+    with tarfile.open(tars / "1.tar") as archive:
+        last = archive.getmembers()[-1]
+    whole = (tars / "1.tar").read_bytes()
+    (tars / "1.tar").write_bytes(whole[: last.offset])
+    code, out = run("tar", tars)
+    assert code == 0
+    counts = read(out).counts
+    assert (counts["rows"], counts["broken_parts"], counts["broken_bytes"]) == (NUM_IMAGES - 1, 1, 0)
+    assert read(out).facts["notes"] == [
+        f"{tars}/1.tar: the archive has no end-of-archive blocks; it may be incomplete (members found: 9)"
+    ]
+
+
+@pytest.mark.parametrize("kind", ["folder", "tar"])
+def test_a_source_that_changed_since_it_was_listed_is_refused(
+    run: Run, folder: Path, tars: Path, tmp_path: Path, kind: str
+) -> None:
+    path = {"folder": folder, "tar": tars}[kind]
+    listed = describe(SOURCES.validate({"kind": kind, "path": str(path)})).digest
+    assert run(kind, path, listed=listed)[0] == 0
+    changed = {"folder": folder / "p0/00.jpg", "tar": tars / "0.tar"}[kind]
+    os.utime(changed, (1, 1))
+    assert run(kind, path, listed=listed, store="other")[0] == 2
+    assert said(tmp_path) == (
+        f"source.path={path} has changed since it was listed; run again when nothing writes there any more: it is then "
+        "listed anew"
+    )
+
+
+@pytest.mark.parametrize("kind", ["folder", "tar"])
+def test_a_file_that_is_written_between_survey_and_reading_stops_the_run_by_name(
+    run: Run, folder: Path, tars: Path, tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = {"folder": folder, "tar": tars}[kind]
+    changed = {"folder": folder / "p0/00.jpg", "tar": tars / "0.tar"}[kind]
+    make, data = ingest.ingest, changed.read_bytes()
+
+    def after_a_change(*arguments: object, **values: object) -> object:
+        changed.write_bytes(data)
+        os.utime(changed, (1, 1))
+        return make(*arguments, **values)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(ingest, "ingest", after_a_change)
+    code, out = run(kind, path)
+    assert code == 2
+    assert said(tmp_path) == (
+        f"source.path={path}: 1 file changed between listing and reading, the first {changed}; run again when nothing "
+        "writes there any more: the source is then listed anew"
+    )
+    assert not (out / "manifest.json").exists()
+    monkeypatch.setattr(ingest, "ingest", make)
+    assert run(kind, path, store="other")[0] == 0
+
+
+def test_with_the_content_verified_what_was_read_must_be_what_was_listed(
+    run: Run, folder: Path, tmp_path: Path
+) -> None:
+    settings = SOURCES.validate({"kind": "folder", "path": str(folder), "chunk_images": 8, "verify": "content"})
+    listed = describe(settings).digest
+    os.utime(folder / "p1/01.jpg", (1, 1))  # no change of the content
+    assert run("folder", folder, listed=listed, verify="content")[0] == 0
+    path, other = folder / "p0/00.jpg", bytearray((folder / "p0/00.jpg").read_bytes())
+    times = path.stat()
+    other[-10] ^= 1
+    path.write_bytes(other)
+    os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+    assert run("folder", folder, listed=listed, verify="content", store="other")[0] == 2
+    assert "has changed since it was listed" in said(tmp_path)
+    assert run("folder", folder, listed=describe(settings).digest, verify="content", store="third")[0] == 0

@@ -37,7 +37,7 @@ def made(tmp_path: Path, write_images, write_tar, write_rec, to_record) -> Calla
             write_rec(tmp_path / "faces.rec", [to_record(1, data) for data in FILES.values()])
             return source(kind, tmp_path / "faces.rec")
         if kind == "parquet":
-            pq.write_table(pa.table({"image": list(FILES.values())}), tmp_path / "faces.parquet")
+            pq.write_table(pa.table({"image": list(FILES.values())}), tmp_path / "faces.parquet", compression="none")
             return source(kind, tmp_path / "faces.parquet")
         if kind == "folder":
             return source(kind, root)
@@ -172,3 +172,80 @@ def test_a_source_that_is_broken_all_through_says_how(kind: str, tmp_path: Path)
     (tmp_path / f"a.{suffix}").write_bytes(b"nonsense" * 100)
     with pytest.raises(UserError, match=rf"^source\.path={tmp_path} holds no image: {tmp_path}/a\.{suffix} is broken"):
         describe(source(kind, tmp_path))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_with_the_content_verified_a_change_of_the_same_size_and_time_is_seen(kind: str, made, tmp_path: Path) -> None:
+    settings = made(kind)
+    by_content = settings.model_copy(update={"verify": "content"})
+    by_time, before = describe(settings), describe(by_content)
+    assert (before.num_files, before.is_exact) == (4, True)
+    assert describe(by_content).digest == before.digest != by_time.digest
+    path = tmp_path / "faces/ann/1.jpg" if kind in ("folder", "list") else Path(settings.path)
+    times, data = path.stat(), bytearray(path.read_bytes())
+    data[data.index(b"aaaa")] = ord("b")
+    path.write_bytes(data)
+    os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+    assert describe(settings).digest == by_time.digest
+    assert describe(by_content).digest != before.digest
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_with_the_content_verified_another_time_is_no_change(kind: str, made) -> None:
+    settings = made(kind).model_copy(update={"verify": "content"})
+    before = describe(settings)
+    for path in [Path(settings.path), *Path(settings.path).rglob("*")]:
+        os.utime(path, (1, 1))
+    assert describe(settings) == before
+
+
+def test_with_the_content_verified_names_and_identities_count(made, tmp_path: Path) -> None:
+    settings = made("folder").model_copy(update={"verify": "content"})
+    before = describe(settings).digest
+    (Path(settings.path) / "bob").rename(Path(settings.path) / "bert")
+    renamed = describe(settings).digest
+    assert renamed != before
+    (tmp_path / "who.csv").write_text("path,identity\nann/1.jpg,Ann\n")
+    assert describe(settings.model_copy(update={"identity_list": tmp_path / "who.csv"})).digest != renamed
+
+
+def test_what_is_passed_over_is_in_the_listing_and_not_in_its_digest(made) -> None:
+    settings = made("folder")
+    before = describe(settings)
+    os.mkfifo(Path(settings.path) / "ann/pipe.jpg")
+    after = describe(settings)
+    assert after.passed_over.counts == {"devices_pipes_and_sockets": 1}
+    assert (after.digest, after.num_files) == (before.digest, before.num_files)
+
+
+def test_what_lies_beside_archives_and_in_them_is_in_the_listing(tmp_path: Path, write_tar) -> None:
+    (tmp_path / "set").mkdir()
+    write_tar(tmp_path / "set/a.tar", FILES)
+    with tarfile.open(tmp_path / "set/a.tar", "a") as archive:
+        link = tarfile.TarInfo("gone.jpg")
+        link.type, link.linkname = tarfile.LNKTYPE, "nowhere.jpg"
+        archive.addfile(link)
+    (tmp_path / "set/b.tar.gz").write_bytes(b"x")
+    found = describe(source("tar", tmp_path / "set"))
+    assert found.num_files == 4
+    assert found.passed_over.note() == (
+        f"2 files passed over: 1 compressed files (the first {tmp_path}/set/b.tar.gz; unpack them), "
+        f"1 links to nothing (the first {tmp_path}/set/a.tar!/gone.jpg)"
+    )
+    assert describe(source("tar", tmp_path / "set")) == found
+
+
+@pytest.mark.parametrize(("kind", "name"), [("tar", "a.tgz"), ("recordio", "a.rec.gz"), ("parquet", "a.parquet.zst")])
+def test_a_source_of_nothing_but_compressed_files_is_refused_with_the_remedy(
+    tmp_path: Path, kind: str, name: str
+) -> None:
+    (tmp_path / name).write_bytes(b"x")
+    words = rf"^source\.path={tmp_path} holds no image: 1 file passed over: .*{name}; unpack them\); name a {kind}"
+    with pytest.raises(UserError, match=words):
+        describe(source(kind, tmp_path))
+
+
+def test_a_pipe_for_a_list_of_identities_is_not_waited_for(made, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "who.csv")
+    with pytest.raises(UserError, match=rf"^source\.identity_list={tmp_path}/who\.csv is no file; name a list"):
+        describe(made("folder").model_copy(update={"identity_list": tmp_path / "who.csv"}))

@@ -9,7 +9,7 @@ from pipelines.sources.chunks import Chunk
 from pipelines.sources.entry import Break, Container
 from pipelines.sources.settings import SOURCES, SourceSettings
 
-SIZES = (701, 1002, 903, 404)
+SIZES = (71, 102, 93, 44)
 
 
 def source(path: Path) -> SourceSettings:
