@@ -10,7 +10,7 @@ from pipelines.store import Store
 _SHARED = ("pixels", "faces", "dedup")
 _MAKERS = [stage for stage in STAGES if stage.makes in ("records", "pairs")]
 # What is taken over of a delivery: verb of the stage -> kind of its artefact.
-_TAKEN_OVER = {stage.verb: stage.makes for stage in _MAKERS}
+_TAKEN_OVER = {stage.verb: kind for stage in _MAKERS if (kind := stage.makes)}
 _MAY_DIFFER = {name for stage in _MAKERS for name in stage.not_in_fingerprint}
 
 

@@ -2,9 +2,8 @@
 
 import dataclasses
 import json
-from collections.abc import Callable, Iterable, Iterator
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Literal
 

@@ -264,6 +264,8 @@ def test_that_most_images_have_no_identity_is_noted_at_once(
     (note,) = read(out).facts["notes"]
     assert note.startswith(f"none of {NUM_IMAGES} images has an identity: put the images of each identity in a folder")
     assert note in caplog.text
+
+
 def test_what_is_passed_over_is_counted_by_its_reason_noted_and_logged(
     run: Run, folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -155,7 +155,9 @@ _BOMBS = {
         + b"\x94" + b"h\x00" * 3_000 + b"l(t\x86."
     ),
     "a shape of great numbers": (
-        b"\x80\x05(" + _array(b"C\x01a", b"(" + (b"\x8b\x00\x00\x01\x00" + b"\x7f" * (1 << 16)) * 4 + b"t") + b"l(t\x86."
+        b"\x80\x05("
+        + _array(b"C\x01a", b"(" + (b"\x8b\x00\x00\x01\x00" + b"\x7f" * (1 << 16)) * 4 + b"t")
+        + b"l(t\x86."
     ),
 }  # fmt: skip
 
