@@ -121,9 +121,9 @@ def drive(settings: RunSettings, listeners: Sequence[Listener] = (), stages: Seq
         tell(RunStarted(_first_state(run)))
         with _terminated_like_interrupted():
             _run_all(run)
+        # Again, since a long run has shown much since.
         for one in run.planned.values():
-            for note in one.manifest().facts.get("notes", []) if one.stage.makes else []:
-                tell(Note(f"note: {one.name}: {note}"))
+            _tell_notes(run, one)
     return run.folder.report
 
 
@@ -146,6 +146,7 @@ def _run_all(run: _Run) -> None:
                 run.tell(StageEnded(name, "cached"))
             else:
                 _run_stage(run, run.planned[name])
+                _tell_notes(run, run.planned[name])
                 _plan_on(run, name)
         run.tell(RunEnded("done", now()))
     except (UserError, StageFailedError):
@@ -156,6 +157,11 @@ def _run_all(run: _Run) -> None:
         run.tell(StageEnded(name, "stopped"))
         run.tell(RunEnded("stopped", now()))
         raise
+
+
+def _tell_notes(run: _Run, planned: PlannedStage) -> None:
+    for note in planned.manifest().facts.get("notes", []) if planned.stage.makes else []:
+        run.tell(Note(f"note: {planned.name}: {note}"))
 
 
 def _plan_on(run: _Run, finished: str) -> None:

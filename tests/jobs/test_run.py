@@ -82,6 +82,12 @@ def test_what_a_stage_has_to_note_is_said_at_the_end_of_every_run(settings_of: B
     assert grind(settings).splitlines()[-2:] == expected
 
 
+def test_what_a_stage_has_to_note_is_said_before_the_next_one_starts(settings_of: Build, grind: Grind) -> None:
+    lines = grind(settings_of(notes=["mill.tar is broken from byte 512"])).splitlines()
+    first = lines.index("note: grind: mill.tar is broken from byte 512")
+    assert [line.split(",")[0] for line in lines[first - 1 : first + 2 : 2]] == ["grind: done", "press: running"]
+
+
 def test_a_changed_setting_redoes_only_what_lies_downstream(settings_of: Build, grind: Grind, change: Change) -> None:
     settings = settings_of()
     grind(settings)
