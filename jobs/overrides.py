@@ -18,7 +18,7 @@ import yaml
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from jobs.secrets import shown
+from jobs.secret_values import shown
 from jobs.wording import models_of, models_of_values
 from pipelines.paths import ADDRESS
 from pipelines.settings import IsPath, UserError

@@ -10,7 +10,7 @@ from pydantic import Field, ValidationError
 
 from jobs.overrides import Tree, merge, read_overrides
 from jobs.places.settings import ChosenPlace, LocalSettings
-from jobs.secrets import shown, without_secrets
+from jobs.secret_values import shown, without_secrets
 from jobs.wording import models_of, wrong_settings
 from pipelines.dedup.settings import DedupSettings
 from pipelines.durable import sync_names, write_atomically

@@ -10,7 +10,7 @@ import pyarrow as pa
 from pyspark.sql import DataFrame, SparkSession
 
 from jobs.entry import JobContext
-from jobs.secrets import secrets_of
+from jobs.secret_values import secrets_of
 from pipelines import manifest
 from pipelines.records import ROWS
 from pipelines.session import PICTURES_PER_BATCH, build_session

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
-from jobs.secrets import shown
+from jobs.secret_values import shown
 from pipelines.kinds import Kinds
 from pipelines.settings import UserError
 

@@ -146,6 +146,12 @@ def test_one_file_builds_a_spark_session() -> None:
     assert building == {"pipelines/session.py"}
 
 
+def test_no_module_of_jobs_hides_one_of_the_standard_library() -> None:
+    # A stage is started as a script, jobs/ingest.py, whose folder comes first on the path of its imports.
+    hidden = {_name(path) for path in (ROOT / "jobs").glob("*.py") if path.stem in sys.stdlib_module_names}
+    assert hidden == set()
+
+
 def test_importing_everything_prints_nothing_and_starts_nothing() -> None:
     modules = [_name(path).removesuffix(".py").replace("/", ".").removesuffix(".__init__") for path in SOURCES]
     script = "\n".join(

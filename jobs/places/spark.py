@@ -5,7 +5,7 @@ from pathlib import Path
 
 from jobs.places.place import Command
 from jobs.places.settings import PlaceSettings
-from jobs.secrets import is_secret
+from jobs.secret_values import is_secret
 
 DAEMON = {"spark.python.daemon.module": "pipelines.spark_daemon"}
 # A stage's log is read, and its progress is the driver's to show.

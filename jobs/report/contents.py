@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 
 from jobs.report.artefact import Artefact, open_artefact
-from jobs.secrets import without_secrets
+from jobs.secret_values import without_secrets
 from pipelines.run_folder import RunFolder, StageState
 
 Row = dict[str, Any]

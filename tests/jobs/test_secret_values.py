@@ -9,7 +9,7 @@ import pytest
 from jobs.places.settings import LocalSettings
 from jobs.places.spark import submit_locally
 from jobs.report.contents import read_run
-from jobs.secrets import hidden, is_secret, shown, without_secrets
+from jobs.secret_values import hidden, is_secret, shown, without_secrets
 from jobs.settings import RunSettings, compose, freeze, load
 from pipelines.run_folder import RunFolder
 from pipelines.settings import UserError
