@@ -94,6 +94,9 @@ def plan(
     console = Console()
     console.print(_plan_table(planned, forecast(settings, planned, image_px=image_px), settings.place))
     for one in planned:
+        if one.other_code:
+            console.print(f"{one.name}: cached, {one.other_code}", soft_wrap=True, highlight=False, markup=False)
+    for one in planned:
         note = one.listing.passed_over.note() if one.listing else ""
         if note:
             console.print(f"{one.name}: {note}", soft_wrap=True, highlight=False, markup=False)
@@ -252,7 +255,7 @@ def _plan_table(planned: list[PlannedStage], expected: dict[str, Forecast], plac
     table.add_column("folder", overflow="fold")
     for one in planned:
         cost = expected[one.name]
-        state = "cached" if one.is_done else "due"
+        state = ("cached*" if one.other_code else "cached") if one.is_done else "due"
         size = "" if cost.num_bytes is None else size_of(cost.num_bytes)
         tasks = "" if cost.tasks is None else f"{cost.tasks:,}"
         table.add_row(

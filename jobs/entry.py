@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from jobs.child import USER_EXIT_CODE
+from jobs.code import code_of
 from jobs.explain import explain
 from jobs.faults import Fault, write_fault
 from jobs.places.rings import rank_of
@@ -45,6 +46,7 @@ class JobContext:
     progress: Callable[[int, int, str], None]  # done, total, text
     log: logging.Logger
     stages: Mapping[str, Stage] = field(default_factory=dict)  # of the run, by name, in their order
+    code: Mapping[str, str] = field(default_factory=dict)  # part -> digest, when the job began
 
     @property
     def read(self) -> list[Path]:
@@ -85,6 +87,7 @@ class JobContext:
             parents=parents_of(self.settings, self.stages, self.stage),
             settings=settings_read(self.settings, self.stage),
             code_version=code_version(PROJECT / _CODE[self.stage.launcher]),
+            code=dict(self.code),
             counts=counts,
             files=tuple(files),
             facts=facts or {},
@@ -196,6 +199,7 @@ def _context(
         progress=Progress(progress_file(log)) if rank == 0 else silent,
         log=logging.getLogger(f"jobs.{stage.verb}"),
         stages=by_name,
+        code=code_of(stage.job) if rank == 0 else {},
     )
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from jobs.code import changed_parts, code_of, describe_change
 from jobs.listing import describe_source
 from jobs.settings import RunSettings
 from jobs.stages import STAGES, Stage, river
@@ -28,6 +29,7 @@ class PlannedStage:
     folder: Path | None  # None = the same
     is_done: bool
     listing: SourceListing | None = None  # of the data outside the store, where it reads any
+    other_code: str = ""  # of a finished artefact: the parts of the code that changed since it was made, in a line
 
     @property
     def name(self) -> str:
@@ -80,7 +82,8 @@ def plan(
             is_done = is_current and is_written and all(one.is_done for one in planned.values())
         else:
             is_done = folder is not None and manifest.is_done(folder)
-        planned[stage.name] = PlannedStage(stage, mark, folder, is_done, listing)
+        other_code = _other_code(folder) if is_done and stage.makes and settings.code == "noted" else ""
+        planned[stage.name] = PlannedStage(stage, mark, folder, is_done, listing, other_code)
     return list(planned.values())
 
 
@@ -151,8 +154,15 @@ def _fingerprint(settings: RunSettings, stage: Stage, listing: SourceListing | N
         read["outside"] = listing.digest
     if stage.earlier and settings.earlier:
         read["earlier"] = [{kind: one.fingerprints[kind] for kind in stage.earlier} for one in settings.earlier]
+    if settings.code == "fingerprint":
+        read["code"] = code_of(stage.job)
     # By what is read and not by the stage that made it, so that equal work is the same in whichever round it is done.
     return manifest.fingerprint(stage.verb, version=stage.version, settings=read, parents=parents)
+
+
+def _other_code(folder: Path | None) -> str:
+    assert folder is not None, "what is done has a folder"
+    return describe_change(changed_parts(manifest.read(folder).code))
 
 
 def _folder(settings: RunSettings, stage: Stage, mark: str | None) -> Path | None:

@@ -144,6 +144,8 @@ def _run_all(run: _Run) -> None:
         for name in run.planned:
             if run.planned[name].is_done:
                 run.tell(StageEnded(name, "cached"))
+                if run.planned[name].other_code:
+                    run.tell(Note(f"note: {name}: cached, {run.planned[name].other_code}; code=fingerprint redoes it"))
             else:
                 _run_stage(run, run.planned[name])
                 _tell_notes(run, run.planned[name])

@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, Literal, TypeVar, cast
 
 import yaml
 from pydantic import Field, ValidationError
@@ -57,6 +57,9 @@ class RunSettings(TrainingSettings):
     earlier: tuple[Delivery, ...] = ()  # the runs that it extends, oldest first; filled in when the run is planned
     fingerprints: dict[str, str] = Field(default={})  # stage -> its artefact; filled in when the run is planned
     listed: dict[str, str] = Field(default={})  # stage -> digest of its data outside the store; filled in likewise
+    # What a changed module of Ringmill means for artefacts that other code made: nothing, a note in plan and run, or
+    # another fingerprint, so that their stage is done again; the last is for those who change the code.
+    code: Literal["ignored", "noted", "fingerprint"] = "noted"
     place: ChosenPlace = LocalSettings()
     source: Source
     ingest: IngestSettings = IngestSettings()

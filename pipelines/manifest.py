@@ -59,6 +59,7 @@ class Manifest(Settings):
     parents: dict[str, Parent]  # by the name under which the stage reads them: a kind, or the verb of a stage
     settings: dict[str, Any]
     code_version: str
+    code: dict[str, str] = Field(default={})  # part of the code that made it -> its digest
     counts: dict[str, int]
     files: tuple[File, ...]
     facts: dict[str, Any] = Field(default={})

@@ -1,0 +1,138 @@
+"""The code of a stage: a changed module is seen by the stages that run it, and by no other."""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from jobs import cli, code
+from jobs.code import changed_parts, code_of, describe_change
+from jobs.planning import PlannedStage, plan
+from jobs.settings import PROJECT, RunSettings
+from jobs.stages import STAGES
+from pipelines import manifest
+
+PlanThrough = Callable[..., list[PlannedStage]]
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> Path:
+    """A copy of the project's code, to be changed."""
+    for package in ("jobs", "pipelines", "training"):
+        shutil.copytree(PROJECT / package, tmp_path / "mill" / package, ignore=shutil.ignore_patterns("__pycache__"))
+    return tmp_path / "mill"
+
+
+def edit(path: Path) -> None:
+    path.write_text(path.read_text() + "\n_EDITED = True\n")
+    code.part_digest.cache_clear()
+
+
+@pytest.mark.parametrize(
+    ("file", "part", "stages"),
+    [
+        ("training/objectives/softmax.py", "training/objectives", {"train", "evaluate"}),
+        ("training/loop.py", "training/loop.py", {"train"}),
+        ("training/export.py", "training/export.py", {"export"}),
+        ("pipelines/dedup/near.py", "pipelines/dedup", {"pairs", "curate"}),
+        ("pipelines/clean.py", "pipelines/clean.py", {"curate"}),
+        ("pipelines/sources/recordio.py", "pipelines/sources", {"ingest", "reference"}),
+        ("pipelines/score/whitening.py", "pipelines/score", {"score"}),
+        ("jobs/shard.py", "jobs/shard.py", {"shard"}),
+        ("pipelines/manifest.py", "pipelines/manifest.py", set()),
+        ("jobs/report/page.py", "jobs/report", set()),
+    ],
+)
+def test_a_changed_module_is_seen_by_the_stages_that_run_it(copy: Path, file: str, part: str, stages: set[str]) -> None:
+    made_by = {stage.verb: code_of(stage.job, copy) for stage in STAGES if stage.makes}
+    assert not [verb for verb, parts in made_by.items() if changed_parts(parts, copy)]
+    path = copy / file
+    if not path.exists():
+        path = next(one for one in path.parent.glob("*.py") if one.name != "__init__.py")
+    edit(path)
+    assert {verb: changed_parts(parts, copy) for verb, parts in made_by.items() if changed_parts(parts, copy)} == {
+        verb: [part] for verb in stages
+    }
+
+
+def test_a_part_that_is_gone_is_changed(copy: Path) -> None:
+    made_by = code_of("jobs.train", copy)
+    shutil.rmtree(copy / "training" / "objectives")
+    code.part_digest.cache_clear()
+    assert changed_parts(made_by, copy) == ["training/objectives"]
+
+
+def test_the_parts_cover_what_a_job_imports() -> None:
+    """The oracle is Python: the modules of an interpreter that imported the job and a builder of each table."""
+    script = (
+        "import sys, importlib, pkgutil; importlib.import_module('jobs.train')\n"
+        "from training.objectives.settings import OBJECTIVES\n"
+        "[pkgutil.resolve_name(kind.builder) for kind in OBJECTIVES.values()]\n"
+        "print(*(name for name in sys.modules if name.startswith('training.')))"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(PROJECT)}
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, env=environment)
+    parts = code_of("jobs.train")
+    files = {"/".join(name.split(".")[:2]) for name in done.stdout.split()}
+    missing = {name for name in files if name not in parts and f"{name}.py" not in parts}
+    assert missing == {"training/settings"}  # which carries values that the fingerprint has anyway
+
+
+def test_few_parts_are_named_and_the_others_counted() -> None:
+    assert describe_change([]) == ""
+    assert describe_change(["training/objectives"]) == "made by other code (training/objectives changed since)"
+    assert describe_change(list("abcdef")) == "made by other code (a, b, c, d and 2 more changed since)"
+
+
+def finished(settings: RunSettings, plan_through: PlanThrough, plant: Callable[..., None]) -> None:
+    """Let the artefacts of a run appear, made by the present code but for a loss."""
+    for one in plan_through(settings):
+        plant(one, content=str(one.fingerprint))
+        if one.folder is None or one.stage.makes is None:
+            continue
+        made_by = code_of(one.stage.job)
+        if one.name == "train":
+            made_by = {**made_by, "training/objectives": "0" * 12}
+        manifest.write(one.folder, manifest.read(one.folder).model_copy(update={"code": made_by}))
+
+
+def test_the_plan_names_an_artefact_that_other_code_made(
+    real_settings: RunSettings,
+    plan_through: PlanThrough,
+    plant: Callable[..., None],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    finished(real_settings, plan_through, plant)
+    said = {one.name: one.other_code for one in plan(real_settings) if one.other_code}
+    assert said == {"train": "made by other code (training/objectives changed since)"}
+    ignoring = real_settings.model_copy(update={"code": "ignored"})
+    assert not [one.name for one in plan(ignoring) if one.other_code]
+    monkeypatch.setattr(cli, "compose", lambda overrides: real_settings)
+    assert cli.main(["plan"]) == 0
+    shown = capsys.readouterr().out.splitlines()
+    assert "train: cached, made by other code (training/objectives changed since)" in shown
+
+
+def test_with_code_in_the_fingerprint_a_changed_part_redoes_its_stage_and_what_follows(
+    real_settings: RunSettings, plan_through: PlanThrough, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = real_settings.model_copy(update={"code": "fingerprint"})
+
+    def marks() -> dict[str, str | None]:
+        return {one.name: one.fingerprint for one in plan_through(settings, content=lambda fingerprint: "the same")}
+
+    before = marks()
+    assert marks() == before
+    plain = {one.name: one.fingerprint for one in plan(real_settings)}
+    assert all(plain[name] != before[name] for name in ("ingest", "pairs", "curate"))
+    real = code.part_digest
+    monkeypatch.setattr(
+        code, "part_digest", lambda part, *rest: "1" if part == "training/loop.py" else real(part, *rest)
+    )
+    after = marks()
+    assert [name for name in before if before[name] != after[name]] == ["train", "evaluate.val", "report"]
