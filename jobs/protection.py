@@ -4,7 +4,7 @@ import hashlib
 import re
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pyarrow.compute as pc
@@ -15,7 +15,11 @@ from pipelines.ingest import Survey
 from pipelines.manifest import File
 from pipelines.records import DECODE_OK, HASH, IMAGE_ID, SOURCE
 from pipelines.settings import UserError
+from pipelines.sources.lists.parts import COMMENTS
+from pipelines.sources.locate import FOLDERS_MATCHED, OTHER_KIND
+from pipelines.sources.passed_over import PassedOverTally, in_words
 from pipelines.sources.settings import SourceSettings
+from pipelines.sources.tree import FOLDERS_TAKEN, LINKS_TO_FOLDERS, NO_FILES
 from training.evaluate.pairs import Pictures
 
 # Files that lie beside pictures and are known to be none; any other name may be that of a damaged picture.
@@ -26,6 +30,14 @@ _BESIDE_PICTURES = re.compile(
 )
 _NO_HASH = "no_hash"  # decoded, and without what it is compared by
 _MAX_NAMED = 3
+# What a source passes over and no picture is lost by; any other reason may stand for one.
+_HARMLESS = frozenset(
+    {
+        *(LINKS_TO_FOLDERS, FOLDERS_TAKEN, NO_FILES),  # what such a link leads to is taken under its own name
+        *(OTHER_KIND, FOLDERS_MATCHED, COMMENTS),
+        "headings_that_are_repeated",
+    }
+)
 
 
 @dataclass(frozen=True)
@@ -35,17 +47,39 @@ class Unread:
     faults: dict[str, int]  # fault -> number of rows
     first: str  # name of the first of them; "" where there is none
     beside: tuple[str, ...]  # names of files that are no pictures
+    passed_over: dict[str, int] = field(default_factory=dict)  # reason -> number of what is no row and may be a picture
+
+    @property
+    def num_rows(self) -> int:
+        return sum(self.faults.values())
 
     @property
     def count(self) -> int:
-        return sum(self.faults.values())
+        """The rows, and what is no row."""
+        return self.num_rows + sum(self.passed_over.values())
+
+    @property
+    def kinds(self) -> str:
+        """The numbers by reason, for people."""
+        both = {**self.faults, **{in_words(reason): count for reason, count in self.passed_over.items()}}
+        return ", ".join(f"{count:,} {reason}" for reason, count in both.items())
 
 
-def find_unread(folder: Path, files: Sequence[File], source: SourceSettings) -> Unread:
-    """The rows of a reference's records whose pictures were not read, or cannot be compared."""
+def find_unread(
+    folder: Path, files: Sequence[File], source: SourceSettings, tally: PassedOverTally | None = None
+) -> Unread:
+    """The rows of a reference's records whose pictures were not read, or cannot be compared.
+
+    Args:
+        tally: what the source passed over.
+    """
     paths = [folder / file.path for file in files]
+    passed_over = {
+        reason: count for reason, count in (tally.counts if tally else {}).items() if reason not in _HARMLESS
+    }
+    first_passed = next((tally.named[reason][0] for reason in passed_over if tally), "")
     if not paths:
-        return Unread({}, "", ())
+        return Unread({}, first_passed, (), passed_over)
     is_bad = (pc.field("decode") != DECODE_OK) | pc.field(HASH).is_null()
     rows = ds.dataset(paths).to_table(columns=[SOURCE, "decode"], filter=is_bad).to_pylist()
     # A list or a table names pictures only; in a folder or an archive other files lie beside them.
@@ -53,7 +87,8 @@ def find_unread(folder: Path, files: Sequence[File], source: SourceSettings) -> 
     lost = [row for row, is_beside in zip(rows, are_beside, strict=True) if not is_beside]
     faults = Counter(_NO_HASH if row["decode"] == DECODE_OK else str(row["decode"]) for row in lost)
     beside = sorted(row[SOURCE] for row, is_beside in zip(rows, are_beside, strict=True) if is_beside)
-    return Unread(dict(sorted(faults.items())), min((row[SOURCE] for row in lost), default=""), tuple(beside))
+    first = min((row[SOURCE] for row in lost), default=first_passed)
+    return Unread(dict(sorted(faults.items())), first, tuple(beside), passed_over)
 
 
 def require_readable(setting: str, source: SourceSettings, found: Survey, unread: Unread, *, allowed: float) -> None:
@@ -66,13 +101,13 @@ def require_readable(setting: str, source: SourceSettings, found: Survey, unread
     Raises:
         UserError: its pictures cannot be kept out of training.
     """
-    num_pictures = found.num_images - len(unread.beside)
+    num_pictures = found.num_images - len(unread.beside) + sum(unread.passed_over.values())
     share = found.broken_fraction(num_unreadable=unread.count)
     if unread.count >= num_pictures:
         share = 1.0
     elif share <= allowed:
         return
-    kinds = ", ".join(f"{count:,} {fault}" for fault, count in unread.faults.items())
+    kinds = unread.kinds
     faults = [f"{unread.count:,} of {num_pictures:,} pictures ({kinds}), the first {unread.first}"] if kinds else []
     breaks = [f"{len(found.breaks):,} parts of it, the first {found.breaks[0]}"] if found.breaks else []
     reason = " and ".join([*faults, *breaks]) or "any picture, since it holds none"
@@ -86,11 +121,12 @@ def notes_on(setting: str, source: SourceSettings, found: Survey, unread: Unread
     """Lines on what of a reference is not kept out of training, as far as that is allowed."""
     notes = [f"{part}; its pictures cannot be kept out of training" for part in found.breaks]
     if unread.count:
-        kinds = ", ".join(f"{count:,} {fault}" for fault, count in unread.faults.items())
         notes.append(
-            f"{setting}={source.path}: {unread.count:,} pictures cannot be kept out of training ({kinds}), "
+            f"{setting}={source.path}: {unread.count:,} pictures cannot be kept out of training ({unread.kinds}), "
             f"the first {unread.first}"
         )
+    if found.passed_over.total:
+        notes.append(f"{setting}={source.path}: {found.passed_over.note()}")
     if unread.beside:
         named = ", ".join(unread.beside[:_MAX_NAMED])
         notes.append(f"{setting}={source.path}: {len(unread.beside):,} files are no pictures, such as {named}")

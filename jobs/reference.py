@@ -51,10 +51,10 @@ def _ingest_reference(
     faces = build_detector(settings.faces)
     files = ingest(spark, chunks, context.folder, source=source, pixels=settings.pixels, faces=faces)
     refuse_if_changed(found, source)
-    unread = find_unread(context.folder, files, source)
+    unread = find_unread(context.folder, files, source, found.passed_over)
     allowed = settings.reference.max_unreadable_fraction
     require_readable(setting, source, found, unread, allowed=allowed)
-    return files, unread.count, notes_on(setting, source, found, unread)
+    return files, unread.num_rows, notes_on(setting, source, found, unread)
 
 
 def _check_judged(context: JobContext, files: list[File]) -> None:

@@ -15,7 +15,6 @@ from pipelines.sources.tree import LINKS_OUT, NO_FILES, FoundFile, Tree, walk
 OTHER_KIND, COMPRESSED, FOLDERS_MATCHED = "files_of_another_kind", "compressed_files", "folders_that_a_pattern_matches"
 
 _BRACES = re.compile(r"\{([^{}]*)\}")
-_MAGIC = re.compile(r"[*?[]")
 _MAX_NAMES = 1_000_000
 _COMPRESSED = re.compile(r"\.(gz|bz2|xz|zst|lz4|lzma|z|tgz|tbz2?|txz|tzst|zip|7z|rar)$")
 
@@ -32,7 +31,8 @@ def find(settings: SourceSettings, suffixes: Sequence[str], *, companions: Seque
         UserError: the path, or a name of the set, does not exist.
     """
     seen: set[str] = set()  # a set in braces may name a file twice
-    for pattern in dict.fromkeys(expand_braces(settings.path)):
+    fixed, rest = _fixed(settings.path)
+    for pattern in dict.fromkeys(fixed + tail for tail in expand_braces(rest)):
         is_empty = True
         for one in _find(pattern, settings, suffixes, companions):
             is_empty = False
@@ -47,6 +47,21 @@ def find(settings: SourceSettings, suffixes: Sequence[str], *, companions: Seque
                 f"source.path={settings.path} names no file that exists{which}; "
                 f"name a {kinds}, a folder or a glob of them"
             )
+
+
+def _fixed(path: str) -> tuple[str, str]:
+    """The longest beginning of a path that exists as it is written, and the rest, in which patterns are read.
+
+    So a folder called `data[1]` or `{a,b}` is that folder, also in front of a pattern. Nothing is fixed of an address
+    of an object store.
+    """
+    local = storage.local_path(path)
+    if local is None:
+        return "", path
+    fixed = local
+    while fixed and not os.path.lexists(fixed):
+        fixed = os.path.dirname(fixed)
+    return path.removesuffix(local) + fixed, local[len(fixed) :]
 
 
 def expand_braces(path: str) -> Iterator[str]:
@@ -85,8 +100,9 @@ def _find(
         yield PassedOver(text(pattern), "", NO_FILES)
     else:
         # What is fixed of a pattern is the folder that its links must not leave.
-        root = os.path.dirname(_MAGIC.split(local, maxsplit=1)[0]) or "."
-        yield from _containers(scheme + root, _matched(local, root, follows_out=settings.follows_links_out))
+        root, rest = _fixed(local)
+        matched = _matched(glob.escape(root) + rest, root or ".", follows_out=settings.follows_links_out)
+        yield from _containers(scheme + (root or "."), matched)
 
 
 def _own_path(path: str) -> str:

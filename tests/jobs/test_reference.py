@@ -187,6 +187,25 @@ def test_an_archive_that_is_cut_stops_the_run(run: Run, tmp_path: Path) -> None:
     assert "parts of it, the first" in fault_of(tmp_path)
 
 
+@pytest.mark.parametrize("target", ["nowhere.jpg", "{outside}/0.jpg"])
+def test_a_link_that_is_not_followed_stops_the_run(run: Run, tmp_path: Path, target: str) -> None:
+    pictures(tmp_path / "set", 1, 3)
+    pictures(tmp_path / "outside", 2, 1)
+    (tmp_path / "set" / "link.jpg").symlink_to(target.format(outside=tmp_path / "outside"))
+    code, _ = run([{"kind": "folder", "path": str(tmp_path / "set")}])
+    assert code == 2
+    assert fault_of(tmp_path).startswith("reference.sources[0]=")
+    assert "1 of 4 pictures (1 " in fault_of(tmp_path)
+
+
+def test_a_line_that_does_not_parse_stops_the_run(run: Run, tmp_path: Path) -> None:
+    pictures(tmp_path / "set", 1, 3)
+    (tmp_path / "list.csv").write_text("path,identity\nset/0.jpg,a\nset/1.jpg,b,c\nset/2.jpg,a\n")
+    code, _ = run([{"kind": "list", "path": str(tmp_path / "list.csv")}])
+    assert code == 2
+    assert "1 of 3 pictures (1 lines with more fields than their heading)" in fault_of(tmp_path)
+
+
 def test_one_good_reference_does_not_excuse_another(run: Run, tmp_path: Path) -> None:
     pictures(tmp_path / "good", 1, 9)
     code, _ = run([{"kind": "folder", "path": str(tmp_path / "good")}, tar_of(tmp_path, GARBAGE)])

@@ -57,6 +57,39 @@ def test_globs_and_braces_name_each_file_once(root: Path, pattern: str, names: l
     assert found(root / pattern) == [f"{root}/{name}" for name in names]
 
 
+NASTY = [
+    "data[1]",
+    "{a,b}",
+    "{000..001}",
+    "*",
+    "?",
+    "[!a]",
+    "#2",
+    "a b ",
+    "100%",
+    "%20",
+    "$x",
+    "a\\b",
+    "~",
+    "a:b",
+    "k=v",
+]
+
+
+@pytest.mark.parametrize("name", NASTY)
+@pytest.mark.parametrize("address", ["", "file://"])
+def test_a_folder_is_that_folder_whatever_its_name_also_in_front_of_a_pattern(
+    tmp_path: Path, write_images, name: str, address: str
+) -> None:
+    write_images(tmp_path, {f"{name}/{one}.tar": b"x" for one in ("a0", "a1", "b")})
+    # What the name would match as a pattern.
+    write_images(tmp_path, {f"{other}/a0.tar": b"y" for other in ("data1", "a", "b", "000", "001", "c")})
+    here = f"{address}{tmp_path}/{name}"
+    assert found(here) == [f"{here}/{one}.tar" for one in ("a0", "a1", "b")]
+    for pattern in ("a*.tar", "a{0..1}.tar", "a[01].tar", "**/a?.tar", "{a0,a1}.tar"):
+        assert found(f"{here}/{pattern}") == [f"{here}/{one}.tar" for one in ("a0", "a1")]
+
+
 @pytest.mark.parametrize(
     ("pattern", "names"),
     [
