@@ -1,10 +1,12 @@
 """Images as files below a folder."""
 
+import errno
 import os
 import zlib
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import PurePosixPath
+from typing import BinaryIO
 
 from pipelines.settings import UserError
 from pipelines.sources import storage
@@ -24,7 +26,7 @@ from pipelines.sources.entry import (
 )
 from pipelines.sources.naming import naming
 from pipelines.sources.settings import FolderSettings
-from pipelines.sources.tree import FoundFile, walk
+from pipelines.sources.tree import FoundFile, Tree, walk
 
 
 def containers(settings: FolderSettings) -> Iterator[Container]:
@@ -56,12 +58,12 @@ def scan(container: Container, settings: FolderSettings) -> Iterator[Part]:
 def read(portion: Portion, settings: FolderSettings, *, max_bytes: int) -> Iterator[RawImage]:
     """The files of one portion; one that was written since the scan is not read."""
     root, identity_of = as_bytes(portion.container), naming(settings)
-    below = None if settings.follows_links_out else os.path.realpath(root)
+    opened = _opener(root, follows_out=settings.follows_links_out)
     for file in listed_files(portion):
         source = f"{portion.container}/{PurePosixPath(printable(file.name))}"
         identity = identity_of(file.name)
         try:
-            with storage.open_local(os.path.join(root, file.name), below=below) as stream:
+            with opened(file.name) as stream:
                 if not _is_as_listed(stream.fileno(), file):
                     yield changed(source, identity)
                     continue
@@ -70,6 +72,24 @@ def read(portion: Portion, settings: FolderSettings, *, max_bytes: int) -> Itera
         except OSError:
             # Removed, or made unreadable, since the scan.
             yield lost(source, identity)
+
+
+def _opener(root: bytes, *, follows_out: bool) -> Callable[[bytes], BinaryIO]:
+    """The function that opens a file by its name below the root; no link leads out unless that is asked for."""
+    if follows_out:
+        return lambda name: storage.open_local(os.path.join(root, name))
+    tree = Tree(os.fsdecode(root), follows_out=False)
+    entered = b""  # the folder that was looked at last
+
+    def opened(name: bytes) -> BinaryIO:
+        nonlocal entered
+        folder = os.path.dirname(name)
+        if folder != entered and not tree.may_enter(name):
+            raise OSError(errno.EPERM, "it lies outside the source")
+        entered = folder
+        return storage.open_own(os.path.join(root, name), below=tree.real_root)
+
+    return opened
 
 
 def listed_files(portion: Portion) -> Iterator[FoundFile]:

@@ -13,6 +13,7 @@ from pipelines.sources.tree import is_below
 
 # The names of modification times and ETags in different file systems.
 _MARKS = ("ETag", "etag", "LastModified", "mtime", "created")
+_NEVER_WAITS = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 _LOCAL = ("file://", "local://")
 
 
@@ -50,15 +51,21 @@ def open_local(path: str | bytes, *, below: bytes | None = None) -> BinaryIO:
         OSError: it cannot be opened, is no plain file, or lies elsewhere.
     """
     _require_plain(os.stat(path))
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+    return _open_plain(path, _NEVER_WAITS, below)
+
+
+def open_own(path: bytes, *, below: bytes) -> BinaryIO:
+    """Open a plain file of a folder by its own name, in fewer calls of the system; a link as `open_local` does.
+
+    Raises:
+        OSError: it cannot be opened, is no plain file, or is a link that leads elsewhere.
+    """
     try:
-        _require_plain(os.fstat(descriptor))  # it may have been replaced
-        if below is not None and not is_below(os.readlink(b"/proc/self/fd/%d" % descriptor), below):
-            raise OSError(errno.EPERM, "it lies outside the source")
-        return cast(BinaryIO, open(descriptor, "rb", buffering=0))
-    except OSError:
-        os.close(descriptor)
-        raise
+        return _open_plain(path, _NEVER_WAITS | os.O_NOFOLLOW)
+    except OSError as error:
+        if error.errno != errno.ELOOP:
+            raise
+    return open_local(path, below=below)
 
 
 def size_of(path: str) -> int:
@@ -94,6 +101,18 @@ def list_remote(pattern: str) -> tuple[list[Container], bool]:
     except OSError as error:
         raise UserError(f"source.path={pattern} cannot be listed ({error}); check the address and the rights") from None
     return found, is_folder
+
+
+def _open_plain(path: str | bytes, flags: int, below: bytes | None = None) -> BinaryIO:
+    descriptor = os.open(path, flags)
+    try:
+        _require_plain(os.fstat(descriptor))
+        if below is not None and not is_below(os.readlink(b"/proc/self/fd/%d" % descriptor), below):
+            raise OSError(errno.EPERM, "it lies outside the source")
+        return cast(BinaryIO, open(descriptor, "rb", buffering=0))
+    except OSError:
+        os.close(descriptor)
+        raise
 
 
 def _require_plain(facts: os.stat_result) -> None:

@@ -62,7 +62,7 @@ class Tree:
 
     def __init__(self, root: str, *, follows_out: bool) -> None:
         self.root = as_bytes(root)
-        self._real_root = os.path.realpath(self.root)
+        self.real_root = os.path.realpath(self.root)
         self._follows_out = follows_out
         self._taken: set[tuple[int, int]] = set()  # device and inode of the folders that were entered
 
@@ -86,7 +86,7 @@ class Tree:
     def may_enter(self, name: bytes) -> bool:
         """False for a name that leads out by a folder on its way, where that is refused."""
         parent = os.path.realpath(os.path.join(self.root, os.path.dirname(name)))
-        return self._follows_out or is_below(parent, self._real_root)
+        return self._follows_out or is_below(parent, self.real_root)
 
     def was_taken(self, path: bytes) -> bool:
         """Enter a folder; True where another name has led to it already."""
@@ -106,7 +106,7 @@ class Tree:
             facts = os.stat(path)
         except OSError:  # its target is missing
             return FoundFile(name, own.st_size, UNREACHED)
-        is_inside = is_below(os.path.realpath(path), self._real_root)
+        is_inside = is_below(os.path.realpath(path), self.real_root)
         if not is_inside and not self._follows_out:
             return PassedOver(printable(path), "", LINKS_OUT)
         if not stat.S_ISDIR(facts.st_mode):

@@ -121,6 +121,15 @@ def test_a_link_out_of_the_source_in_the_place_of_a_listed_file_is_not_followed(
     assert [row.fault for row in rows] == [None] * 4
 
 
+def test_a_link_out_of_the_source_in_the_place_of_a_listed_folder_is_not_followed(
+    root: Path, tmp_path: Path, look, read_rows
+) -> None:
+    portions, _ = look(source(root))
+    (root / "ann").rename(tmp_path / "away")
+    (root / "ann").symlink_to(tmp_path / "away")
+    assert [row.fault for row in read_rows(source(root), portions)] == ["unreadable", "unreadable", None, None]
+
+
 @pytest.mark.parametrize("change", ["size", "time", "both", "replaced"])
 def test_a_file_that_was_written_after_the_scan_is_not_read(root: Path, change: str, look, read_rows) -> None:
     portions, _ = look(source(root))

@@ -72,8 +72,11 @@ def test_a_file_outside_the_folder_that_it_must_lie_in_is_not_read(tmp_path: Pat
     (tmp_path / "in/way").symlink_to("../in2")
     below = os.fsencode(os.path.realpath(tmp_path / "in"))
     for name in ("in/a.jpg", "in/same.jpg"):
-        storage.open_local(tmp_path / name, below=below).close()
+        for opened in (storage.open_local, storage.open_own):
+            opened(os.fsencode(tmp_path / name), below=below).close()
     for name in ("in2/b.jpg", "in/up.jpg", "in/way/b.jpg"):
         with pytest.raises(OSError, match="lies outside the source"):
-            storage.open_local(tmp_path / name, below=below)
-    storage.open_local(tmp_path / "in2/b.jpg", below=b"/").close()
+            storage.open_local(os.fsencode(tmp_path / name), below=below)
+    with pytest.raises(OSError, match="lies outside the source"):
+        storage.open_own(os.fsencode(tmp_path / "in/up.jpg"), below=below)
+    storage.open_local(os.fsencode(tmp_path / "in2/b.jpg"), below=b"/").close()
