@@ -6,6 +6,7 @@ that no line names stay as they are: credentials, certificates, proxies, CUDA_VI
 The variables that a stage is given by its command (`Command.env`) come last and outweigh all of this.
 """
 
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
@@ -55,7 +56,7 @@ RULES: tuple[Rule, ...] = (
         in_cluster=("HADOOP_CONF_DIR", "YARN_CONF_DIR", "HADOOP_OPTS", "HADOOP_CLIENT_OPTS"),
     ),
     Rule(
-        ("JAVA_TOOL_OPTIONS", "_JAVA_OPTIONS", "JDK_JAVA_OPTIONS", "JDK_JAVAC_OPTIONS"),
+        ("JAVA_TOOL_OPTIONS", "*_JAVA_OPTIONS", "JDK_JAVAC_OPTIONS"),
         "changes every JVM; use place.spark_conf.spark.driver.extraJavaOptions",
         launchers=("spark",),
     ),
@@ -96,7 +97,13 @@ RULES: tuple[Rule, ...] = (
         usable=lambda value, place: usable.interfaces(value, place),
     ),
     Rule(("LOGLEVEL", "TORCH_DISTRIBUTED_DEBUG"), "is read by torchrun and may stop it", launchers=("ranks",)),
-    Rule(("TORCH_FORCE_*",), "would change how files are read"),
+    Rule(("TORCH_FORCE_*", "OPENCV_*"), "would change how files are read"),
+    Rule(("TORCH_LOGS",), "may stop torch", launchers=("ranks", "local")),
+    Rule(
+        ("PATH",),
+        "has no bash, which the scripts of Spark need",
+        usable=lambda value, place: usable.path(value),
+    ),
     Rule(
         ("*_NUM_THREADS", "*_MAX_THREADS", "MKL_THREADING_LAYER", "MKL_SERVICE_FORCE_INTEL", "MKL_DYNAMIC"),
         "is for the place to say; use place.threads_per_rank",
@@ -148,6 +155,7 @@ def stage_environment(inherited: Mapping[str, str], launcher: Launcher, place: P
             values[name] = kept
         if reason is not None:
             overridden[name] = reason
+    values.setdefault("PATH", os.defpath)
     values |= {**_SET, "OMP_NUM_THREADS": _threads(launcher, place), **_no_proxy(values, place)}
     # A variable that has the right value by chance is not worth a note.
     return Environment(values, {name: why for name, why in overridden.items() if values.get(name) != inherited[name]})

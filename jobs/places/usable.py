@@ -24,9 +24,14 @@ def folders(value: str) -> str | None:
     return ",".join(folder for folder in value.split(",") if _is_writable(folder)) or None
 
 
+def path(value: str) -> str:
+    """The folders of a PATH, and after them those of the system if the first have no bash."""
+    return value if shutil.which("bash", path=value) else os.pathsep.join(filter(None, (value, os.defpath)))
+
+
 def java_home(value: str) -> str | None:
     """The folder, if its Java is new enough, or if there is no better one on the PATH to take its place."""
-    on_path = shutil.which("java")
+    on_path = shutil.which("java", path=path(os.environ.get("PATH", "")))
     if _java_version(str(Path(value, "bin", "java"))) >= MIN_JAVA:
         return value
     return None if on_path and _java_version(on_path) >= MIN_JAVA else value

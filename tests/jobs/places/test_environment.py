@@ -46,7 +46,11 @@ HOSTILE = {
     "JAVA_TOOL_OPTIONS": "-javaagent:/no/such.jar",
     "_JAVA_OPTIONS": "-Xmx1k",
     "JDK_JAVA_OPTIONS": "-Xmx1k",
+    "OPENJ9_JAVA_OPTIONS": "-Xmx1k",
     "JAVA_HOME": "/no/such/java",
+    "PATH": "/no/such/folder",
+    "OPENCV_IO_MAX_IMAGE_PIXELS": "10",
+    "TORCH_LOGS": "no such log",
     "RANK": "1",
     "WORLD_SIZE": "2",
     "LOCAL_RANK": "1",
@@ -105,7 +109,7 @@ HOSTILE = {
 
 # Values that the users of each launcher need.
 NEEDED = {
-    "PATH": "/usr/bin",
+    "PATH": "/usr/bin:/opt/tools",
     "HOME": "/home/me",
     "CUDA_VISIBLE_DEVICES": "3",
     "AWS_SECRET_ACCESS_KEY": "k",
@@ -238,8 +242,14 @@ def test_a_network_interface_is_kept_where_it_exists_or_other_hosts_have_it() ->
 
 def test_java_home_stays_unless_the_path_has_a_better_java(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "JAVA_HOME" not in environment("spark", JAVA_HOME="/no/such/java")[0]
+    (tmp_path / "bash").symlink_to("/bin/bash")
     monkeypatch.setenv("PATH", str(tmp_path))
     assert "JAVA_HOME" in environment("spark", JAVA_HOME="/no/such/java")[0], "the check of Java names it"
+
+
+def test_a_path_without_the_tools_of_the_system_gets_them_at_its_end(tmp_path: Path) -> None:
+    assert environment("spark", PATH=str(tmp_path))[0]["PATH"] == f"{tmp_path}{os.pathsep}{os.defpath}"
+    assert environment("spark")[0]["PATH"] == os.defpath
 
 
 def test_a_proxy_stays_and_is_not_asked_for_hosts_of_the_run() -> None:
