@@ -53,6 +53,18 @@ def test_operations_are_those_of_numpy_and_a_lost_rank_is_an_error_for_the_other
     assert f"rank 0 got an error: 'orphan' failed on rank 0 of {size}" in said, said
 
 
+@pytest.mark.slow
+@pytest.mark.parallel
+@pytest.mark.parametrize("kind", ["horovod", "torch"])
+def test_a_rank_that_stands_still_is_named(kind, monkeypatch):
+    monkeypatch.setenv("HOROVOD_GLOO_TIMEOUT_SECONDS", "3")
+    launcher = [str(BIN / "torchrun"), "--nproc-per-node", "2"] if kind == "torch" else LAUNCHERS[kind][1]
+    said = launch([*map(str, launcher), str(CHECK.with_name("comm") / "freeze_check.py"), kind])
+    assert (
+        "rank 0 got an error: 'gradients' failed on rank 0 of 2: rank 1 has not answered for 5 s, so it is" in said
+    ), said
+
+
 def test_torch_without_torchrun_says_how_to_start(monkeypatch):
     monkeypatch.delenv("LOCAL_RANK", raising=False)
     with pytest.raises(UserError, match="torchrun --nproc-per-node"):

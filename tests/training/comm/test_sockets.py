@@ -8,6 +8,8 @@ import threading
 import pytest
 import torch
 
+from training.comm import sockets
+from training.comm.peers import PeerComm
 from training.comm.protocol import CollectiveError, LostRankError
 from training.comm.sockets import SocketPost, own_address
 
@@ -48,6 +50,35 @@ def test_what_a_rank_sends_before_it_leaves_arrives(posts, attempt):
     assert (sender, len(message)) == (1, attempt * 10_000)
     with pytest.raises(LostRankError, match="closed the connection"):
         posts[0].receive([1], BOX)
+
+
+def test_a_rank_that_answers_is_not_silent_and_is_not_taken_for_a_sender(posts):
+    assert posts[0].silence_of(1) is None
+    assert posts[0].silence_of(2) is None
+    threading.Timer(0.2, lambda: posts[1].send(torch.tensor(7), to=0, box=BOX)).start()
+    assert posts[0].receive([1], BOX)[0] == 1
+
+
+def test_a_rank_that_does_not_answer_or_is_gone_is_silent(posts, monkeypatch):
+    monkeypatch.setattr(sockets, "_ANSWER_SECONDS", 0.3)
+    with socket.create_server(("127.0.0.1", 0)) as deaf:
+        posts[0].addresses[1] = deaf.getsockname()
+        assert posts[0].silence_of(1) == "has not answered for 0.3 s, so it is stopped or its host is overloaded"
+    assert posts[0].silence_of(1).startswith("is gone (")
+    posts[2].close()
+    assert posts[0].silence_of(2).startswith("is gone")
+
+
+def test_an_error_of_a_collective_names_the_silent_ranks_by_their_numbers_in_the_group(posts):
+    group = PeerComm(0, [0, 2], local_rank=0, number=1)
+    group.post = posts[0]
+    posts[2].close()
+    error = group.failed("gradients", RuntimeError("timed out"))
+    assert str(error).startswith("'gradients' failed on rank 0 of 2: rank 1 is gone")
+    assert str(error).endswith("(timed out)")
+    assert error.is_consequence
+    alone = PeerComm(0, [0, 1], local_rank=0)
+    assert str(alone.failed("x", RuntimeError("why"))) == "'x' failed on rank 0 of 2: why"
 
 
 def test_a_rank_that_has_never_spoken_and_leaves_is_an_error_for_those_who_wait(posts):
