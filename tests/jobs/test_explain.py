@@ -95,6 +95,38 @@ def test_an_error_while_tidying_up_does_not_hide_the_first() -> None:
     assert explain(caught.value, AROUND).line.startswith("a file system was full")
 
 
+JVM = """An error occurred while calling o1.x.
+: org.apache.spark.SparkException: Job aborted.
+\tat org.apache.spark.x(X.scala:1)
+Caused by: java.io.IOException: the second
+\tat java.y(Y.java:2)
+Caused by: java.net.BindException: the root
+\t... 3 more
+"""
+CHAINED = """An exception was thrown from the Python worker.
+Traceback (most recent call last):
+  File "a.py", line 1, in f
+KeyError: 'inner'
+
+During handling of the above exception, another exception occurred:
+
+Traceback (most recent call last):
+  File "b.py", line 2, in g
+    fail()
+my.module.OuterError: what it means
+
+\tat org.apache.spark.api.python.BasePythonRunner
+Caused by: java.lang.Exception: of the JVM
+"""
+
+
+@pytest.mark.parametrize(
+    ("said", "line"), [(JVM, "java.net.BindException: the root"), (CHAINED, "OuterError: what it means")]
+)
+def test_of_several_causes_the_root_of_the_jvm_or_the_last_of_python_is_shown(said: str, line: str) -> None:
+    assert explain(RuntimeError(said), AROUND) == Fault(False, line)
+
+
 class _WakeError(RuntimeError):
     is_consequence = True
 

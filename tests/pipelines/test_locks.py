@@ -92,6 +92,24 @@ def test_a_lock_file_that_was_removed_is_made_again(tmp_path: Path) -> None:
     assert not FolderLock(tmp_path / "a").take()
 
 
+def test_a_lock_file_that_is_removed_between_opening_and_locking_counts_for_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flock, removed = locks.fcntl.flock, []
+
+    def remove_first(stream: object, operation: int) -> None:
+        if not removed:
+            removed.append(True)
+            (tmp_path / ".a.lock").unlink()
+        flock(stream, operation)
+
+    monkeypatch.setattr(locks.fcntl, "flock", remove_first)
+    lock = FolderLock(tmp_path / "a")
+    assert not lock.take()
+    assert lock.take(seconds=1.0)
+    assert not FolderLock(tmp_path / "a").take()
+
+
 def test_a_file_system_without_locks_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(stream: object, operation: int) -> None:
         raise OSError(locks.errno.ENOLCK, "No locks available")
