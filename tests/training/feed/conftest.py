@@ -41,6 +41,12 @@ class Dataset:
     labels: dict[str, int]
     images: dict[str, bytes]
 
+    def add_labels(self, table: pa.Table) -> None:
+        """Write the table of labels, and list it in the manifest."""
+        path = self.folder / "labels.parquet"
+        pq.write_table(table, path)
+        write_manifest(self.folder, (*manifest.read(self.folder).files, manifest.describe(self.folder, path)))
+
 
 @pytest.fixture(scope="module", autouse=True)
 def no_feeds_of_other_tests() -> None:

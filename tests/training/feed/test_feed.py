@@ -344,8 +344,7 @@ def people(write_dataset: Write) -> Any:
     dataset = write_dataset([[5, 4], [6]])
     places = [(group, sum(sizes[:n]), size) for group, sizes in enumerate(PEOPLE) for n, size in enumerate(sizes)]
     columns = dict(zip(("row_group", "first_row", "num_images"), zip(*places, strict=True), strict=True))
-    table = pa.table({"split": ["train"] * len(places), "label": range(len(places)), **columns})
-    pq.write_table(table, dataset.folder / "labels.parquet")
+    dataset.add_labels(pa.table({"split": ["train"] * len(places), "label": range(len(places)), **columns}))
     return dataset
 
 

@@ -1,6 +1,7 @@
 """Tiles are decoded again by Pillow."""
 
 import base64
+import hashlib
 import io
 
 from PIL import Image
@@ -23,7 +24,7 @@ def _shown(tile):
 def _repaint(built, image):
     """One rejected picture becomes a large one."""
     row = next(row for row in built.rows if row["status"] == "rejected")
-    row["image"] = image
+    row["image"], row["image_id"] = image, hashlib.sha256(image).hexdigest()
     return row["source"]
 
 

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 import torch
 from hypothesis import given, settings
@@ -115,8 +114,7 @@ def test_loads_are_closed_though_the_identities_begin_again_a_hundred_times() ->
 def people(write_dataset: Write) -> Any:
     dataset = write_dataset([[5, 4], [6, 7]])
     columns = dict(zip(("row_group", "first_row", "num_images"), zip(*places(PEOPLE), strict=True), strict=True))
-    table = pa.table({"split": ["train"] * 7, "label": range(7), **columns})
-    pq.write_table(table, dataset.folder / "labels.parquet")
+    dataset.add_labels(pa.table({"split": ["train"] * 7, "label": range(7), **columns}))
     return dataset
 
 

@@ -6,12 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 import scipy.stats
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pipelines.manifest import Manifest, write
+from pipelines.parquet import write_table
 from pipelines.settings import UserError
 from training.feed.location import Location
 from training.feed.plans.identities import Identities, IdentityOrder, read_identities
@@ -160,7 +161,9 @@ def test_a_step_touches_few_row_groups() -> None:
 
 
 def write_labels(folder: Path, **columns: list[object]) -> None:
-    pq.write_table(pa.table(columns), folder / "labels.parquet")
+    file = write_table(pa.table(columns), folder, "labels")
+    content = {"parents": {}, "settings": {}, "code_version": "", "counts": {}}
+    write(folder, Manifest(kind="dataset", fingerprint="d", files=(file,), **content))
 
 
 def test_identities_are_read_in_the_order_of_their_rows(tmp_path: Path) -> None:
