@@ -8,7 +8,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from jobs.entry import JobContext, run_job
-from jobs.listing import source_digest
+from jobs.listing import require_listed, source_digest
 from jobs.settings import PROJECT
 from jobs.spark_work import read_files, spark_session
 from pipelines.faces import build_detector
@@ -38,13 +38,15 @@ def ingest_source(context: JobContext) -> None:
         if not found.chunks:
             raise UserError(f"source.path={settings.source.path} holds no image any more; name a source with images")
         by_content = settings.source.verify == "content"
+        where = f"source.path={settings.source.path}"
         if not by_content:
-            _require_listed(context, found.listing)
+            require_listed(settings, context.stage.name, source_digest(settings, found.listing), where=where)
         _resume_or_clear(context, found)
         files = ingest(spark, found.chunks, context.folder, source=settings.source, pixels=settings.pixels, faces=faces)
         refuse_if_changed(found, settings.source)
         if by_content:
-            _require_listed(context, digest_of_records(spark, context.folder, files))
+            read = source_digest(settings, digest_of_records(spark, context.folder, files))
+            require_listed(settings, context.stage.name, read, where=where)
         written = read_files(spark, context.folder, files)
         outcomes = {row["decode"]: row["count"] for row in written.groupBy("decode").count().collect()}
         unreadable = _unreadable_parts(written, settings.source.path) if UNREADABLE in outcomes else []
@@ -74,16 +76,6 @@ def ingest_source(context: JobContext) -> None:
     more += f", {found.passed_over.total:,} files passed over" if found.passed_over.total else ""
     summary = f"{num_rows:,} images, {num_rows - outcomes[DECODE_OK]:,} undecodable{more}"
     context.finish(counts=counts, files=files, summary=summary, facts=facts)
-
-
-def _require_listed(context: JobContext, digest: str) -> None:
-    """Compare the source with the one that was listed, by which its records are found again."""
-    listed = context.settings.listed.get(context.stage.name)
-    if listed is not None and listed != source_digest(context.settings, digest):
-        raise UserError(
-            f"source.path={context.settings.source.path} has changed since it was listed; "
-            "run again when nothing writes there any more: it is then listed anew"
-        )
 
 
 def _counts_of(tally: PassedOverTally) -> dict[str, int]:

@@ -2,7 +2,7 @@
 
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -58,7 +58,7 @@ def describe_references(settings: RunSettings, instance: str = "") -> SourceList
     Raises:
         UserError: there is nothing at one of the paths.
     """
-    listings = []
+    listings: list[SourceListing] = []
     for setting, source in named_references(settings).items():
         try:
             listings.append(reading.describe(source))
@@ -67,10 +67,28 @@ def describe_references(settings: RunSettings, instance: str = "") -> SourceList
     return SourceListing(
         num_files=sum(one.num_files for one in listings),
         num_bytes=sum(one.num_bytes for one in listings),
-        digest=hashlib.sha256("".join(one.digest for one in listings).encode()).hexdigest(),
+        digest=references_digest(one.digest for one in listings),
         is_exact=all(one.is_exact for one in listings),
         passed_over=merged(one.passed_over for one in listings),
     )
+
+
+def references_digest(listings: Iterable[str]) -> str:
+    """The digest of all references from those of each, in order."""
+    return hashlib.sha256("".join(listings).encode()).hexdigest()
+
+
+def require_listed(settings: RunSettings, stage: str, digest: str, *, where: str) -> None:
+    """Compare a source with the one that was listed, under whose fingerprint its records are filed.
+
+    Raises:
+        UserError: it has changed.
+    """
+    if settings.listed.get(stage, digest) != digest:
+        raise UserError(
+            f"{where} has changed since it was listed; run again when nothing writes there any more: it is then "
+            "listed anew"
+        )
 
 
 def describe_embedder(settings: RunSettings, instance: str = "") -> SourceListing | None:

@@ -6,11 +6,11 @@ from dataclasses import replace
 from pyspark.sql import SparkSession
 
 from jobs.entry import JobContext, run_job
-from jobs.listing import named_references
+from jobs.listing import named_references, references_digest, require_listed
 from jobs.protection import find_unread, notes_on, require_all_judged, require_readable
 from jobs.spark_work import spark_session
 from pipelines.faces import build_detector
-from pipelines.ingest import ingest, refuse_if_changed, survey
+from pipelines.ingest import digest_of_records, ingest, refuse_if_changed, survey
 from pipelines.manifest import File, clear
 from pipelines.parquet import remove_unlisted
 from pipelines.settings import UserError
@@ -23,13 +23,17 @@ def ingest_references(context: JobContext) -> None:
     clear(context.folder)
     files: list[File] = []
     notes: list[str] = []
+    digests: list[str] = []
     num_unread = 0
     with spark_session(context) as spark:
         for setting, source in named_references(context.settings).items():
-            written, unread, said = _ingest_reference(context, spark, setting, source, first_file=len(files))
+            written, unread, said, digest = _ingest_reference(context, spark, setting, source, first_file=len(files))
             files += written
             notes += said
+            digests.append(digest)
             num_unread += unread
+    where = "a source of reference.sources or evaluate.sets"
+    require_listed(context.settings, context.stage.name, references_digest(digests), where=where)
     _check_judged(context, files)
     remove_unlisted(context.folder, files)
     num_rows = sum(file.rows for file in files)
@@ -41,8 +45,8 @@ def ingest_references(context: JobContext) -> None:
 
 def _ingest_reference(
     context: JobContext, spark: SparkSession, setting: str, source: SourceSettings, *, first_file: int
-) -> tuple[list[File], int, list[str]]:
-    """The records of one reference, in files numbered from `first_file` on; how many were not read, and notes."""
+) -> tuple[list[File], int, list[str], str]:
+    """The records of one reference, in files numbered from `first_file` on; how many were not read, notes, a digest."""
     settings = context.settings
     found = survey(spark, source)
     if not found.chunks and not found.breaks:
@@ -54,7 +58,8 @@ def _ingest_reference(
     unread = find_unread(context.folder, files, source, found.passed_over)
     allowed = settings.reference.max_unreadable_fraction
     require_readable(setting, source, found, unread, allowed=allowed)
-    return files, unread.num_rows, notes_on(setting, source, found, unread)
+    digest = digest_of_records(spark, context.folder, files) if source.verify == "content" else found.listing
+    return files, unread.num_rows, notes_on(setting, source, found, unread), digest
 
 
 def _check_judged(context: JobContext, files: list[File]) -> None:

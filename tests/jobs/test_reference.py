@@ -17,6 +17,7 @@ import pytest
 
 from jobs import reference
 from jobs.entry import run_job
+from jobs.listing import describe_references
 from jobs.settings import RunSettings, freeze
 from pipelines.manifest import read
 from pipelines.sources.settings import FolderSettings, ReferenceSettings
@@ -38,7 +39,12 @@ def run(tmp_path: Path) -> Run:
     """Run the job; its exit code and the folder of its artefact."""
 
     def job(
-        sources: list[dict[str, Any]], *, evaluate: Path | None = None, sets: Any = None, allowed: float = 0.0
+        sources: list[dict[str, Any]],
+        *,
+        evaluate: Path | None = None,
+        sets: Any = None,
+        allowed: float = 0.0,
+        after_listing: Callable[[], object] | None = None,
     ) -> tuple[int, Path]:
         settings = RunSettings(
             name="r",
@@ -49,6 +55,9 @@ def run(tmp_path: Path) -> Run:
             evaluate=EvaluateSettings(sets=sets or ({"lfw": ListedPairs(path=evaluate)} if evaluate else {})),
             fingerprints={"reference": MARK},
         )
+        if after_listing is not None:
+            settings = settings.model_copy(update={"listed": {"reference": describe_references(settings).digest}})
+            after_listing()
         freeze(settings, settings.folder / "run.yaml")
         code = run_job("reference", reference.ingest_references, argv=["--run", str(settings.folder / "run.yaml")])
         return code, settings.store / "references" / MARK
@@ -96,6 +105,19 @@ def test_a_reference_without_a_picture_is_the_users_mistake(run: Run, tmp_path: 
     code, _ = run([{"kind": "folder", "path": str(tmp_path / "nothing")}])
     assert code == 2
     assert f"{tmp_path / 'nothing'} holds no image to keep out of training" in fault_of(tmp_path)
+
+
+@pytest.mark.parametrize("verify", ["time", "content"])
+def test_references_that_changed_since_they_were_listed_are_refused(run: Run, tmp_path: Path, verify: str) -> None:
+    for number in range(2):
+        pictures(tmp_path / str(number), number, 3)
+    sources = [{"kind": "folder", "path": str(tmp_path / str(number)), "verify": verify} for number in range(2)]
+    assert run(sources, after_listing=lambda: None)[0] == 0
+    (tmp_path / "store/references" / MARK / "manifest.json").unlink()
+    assert run(sources, after_listing=lambda: (tmp_path / "1/1.jpg").write_bytes(picture(7)))[0] == 2
+    assert fault_of(tmp_path).startswith(
+        "a source of reference.sources or evaluate.sets has changed since it was listed"
+    )
 
 
 def add(archive: tarfile.TarFile, name: str, data: bytes) -> None:
