@@ -152,7 +152,7 @@ def _entry(
     if kind == _FOLDER or (kind == _OLD_PLAIN and name.endswith(b"/")):
         return Folder(name), data
     if kind in _DEVICES:
-        return Other(name, "devices_and_pipes"), data
+        return Other(name, "devices_pipes_and_sockets"), data
     if kind in _DESCRIPTIONS:
         return None, data + num_bytes
     if kind == _GNU_FOLDER:

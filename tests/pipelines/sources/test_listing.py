@@ -249,3 +249,15 @@ def test_a_pipe_for_a_list_of_identities_is_not_waited_for(made, tmp_path: Path)
     os.mkfifo(tmp_path / "who.csv")
     with pytest.raises(UserError, match=rf"^source\.identity_list={tmp_path}/who\.csv is no file; name a list"):
         describe(made("folder").model_copy(update={"identity_list": tmp_path / "who.csv"}))
+
+
+def test_a_folder_that_cannot_be_listed_any_more_changes_the_digest(made, as_nobody) -> None:
+    settings = made("folder")
+    locked = Path(settings.path) / "locked"
+    locked.mkdir()
+    before = describe(settings).digest
+    locked.chmod(0)
+    with as_nobody():
+        assert describe(settings).digest != before
+    locked.chmod(0o755)
+    assert describe(settings).digest == before

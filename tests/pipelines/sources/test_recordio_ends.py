@@ -85,6 +85,8 @@ def test_a_header_that_announces_more_images_is_believed(tmp_path: Path, write_r
     assert look(source(path))[1] == []
     path.write_bytes(whole[: starts[-1]])  # the last of the records without an image is missing
     assert look(source(path))[1] == []
+    path.write_bytes(whole[: starts[6]])
+    assert reasons(look(source(path))[1]) == "its header announces 6 images, 1 more than there are; the file was cut"
     path.write_bytes(whole[: starts[5]])
     assert reasons(look(source(path))[1]) == ("its header announces 6 images, 2 more than there are; the file was cut")
 

@@ -109,3 +109,31 @@ def test_a_stream_of_pieces_is_the_same_however_it_is_read() -> None:
         assert all(len(piece) == size for piece in pieces[:-1])
     with pytest.raises(OSError, match="ends inside a sparse member"):
         Expanded(io.BytesIO(b"#ab"), sparse).read(20)
+
+
+@pytest.mark.parametrize(
+    ("pieces", "content"),
+    [
+        ("0,3,3,2,9,1", b"abcde\0\0\0\0f\0\0"),
+        ("0,3,2,2,9,1", None),  # the second begins inside the first
+        ("0,3,3,2,12,1", None),  # the third ends behind the file
+        ("0,3,3,2,9,2", None),  # more than is stored
+        ("0,3,3", None),
+        ("0,3,-1,2", None),
+    ],
+)
+def test_a_map_is_valid_or_the_member_is_passed_over(pieces: str, content: bytes | None) -> None:
+    stream = io.BytesIO()
+    with tarfile.open(fileobj=stream, mode="w", format=tarfile.PAX_FORMAT) as archive:
+        member = tarfile.TarInfo("made-up/1.bmp")
+        member.size = 6
+        member.pax_headers = {"GNU.sparse.size": "12", "GNU.sparse.map": pieces, "GNU.sparse.name": "1.bmp"}
+        archive.addfile(member, io.BytesIO(b"abcdef"))
+    size = len(stream.getvalue())
+    (found,) = walk(stream, 0, size, size)
+    if content is None:
+        assert found == Other(b"1.bmp", "sparse_members_without_a_valid_map")
+        return
+    assert isinstance(found, Member)
+    assert found.sparse is not None
+    assert (found.name, Expanded(stream, found.sparse).read(found.num_bytes)) == (b"1.bmp", content)
