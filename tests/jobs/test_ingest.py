@@ -83,7 +83,7 @@ def run(tmp_path: Path) -> Run:
 
 def said(tmp_path: Path) -> str:
     """The one line that the driver would show."""
-    return str(json.loads((tmp_path / "runs/r/logs/ingest.fault").read_text())["line"])
+    return str(json.loads((tmp_path / "runs/r/logs/ingest.fault").read_text().splitlines()[-1])["line"])
 
 
 def sources(folder: Path, manifest: Manifest) -> list[str]:

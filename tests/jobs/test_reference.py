@@ -80,7 +80,7 @@ def pictures(folder: Path, seed: int, count: int) -> list[str]:
 
 
 def fault_of(tmp_path: Path) -> str:
-    return str(json.loads((tmp_path / "runs/r/logs/reference.fault").read_text())["line"])
+    return str(json.loads((tmp_path / "runs/r/logs/reference.fault").read_text().splitlines()[-1])["line"])
 
 
 def test_folders_and_the_archive_of_the_evaluation_become_one_table(run: Run, tmp_path: Path) -> None:
