@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from jobs.child import USER_EXIT_CODE
-from jobs.code import code_of
+from jobs.code_parts import code_of
 from jobs.explain import explain
 from jobs.faults import Fault, write_fault
 from jobs.places.rings import rank_of

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from jobs.code import changed_parts, code_of, describe_change
+from jobs.code_parts import changed_parts, code_of, describe_change
 from jobs.listing import describe_source
 from jobs.settings import RunSettings
 from jobs.stages import STAGES, Stage, river

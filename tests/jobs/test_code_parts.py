@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from jobs import cli, code
-from jobs.code import changed_parts, code_of, describe_change
+from jobs import cli, code_parts
+from jobs.code_parts import changed_parts, code_of, describe_change
 from jobs.planning import PlannedStage, plan
 from jobs.settings import PROJECT, RunSettings
 from jobs.stages import STAGES
@@ -39,10 +39,10 @@ def made_by(copy: Path) -> dict[str, dict[str, str]]:
 def edited(path: Path) -> Iterator[None]:
     content = path.read_bytes()
     path.write_bytes(content + b"\n_EDITED = True\n")
-    code.part_digest.cache_clear()
+    code_parts.part_digest.cache_clear()
     yield
     path.write_bytes(content)
-    code.part_digest.cache_clear()
+    code_parts.part_digest.cache_clear()
 
 
 @pytest.mark.parametrize(
@@ -144,9 +144,9 @@ def test_with_code_in_the_fingerprint_a_changed_part_redoes_its_stage_and_what_f
     assert marks() == before
     plain = {one.name: one.fingerprint for one in plan(real_settings)}
     assert all(plain[name] != before[name] for name in ("ingest", "pairs", "curate"))
-    real = code.part_digest
+    real = code_parts.part_digest
     monkeypatch.setattr(
-        code, "part_digest", lambda part, *rest: "1" if part == "training/loop.py" else real(part, *rest)
+        code_parts, "part_digest", lambda part, *rest: "1" if part == "training/loop.py" else real(part, *rest)
     )
     after = marks()
     assert [name for name in before if before[name] != after[name]] == ["train", "evaluate.val", "report"]
