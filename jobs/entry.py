@@ -15,7 +15,7 @@ from jobs.code_parts import code_of
 from jobs.explain import explain
 from jobs.faults import Fault, write_fault
 from jobs.places.rings import rank_of
-from jobs.planning import parents_of, settings_read
+from jobs.planning import parents_of, settings_read, verify_artefact
 from jobs.progress import Progress, silent
 from jobs.rounds import APPLIES_TO
 from jobs.settings import PROJECT, RunSettings, load
@@ -208,7 +208,7 @@ def _finished(settings: RunSettings, stage: Stage, mark: str) -> Path:
     if stage.makes is not None:
         if not is_done(folder):
             raise UserError(f"{folder} is no finished artefact, and is to be read; run the stage {stage.name} first")
-        Store(settings.store).verified(stage.makes, mark)
+        verify_artefact(settings, stage.makes, mark)
     return folder
 
 

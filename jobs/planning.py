@@ -40,14 +40,14 @@ class PlannedStage:
         assert self.folder is not None, f"{self.name} is not planned to its end"
         return manifest.read(self.folder)
 
-    def verify(self) -> None:
-        """Compare the files of the artefact, if it is finished, with its manifest, as `Store.verified` does.
+    def verify(self, settings: RunSettings) -> None:
+        """Compare the files of the artefact, if it is finished, with its manifest.
 
         Raises:
             UserError: it is damaged.
         """
-        if self.is_done and self.folder is not None and self.stage.makes is not None:
-            Store(self.folder.parent.parent).verified(self.stage.makes, self.folder.name)
+        if self.is_done and self.stage.makes is not None and self.fingerprint is not None:
+            verify_artefact(settings, self.stage.makes, self.fingerprint)
 
 
 def plan(
@@ -85,6 +85,17 @@ def plan(
         other_code = _other_code(folder) if is_done and stage.makes and settings.code == "noted" else ""
         planned[stage.name] = PlannedStage(stage, mark, folder, is_done, listing, other_code)
     return list(planned.values())
+
+
+def verify_artefact(settings: RunSettings, kind: str, fingerprint: str) -> None:
+    """`Store.verified`, for what is read from the store: of a dataset with `feed.location` the feed reads the copy.
+
+    Raises:
+        UserError: it is damaged.
+    """
+    if kind == "dataset" and settings.feed.location is not None:
+        return
+    Store(settings.store).verified(kind, fingerprint)
 
 
 def hypothetical(listing: SourceListing, stages: Sequence[Stage] = STAGES) -> list[Stage]:

@@ -72,7 +72,7 @@ class _Run:
         known = {name for name, one in self.planned.items() if one.fingerprint is not None}
         fresh = [one for one in found if one.name not in known]
         for one in fresh:
-            one.verify()
+            one.verify(self.settings)
         self.planned |= {one.name: one for one in fresh}
         return fresh
 

@@ -17,6 +17,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from pipelines.durable import sync
 from pipelines.settings import UserError
 
 PATTERN = "rows-*.safetensors"
@@ -97,7 +98,9 @@ def merge_rows(folder: Path, out: Path) -> int:
                     for low in range(piece.first, piece.first + piece.rows, _ROWS_AT_ONCE):
                         high = min(low + _ROWS_AT_ONCE, piece.first + piece.rows)
                         stream.write(piece.read(name, low, high).contiguous().view(torch.uint8).numpy().data)
+        sync(staged)
         staged.replace(out)
+        sync(out.parent)
     return ends[-1]
 
 

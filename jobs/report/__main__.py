@@ -1,11 +1,11 @@
 """The job that writes the report of a run."""
 
-import shutil
 import sys
 
 from jobs.entry import JobContext, run_job
 from jobs.report.contents import Made
 from jobs.report.page import build_report
+from pipelines.durable import write_atomically
 from pipelines.run_folder import METRICS_NAME, RunFolder
 from pipelines.store import Store
 
@@ -14,7 +14,7 @@ def write_report(context: JobContext) -> None:
     """Copy the metrics of the training to the run's settings, and draw the page."""
     metrics = context.parents["train"] / METRICS_NAME
     if metrics.is_file():
-        shutil.copyfile(metrics, RunFolder(context.run_folder).metrics)
+        write_atomically(RunFolder(context.run_folder).metrics, metrics.read_bytes())
     path = build_report(context.run_folder, _made(context))
     context.progress(1, 1, str(path))
 

@@ -349,3 +349,37 @@ def test_a_further_set_is_judged_alone_and_one_that_changes_redoes_its_own_evalu
     assert two == {**one, "evaluate.other": two["evaluate.other"]}
     changed_one = marks(val={"num_pairs": 60}, other={"num_pairs": 90})
     assert [name for name in two if two[name] != changed_one[name]] == ["evaluate.other"]
+
+
+def _damage(planned: PlannedStage) -> None:
+    assert planned.folder is not None
+    (planned.folder / "rows" / "0.parquet").write_text("altered")
+
+
+def test_a_planned_artefact_is_verified_if_it_is_there(
+    real_settings: RunSettings, plan_through: PlanThrough, plant: Plant
+) -> None:
+    planned = plan_through(real_settings)
+    for one in planned[:-1]:
+        one.verify(real_settings)  # made are only the decisions, whose content the others follow
+        if one.name != "curate":
+            plant(one, content=one.name)
+    for one in plan(real_settings)[:-1]:
+        one.verify(real_settings)
+        _damage(one)
+        with pytest.raises(UserError, match=rf"{one.folder}/rows/0\.parquet is missing or was altered"):
+            one.verify(real_settings)
+
+
+def test_a_dataset_that_is_read_from_elsewhere_may_be_gone_from_the_store(
+    real_settings: RunSettings, plan_through: PlanThrough, plant: Plant
+) -> None:
+    planned = {one.name: one for one in plan_through(real_settings)}
+    elsewhere = changed(real_settings, "feed", location="s3://faces/copy")
+    for name in ("ingest", "shard"):
+        plant(planned[name], content=name)
+        _damage(planned[name])
+    found = {one.name: one for one in plan(elsewhere)}
+    found["shard"].verify(elsewhere)
+    with pytest.raises(UserError, match="is missing or was altered"):
+        found["ingest"].verify(elsewhere)
