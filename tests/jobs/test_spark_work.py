@@ -70,7 +70,7 @@ def test_no_byte_of_a_table_changes_what_spark_reads(
     path = folder / file.path
     whole = path.read_bytes()
     num_refused = 0
-    for position in rng.sample(range(len(whole)), 60):
+    for position in rng.sample(range(len(whole)), 30):
         damaged = bytearray(whole)
         damaged[position] ^= 1 << rng.randrange(8)
         path.write_bytes(damaged)
@@ -84,4 +84,4 @@ def test_no_byte_of_a_table_changes_what_spark_reads(
         else:
             assert [tuple(row) for row in rows] == list(zip(*table.to_pydict().values(), strict=True)), position
     spark.conf.unset(VERIFY)
-    assert num_refused > 30
+    assert num_refused > 15

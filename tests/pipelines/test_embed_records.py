@@ -9,7 +9,9 @@ import cv2
 import numpy as np
 import pyarrow as pa
 import pytest
+from pyspark.errors import PythonException
 from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
 
 from pipelines.align import Aligner
 from pipelines.embed_records import count_pictures, embed_records
@@ -120,3 +122,12 @@ def test_a_picture_is_shown_as_a_dataset_would_hold_it(records: Build, embedder:
     stored = cv2.imdecode(np.frombuffer(align(images[0], box, None), np.uint8), cv2.IMREAD_COLOR)[:, :, ::-1]
     wanted = embedder.embed([cv2.resize(stored, (SIDE, SIDE), interpolation=cv2.INTER_AREA)])[0]
     np.testing.assert_allclose(found[_id(images[0])], wanted, atol=1e-6)
+
+
+def test_a_picture_that_is_not_the_one_taken_in_is_not_embedded(
+    records: Build, embedder: Embedder, images: list[bytes]
+) -> None:
+    frame = records([(data, f"{n}.png", "ok") for n, data in enumerate(images)])
+    altered = frame.withColumn("image", F.when(F.col("source") == "3.png", F.lit(images[0])).otherwise(F.col("image")))
+    with pytest.raises(PythonException, match=rf"UserError: the picture with image_id {_id(images[3])} was altered"):
+        embed_records(altered, embedder, LIMITS, name="store/records/r").collect()

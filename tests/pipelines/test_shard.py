@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from pydantic import ValidationError
+from pyspark.errors import PythonException
 from pyspark.sql import DataFrame, SparkSession
 
 from pipelines.align import TEMPLATE, aligner_of
@@ -80,6 +81,20 @@ def test_a_picture_that_a_source_holds_twice_under_one_name_is_one_row(spark: Sp
     expected = sorted(map(tuple, shard(once, placed, aligner_of(settings, LIMITS)).collect()))
     assert sorted(map(tuple, shard(twice, placed, aligner_of(settings, LIMITS)).collect())) == expected
     assert count_alignment(twice, placed) == count_alignment(once, placed)
+
+
+@pytest.mark.parametrize("settings", [ShardSettings(rows_per_file=7), ALIGNED], ids=["as found", "aligned"])
+def test_a_picture_that_is_not_the_one_taken_in_is_no_row(
+    spark: SparkSession, tmp_path: Path, found: Rows, settings: ShardSettings
+) -> None:
+    victim = found[6]
+    image = bytearray(victim["image"])
+    image[-5] ^= 1
+    rows = [{**row, "image": bytes(image)} if row is victim else row for row in found]
+    with pytest.raises(
+        PythonException, match=rf"UserError: the picture with image_id {victim['image_id']} was altered"
+    ):
+        _dataset(spark, rows, tmp_path, settings)
 
 
 def test_aligned_pictures_are_stored_with_their_own_digest_under_the_id_of_what_was_found(
@@ -157,12 +172,19 @@ def test_the_choice_of_the_encoding_is_checked() -> None:
         ShardSettings.model_validate({"align_format": "webp"})
 
 
+def _picture(label: int, number: int) -> bytes:
+    return f"{label}/{number}".encode()
+
+
 @pytest.fixture(scope="module")
 def people() -> list[tuple[str, int]]:
-    """Pictures of nine identities, of which one has more than a row group takes: (image_id, label)."""
+    """Pictures of nine identities, of which one has more than a row group takes: (image_id, label).
+
+    The bytes of number 3 of label 1 are `_picture(1, 3)`.
+    """
     sizes = [3, 1, 2, 11, 2, 2, 1, 4, 2]
     return [
-        (hashlib.sha256(f"{label}/{number}".encode()).hexdigest(), label)
+        (hashlib.sha256(_picture(label, number)).hexdigest(), label)
         for label, size in enumerate(sizes)
         for number in range(size)
     ]
@@ -173,10 +195,10 @@ def _identities(spark: SparkSession, people: list[tuple[str, int]], folder: Path
     decided = spark.createDataFrame(
         [(image_id, image_id, "kept", label, "train") for image_id, label in people], DECISION_ROWS
     )
-    records = spark.createDataFrame(
-        [{**_row(b"", image_id), "image": image_id.encode(), "image_id": image_id} for image_id, _ in people],
-        RECORD_ROWS,
-    )
+    sizes = Counter(label for _, label in people)
+    pictures = [_picture(label, number) for label, size in sizes.items() for number in range(size)]
+    found = [_row(picture, hashlib.sha256(picture).hexdigest()) for picture in pictures]
+    records = spark.createDataFrame(found, RECORD_ROWS)
     placed = place_rows(decided.repartition(partitions), settings, seed=3)
     rows = shard(records.repartition(partitions), placed)
     write_files(rows, folder, schema=DATASET, rows_per_group=settings.rows_per_group)
