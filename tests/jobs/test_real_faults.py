@@ -18,7 +18,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 RINGMILL = [sys.executable, "-c", "import sys; from jobs.cli import main; sys.exit(main())"]
 SIZES = (
-    *("system=demo", "recipe.epochs=400", "recipe.batch_size=16", "recipe.checkpoint_every_steps=2"),
+    *("system=demo", "recipe.batch_size=16", "recipe.checkpoint_every_steps=2"),
     *("model.input_size_px=32", "feed.threads=1", "shard.rows_per_group=16", "source.chunk_images=40"),
 )
 
@@ -31,6 +31,32 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
     drawn = [*RINGMILL, "sample", str(folder), "--identities", "10", "--photos", "12", "--seed", "3"]
     subprocess.run(drawn, check=True, capture_output=True, cwd=ROOT)
     return folder / "images"
+
+
+@pytest.fixture(scope="module")
+def made(images: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The store of a run that went well, as far as the dataset."""
+    home = tmp_path_factory.mktemp("made")
+    code, line = Driver(images, home, "recipe.epochs=2").ended()
+    assert code == 0, line
+    for kind in ("model", "evaluation"):
+        shutil.rmtree(home / "store" / kind)
+    return home / "store"
+
+
+@pytest.fixture
+def drive(images: Path, made: Path, tmp_path: Path) -> Iterator[Callable[..., "Driver"]]:
+    """Start a run that has to train for long, in any store; it is ended with the test."""
+    drivers: list[Driver] = []
+
+    def start(*settings: str, store: Path = tmp_path / "store") -> Driver:
+        shutil.copytree(made, store, dirs_exist_ok=True)
+        drivers.append(Driver(images, tmp_path, "recipe.epochs=400", *settings, store=store))
+        return drivers[-1]
+
+    yield start
+    for driver in drivers:
+        driver.stop()
 
 
 @pytest.fixture
@@ -66,8 +92,12 @@ class Driver:
 
     def ended(self) -> tuple[int, str]:
         """The exit code and the last line on the screen."""
-        said = self._process.communicate(timeout=400)[0]
-        return self._process.returncode, said.splitlines()[-1]
+        self.said = self._process.communicate(timeout=600)[0]
+        return self._process.returncode, self.said.splitlines()[-1]
+
+    def stop(self) -> None:
+        self._process.terminate()
+        self._process.communicate()
 
     def attempts(self, stage: str) -> int:
         return int(json.loads((self.folder / "run.json").read_text())["stages"][stage]["attempts"])
@@ -83,11 +113,14 @@ class Driver:
         return sorted(found(), key=lambda one: int(one.environ()["HOROVOD_RANK"]))
 
     def wait_for(self, condition: Callable[[], bool]) -> None:
-        deadline = time.monotonic() + 300
+        deadline = time.monotonic() + 600
         while not condition():
             assert self._process.poll() is None, self._process.communicate()[0]
             assert time.monotonic() < deadline
             time.sleep(0.1)
+
+
+Drive = Callable[..., Driver]
 
 
 def test_a_full_disk_under_spark_is_named_and_not_tried_again(images: Path, disk: Path, tmp_path: Path) -> None:
@@ -99,10 +132,8 @@ def test_a_full_disk_under_spark_is_named_and_not_tried_again(images: Path, disk
     assert driver.attempts("ingest") == 1
 
 
-def test_a_full_disk_under_rank_0_is_told_before_the_collectives_of_the_others(
-    images: Path, disk: Path, tmp_path: Path
-) -> None:
-    driver = Driver(images, tmp_path, store=disk / "store")
+def test_a_full_disk_under_rank_0_is_told_before_the_collectives_of_the_others(disk: Path, drive: Drive) -> None:
+    driver = drive(store=disk / "store")
     driver.ranks()
     resize(disk, free_kib=40)
     code, line = driver.ended()
@@ -126,31 +157,31 @@ def test_too_few_open_files_are_named_with_their_limit(images: Path, tmp_path: P
     assert "`ulimit -n` is 90 here" in line
 
 
-def test_a_rank_that_is_killed_is_named_and_tried_again(images: Path, tmp_path: Path) -> None:
-    driver = Driver(images, tmp_path, "recipe.epochs=6", "place.retries=1")
+def test_a_rank_that_is_killed_is_named_and_tried_again(drive: Drive) -> None:
+    driver = drive("recipe.epochs=20", "place.retries=1")
     driver.ranks()[1].send_signal(signal.SIGKILL)
-    said = driver._process.communicate(timeout=400)[0]
-    assert driver._process.returncode == 0, said
-    assert "train: attempt 1 of 2 failed: rank 1 was killed (signal 9), probably by the kernel for memory" in said
+    code, line = driver.ended()
+    assert code == 0, line
+    assert (
+        "train: attempt 1 of 2 failed: rank 1 was killed (signal 9), probably by the kernel for memory" in driver.said
+    )
     assert driver.attempts("train") == 2
 
 
-def test_a_rank_that_stands_still_is_named(images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_rank_that_stands_still_is_named(drive: Drive, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOROVOD_GLOO_TIMEOUT_SECONDS", "8")
-    driver = Driver(images, tmp_path, "place.retries=0")
+    driver = drive("place.retries=0")
     driver.ranks()[1].send_signal(signal.SIGSTOP)
     code, line = driver.ended()
     assert code == 1
-    assert "rank 0: " in line
     assert "rank 1 has not answered for 5 s, so it is stopped or its host is overloaded" in line
 
 
-def test_a_records_file_that_was_cut_is_named(images: Path, tmp_path: Path) -> None:
-    Driver(images, tmp_path, "place.driver_memory=1g", "recipe.epochs=1").ended()
+def test_a_records_file_that_was_cut_is_named(drive: Drive, tmp_path: Path) -> None:
+    driver = drive("dedup.max_distance=20")
     records = next((tmp_path / "store" / "records").glob("*/rows/*.parquet"))
     os.truncate(records, records.stat().st_size // 2)
-    driver = Driver(images, tmp_path, "dedup.max_distance=20", "recipe.epochs=1")
     code, line = driver.ended()
     assert code in (1, 2)
-    assert str(records) in line
+    assert f"{records} " in line
     assert f"remove {records.parent.parent}" in line
