@@ -19,6 +19,9 @@ from pipelines.manifest import MANIFEST_NAME
 Tell = Callable[[re.Match[str], Surroundings], str]
 
 
+_MIN_OPEN_FILES = 400  # Spark's JVM holds some 340 before it does anything
+
+
 @dataclass(frozen=True)
 class Cause:
     """One reason for which a job ends."""
@@ -37,6 +40,15 @@ def find_cause(text: str, around: Surroundings) -> Fault | None:
     return None
 
 
+def suspect_limits(around: Surroundings) -> Fault | None:
+    """The fault of a process that ended without a word where a limit lets it not even start."""
+    if around.launcher == "spark" and resource.getrlimit(resource.RLIMIT_NOFILE)[0] < _MIN_OPEN_FILES:
+        return Fault(False, _open_files(), is_final=True)
+    if full := around.full_file_system(is_certain=False):
+        return Fault(False, full, is_final=True)
+    return None
+
+
 def _full(found: re.Match[str], around: Surroundings) -> str:
     return around.full_file_system() or (
         f"a file system was full while the stage ran and is not any more; it writes to {around.listed()}"
@@ -48,9 +60,13 @@ def _quota(found: re.Match[str], around: Surroundings) -> str:
 
 
 def _too_many_files(found: re.Match[str], around: Surroundings) -> str:
+    return _open_files()
+
+
+def _open_files() -> str:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     return (
-        f"a process had too many open files; `ulimit -n` is {soft:,} here (at most {hard:,}): raise it before "
+        f"a process has too many open files; `ulimit -n` is {soft:,} here (at most {hard:,}): raise it before "
         "`ringmill run`, or lower the number of cores in place.master and of feed.threads"
     )
 

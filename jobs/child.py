@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from jobs.causes import suspect_limits
 from jobs.explain import explain_log
 from jobs.faults import Fault, forget_faults, read_fault
 from jobs.kills import explain_kill, memory_kills
@@ -62,8 +63,8 @@ def _fault(log: Path, code: int, output: str, around: Surroundings, *, for_memor
         return written
     if fault := explain_log(output, around):
         return fault
-    if full := around.full_file_system(is_certain=False):
-        return Fault(False, full, is_final=True)
+    if fault := suspect_limits(around):
+        return fault
     lines = output.strip().splitlines()
     if code == USER_EXIT_CODE:
         # Said by the launcher itself, which writes no fault.

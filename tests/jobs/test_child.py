@@ -1,5 +1,6 @@
 """Commands at a place of one process."""
 
+import resource
 import sys
 from pathlib import Path
 
@@ -52,6 +53,18 @@ def test_a_kill_outweighs_what_other_processes_say_in_its_wake_but_no_mistake_of
     assert wake is not None
     assert wake.line.startswith("rank 1 was killed (signal 9)")
     assert run(log, code(is_users=True)) == Fault(True, "x")
+
+
+def test_a_limit_under_which_spark_cannot_start_is_named_though_nobody_does(
+    log: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(resource, "getrlimit", lambda kind: (200, 300))
+    command = Command((sys.executable, "-c", "raise SystemExit(1)"), {})
+    around = Surroundings(SingleSettings(), "spark", {})
+    fault = run_command(PLACE, command, log, around=around)
+    assert fault is not None
+    assert "`ulimit -n` is 200 here (at most 300)" in fault.line
+    assert fault.is_final
 
 
 def test_the_cause_is_looked_for_in_the_output_of_this_attempt_alone(log: Path) -> None:
