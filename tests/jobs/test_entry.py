@@ -129,6 +129,15 @@ def test_a_stage_whose_parent_is_missing_names_the_stage_to_run(
     assert "run the stage grind first" in capsys.readouterr().err
 
 
+def test_a_stage_that_only_some_runs_have_names_the_setting(
+    real_settings: RunSettings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    freeze(real_settings, real_settings.folder / "run.yaml")
+    assert run_job("export", finish, argv=["--run", str(real_settings.folder / "run.yaml")]) == 2
+    said = "the run r has no stage export, which only some runs have: those with curate.rounds above 1; it has ingest,"
+    assert said in capsys.readouterr().err
+
+
 def test_a_missing_run_yaml_is_exit_code_2(
     tmp_path: Path, river: tuple[Stage, ...], capsys: pytest.CaptureFixture[str]
 ) -> None:
