@@ -7,7 +7,7 @@ is sound if the strict decoder then has no complaint.
 
 import re
 from dataclasses import dataclass, field
-from itertools import takewhile
+from itertools import islice, takewhile
 
 from pipelines.decode_faults import CORRUPT, DecodeError
 from pipelines.jpeg_codes import PROGRESSIVE, Scan, TableReader
@@ -40,6 +40,7 @@ _JFIF_MAJOR = 1
 _TRANSFORMS = {3: (0, 1), 4: (0, 2)}
 _ICC = b"ICC_PROFILE\0"  # then the number of the chunk, from 1 on, and the number of chunks
 _WHOLE_BLOCKS = b"\x00\x3f\x00"  # the parameters of every sequential scan (T.81, table B.3)
+_MOST_SEGMENTS = 1 << 15  # a picture of cameras has some dozens; each takes the time of some lines of Python
 _END = bytes([0xFF, END_OF_IMAGE])
 
 
@@ -85,7 +86,9 @@ def rewrite(data: bytes) -> Draft:
     Raises:
         DecodeError: the markers are broken, or the bytes between them may be the rest of a segment.
     """
-    found = list(segments(data))
+    found = list(islice(segments(data), _MOST_SEGMENTS + 1))
+    if len(found) > _MOST_SEGMENTS:
+        raise DecodeError(CORRUPT, f"faults of form among more than {_MOST_SEGMENTS} segments")
     frame = next((segment for segment in found if segment.marker in FRAMES), Segment(0, bytes(6)))
     header = list(takewhile(lambda segment: segment.marker != START_OF_SCAN, found))
     check_gaps(found)

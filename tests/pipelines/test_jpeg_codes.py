@@ -45,6 +45,18 @@ def test_a_whole_scan_reads_to_its_end_and_a_cut_one_does_not(
     assert sum(codes.reads_to_end(bits[: -8 * cut]) for cut in range(3, 60, 3)) < 8  # of 19
 
 
+def test_the_bits_of_codes_are_those_of_the_standard() -> None:
+    codes = {"10": 0x20, "110": 0x02}
+    progressive = Scan((({}, codes),), first=1, last=63, is_progressive=True, is_refinement=False)
+    sequential = Scan((({}, codes),), first=1, last=63, is_progressive=False, is_refinement=False)
+    # The end of 4 to 7 blocks has two more bits (T.81, G.1.2.2); a coefficient of 2 bits has as many.
+    assert progressive.reads_to_end("10001111")
+    assert not sequential.reads_to_end("10001111")
+    for scan in (progressive, sequential):
+        assert scan.reads_to_end("1100010111" if scan is sequential else "110001000111")
+        assert not scan.reads_to_end("110001111111")
+
+
 def test_the_end_of_a_scan_reads_on_from_the_boundary_of_a_block(draw_jpeg: DrawJpeg) -> None:
     codes, bits = codes_and_data(draw_jpeg(1, "L"))
     boundaries = [at for at in range(len(bits) - 1_000, len(bits) - 16) if codes.reads_to_end(bits[at:])]

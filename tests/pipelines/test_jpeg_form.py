@@ -126,7 +126,7 @@ def test_a_fault_of_form_touches_no_pixel_and_is_counted(draw_jpeg: DrawJpeg, da
 def test_every_fault_is_counted(draw_jpeg: DrawJpeg) -> None:
     data = draw_jpeg(1)
     for damage in (
-        jfif_revision(3),
+        jfif_revision(2),
         before(0xC4, bytes(5)),
         before(0xDB, bytes(2)),
         icc((2, 2)),
@@ -165,6 +165,14 @@ def test_damage_beside_a_fault_of_form_is_found(draw_jpeg: DrawJpeg, kind: str, 
     with pytest.raises(DecodeError) as caught:
         decode_jpeg(data[:middle] + bytes(400) + data[middle + 400 :], SETTINGS)
     assert caught.value.fault == CORRUPT
+
+
+def test_faults_of_form_among_millions_of_segments_are_not_worth_the_time(draw_jpeg: DrawJpeg) -> None:
+    odd = jfif_revision(2)(draw_jpeg(5))
+    few, many = (before(0xDB, segment(0xFE, b"") * number)(odd) for number in (30_000, 40_000))
+    assert decode_jpeg(few, SETTINGS)[1].warnings == 1
+    with pytest.raises(DecodeError, match="corrupt: faults of form among more than 32768 segments"):
+        decode_jpeg(many, SETTINGS)
 
 
 @pytest.mark.parametrize("parameters", [(0x3F, 0, 0x95), (0x11, 0, 0x3F), (0, 0x95, 0x42)])

@@ -66,6 +66,18 @@ def test_damaged_tables_between_scans_are_damage(draw_jpeg: DrawJpeg) -> None:
             decode_jpeg(without_marker(data, 0xC4, number=number), SETTINGS)
 
 
+def test_damaged_tables_after_other_segments_between_scans_are_damage(draw_jpeg: DrawJpeg) -> None:
+    data = draw_jpeg(1, progressive=True)
+    scan = data.index(b"\xff\xda")
+    for number in range(3, 10):
+        place = -1
+        for _ in range(number + 1):
+            place = data.index(b"\xff\xc4", place + 1)
+        assert place > scan
+        with pytest.raises(DecodeError, match=r"^corrupt"):
+            decode_jpeg(data[:place] + COMMENT + b"\x5f" + data[place + 1 :], SETTINGS)
+
+
 def test_a_lost_scan_is_damage(draw_jpeg: DrawJpeg) -> None:
     data = draw_jpeg(2, progressive=True)
     last = data.rindex(b"\xff\xda")

@@ -75,6 +75,21 @@ def test_damage_of_which_libjpeg_warns_is_refused(draw_jpeg: DrawJpeg) -> None:
     assert found["refused"] > 450
 
 
+def test_damage_to_later_bits_of_coefficients_is_refused(draw_jpeg: DrawJpeg) -> None:
+    rng = random.Random(2)
+    found: Counter[str] = Counter()
+    for number in range(600):
+        clean = draw_jpeg(number % 6, "L", progressive=True)
+        place = rng.randrange(clean.rindex(b"\xff\xda") + 10, len(clean) - 2)
+        data = clean[:place] + bytes([clean[place] ^ 1 << rng.randrange(8)]) + clean[place + 1 :]
+        try:
+            simplejpeg.decode_jpeg(data)
+        except ValueError:
+            found[outcome(data, clean)] += 1
+    assert found["refused"] > 60
+    assert found["other pixels, with warnings"] <= 0.08 * found.total()
+
+
 @pytest.mark.parametrize("filling", ["zeros", "filling", "text", "random"])
 def test_bytes_after_the_last_block_are_harmless(draw_jpeg: DrawJpeg, filling: str) -> None:
     rng = random.Random(1)
