@@ -10,9 +10,9 @@ class DedupSettings(Settings):
 
     # 31 of 256 bits is PDQ's threshold; 16 is the strict preset. Above the bound unrelated pictures become pairs.
     max_distance: int = Field(default=31, ge=0, le=48)
-    # The part of one thumbnail that the other does not explain (`residual.residuals`): of 1,000 altered copies 998 have
+    # The part of one thumbnail that the other does not explain (`residual.residuals`): of 1,000 altered copies 992 have
     # less. None (null) = the hashes alone decide.
-    max_residual: float | None = Field(default=0.4, ge=0)
+    max_residual: float | None = Field(default=0.3, ge=0)
     # Flat pictures have similar hashes; below this quality they are compared by their pixels only.
     min_hash_quality: float = Field(default=50.0, ge=0, le=100)
     # Expected share of the pairs at exactly the largest distance that is found; more of the closer ones are.

@@ -156,7 +156,7 @@ def test_drawn_copies_are_within_the_default_and_other_photos_in_one_pose_are_no
             others.setdefault(name, []).append(residuals(own[None], thumbnail(encode_jpeg(picture, 92))[None])[0])
     assert limit is not None
     found = {name: np.mean(np.array(values) <= limit) for name, values in copies.items()}
-    assert min(found.values()) >= 0.95, found
-    assert np.mean([np.array(values) <= limit for values in copies.values()]) >= 0.99
+    assert min(found.values()) >= 0.9, found
+    assert np.mean([np.array(values) <= limit for values in copies.values()]) >= 0.98
     merged = {name: np.mean(np.array(values) <= limit) for name, values in others.items()}
     assert max(merged.values()) <= 0.15, merged

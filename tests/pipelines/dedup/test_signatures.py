@@ -1,5 +1,7 @@
 """The rule for copies: hashes and thumbnails, upright or mirrored, as far as both are known."""
 
+import dataclasses
+
 import cv2
 import numpy as np
 import pytest
@@ -51,6 +53,16 @@ def test_a_second_look_tells_apart_pictures_of_close_hashes() -> None:
     assert alike(originals, others, BY_HASH).all()
     assert not alike(originals, others, BOTH).any()
     assert alike(originals, copies, BOTH).all()
+
+
+@pytest.mark.parametrize("rule", [BY_HASH, BOTH])
+def test_the_largest_distance_belongs_to_the_rule(rule: CopyRule) -> None:
+    own = signatures(faces(1, seed=7))
+    for distance, expected in ((31, True), (32, False)):
+        bits = np.unpackbits(own.hash[0])
+        bits[:distance] ^= 1
+        other = dataclasses.replace(own, hash=np.packbits(bits)[None])
+        assert alike(own, other, rule).tolist() == [expected]
 
 
 @pytest.mark.parametrize("changed", ["left", "right"])
