@@ -22,7 +22,7 @@ _CALL = 512
 _MOST_EACH = 16
 _FREE = 4 << 20
 # Opcodes: pairs take one for each picture of some kilobytes, and arrays about 25.
-_OPCODES_FREE = 1_000_000
+_OPCODES_FREE = 300_000
 _BYTES_FOR_ONE = 16
 
 

@@ -140,12 +140,12 @@ _BOMBS = {
         for code in (b"B", b"X", b"T", b"\x8b")  # BINBYTES, BINUNICODE, BINSTRING, LONG4
     },
     "digits of a number": b"\x80\x04L" + b"9" * 1_000_000 + b"L\n.",
-    "lists": b"\x80\x04" + b"]" * 600_000 + b".",
-    "marks": b"\x80\x04" + b"(" * 600_000 + b".",
-    "sets": b"\x80\x04" + b"\x8f" * 600_000 + b".",
-    "tuples in tuples": b"\x80\x04)" + b"\x85" * 600_000 + b".",
-    "entries of the memo": b"\x80\x04N" + b"\x94" * 600_000 + b".",
-    "opcodes": b"\x80\x04" + b"N" * 1_500_000 + b".",
+    "lists": b"\x80\x04" + b"]" * 200_000 + b".",
+    "marks": b"\x80\x04" + b"(" * 200_000 + b".",
+    "sets": b"\x80\x04" + b"\x8f" * 200_000 + b".",
+    "tuples in tuples": b"\x80\x04)" + b"\x85" * 200_000 + b".",
+    "entries of the memo": b"\x80\x04N" + b"\x94" * 200_000 + b".",
+    "opcodes": b"\x80\x04" + b"N" * 450_000 + b".",
     "text that is encoded many times": (
         b"\x80\x04" + _TEXT + b"\x94c_codecs\nencode\n\x94\x8c\x06latin1\x94(" + b"h\x01h\x00h\x02\x86R" * 3_000 + b"t."
     ),
