@@ -1,4 +1,4 @@
-"""Strict decoding of JPEG: everything that libjpeg only warns about counts as damage.
+"""Strict decoding of JPEG: a warning of libjpeg is damage, unless the picture is sound without the fault of form.
 
 Ordinary decoders fill damaged parts with grey without an error, so damaged pictures would enter training unnoticed.
 """
