@@ -98,7 +98,7 @@ def _make_nothing(*_arguments: Any) -> NoReturn:
 
 
 def _stand_ins(budget: Budget) -> dict[tuple[str, str], Callable[..., Any]]:
-    """What the names of arrays and bytes stand for."""
+    """Stand-ins for the functions of arrays and bytes, by module and name."""
 
     def make_bytes(text: Any = "", encoding: Any = "latin1") -> bytes:
         # Python 3 writes bytes for Python 2 as text of code points below 256, and empty ones as `bytes()`.
