@@ -53,7 +53,14 @@ def test_sixteen_bits_are_scaled_and_white_stays_white(num_channels: int) -> Non
 @pytest.mark.parametrize("name", WHOLE)
 @pytest.mark.parametrize(
     ("place", "value"),
-    [(40, b"\0\5"), (42, b"\x87"), (42, b"\x1f"), (42, b"\3\1\1\3\1\1\3"), (42, b"\7\1\1\5")],
+    [
+        (40, b"\0\5"),
+        (42, b"\x87"),
+        (42, b"\x1f"),
+        (42, b"\x10\1\1\x10\1\1\x10"),
+        (42, b"\3\1\1\3\1\1\3"),
+        (42, b"\7\1\1\5"),
+    ],
 )
 def test_samples_that_are_not_read_are_refused(name: str, place: int, value: bytes) -> None:
     data = WHOLE[name]

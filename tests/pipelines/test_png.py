@@ -200,6 +200,16 @@ def test_damage_under_right_checksums_is_refused(name: str) -> None:
     assert fault_of(DAMAGED[name]) in {CORRUPT, TRUNCATED}
 
 
+@pytest.mark.parametrize("interlaced", [False, True])
+@pytest.mark.parametrize(("colour", "bits"), DEPTHS)
+def test_a_stream_of_one_byte_too_few_is_truncated(colour: int, bits: int, interlaced: bool) -> None:
+    samples = drawn(colour, bits)
+    before = palette_chunk(bits) if colour == 3 else b""
+    stream = zlib.compress(raw_stream(samples, bits, interlaced)[:-1])
+    with pytest.raises(DecodeError, match="truncated"):
+        check_png(png(samples, colour, bits, interlaced=interlaced, before=before, stream=stream), SETTINGS)
+
+
 SOUND: Mapping[str, bytes] = {
     "bytes after the pixels in the stream": png(COLOURS, 2, 8, stream=zlib.compress(RAW + b"more" * 99)),
     "bytes after the stream": png(COLOURS, 2, 8, stream=STREAM + b"more" * 99),
