@@ -132,7 +132,7 @@ def _containers(root: str, entries: Iterable[FoundFile | Break | PassedOver]) ->
 
 
 def _of_kind(found: Iterable[Found], suffixes: Sequence[str], companions: Sequence[str]) -> Iterator[Found]:
-    """What a folder holds: the archives in order, all else as passed over; companions of an archive are part of it."""
+    """The archives of a folder in order, and all else as passed over; companions of an archive are part of it."""
     archives: list[Container] = []
     beside: list[str] = []
     for one in found:

@@ -1,4 +1,4 @@
-"""What may be missing at the end of a RecordIO file: by its last record, its index, and InsightFace's header record.
+"""The end of a RecordIO file and what may be missing there, by its last record, its index, InsightFace's header.
 
 A .rec has no mark of its end. Cut between two records it looks whole, unless its index or its header tells of more.
 """
@@ -21,7 +21,7 @@ _MOST_ANNOUNCED = 1 << 24
 
 @dataclass
 class Found:
-    """What a scan has found in one file."""
+    """The findings of a scan in one file."""
 
     starts: "array[int]" = field(default_factory=lambda: array("q"))  # of the records
     num_images: int = 0

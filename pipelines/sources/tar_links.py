@@ -40,7 +40,7 @@ class Links:
 
 
 def listed(members: Iterable[Member]) -> bytes:
-    """What `relinked` needs of the members that are links; empty if none is."""
+    """The table that `relinked` needs of the members that are links; empty if none is."""
     pairs = [_LISTED.pack(member.header, member.origin) for member in members if member.origin >= 0]
     return zlib.compress(b"".join(pairs), 1) if pairs else b""
 
