@@ -46,14 +46,19 @@ class Artefact:
         """The named columns of the rows of a table that fulfil a condition, a piece at a time."""
         paths = self.tables(f"{table}/")
         if paths:
-            with self._naming_damage():
+            with self.naming_damage():
                 for batch in ds.dataset(paths, format=_VERIFIED).to_batches(columns=list(columns), filter=where):
                     # Pieces whose rows were all filtered out come too, and pyarrow cannot sort nothing.
                     if len(batch):
                         yield pa.Table.from_batches([batch])
 
     @contextlib.contextmanager
-    def _naming_damage(self) -> Iterator[None]:
+    def naming_damage(self) -> Iterator[None]:
+        """Turn errors of Arrow on files that are not what was written into one line with the file.
+
+        Raises:
+            UserError: a file of it is damaged.
+        """
         try:
             yield
         except (OSError, pa.ArrowException):
@@ -84,17 +89,17 @@ def read_images(records: Artefact, image_ids: Collection[str]) -> dict[str, byte
     """
     chosen = pa.array(sorted(image_ids), pa.string())
     images: dict[str, bytes] = {}
-    for path in records.tables(f"{ROWS}/"):
-        file = pq.ParquetFile(path)
-        for group in range(file.num_row_groups):
-            ids = file.read_row_group(group, columns=[IMAGE_ID])[IMAGE_ID]
-            rows = pc.indices_nonzero(pc.is_in(ids, value_set=chosen)).to_pylist()
-            new = {row: ids[row].as_py() for row in rows if ids[row].as_py() not in images}
-            found = {new[row]: image for row, image in _rows(file, group, sorted(new))}
-            # Of what is too large to be a picture no bytes are kept.
-            kept = {image_id: image for image_id, image in found.items() if image}
-            check_pictures(kept.keys(), kept.values(), records=str(records.folder))
-            images |= found
+    with records.naming_damage():
+        for path in records.tables(f"{ROWS}/"):
+            file = pq.ParquetFile(path, page_checksum_verification=True)
+            for group in range(file.num_row_groups):
+                ids = file.read_row_group(group, columns=[IMAGE_ID])[IMAGE_ID]
+                rows = pc.indices_nonzero(pc.is_in(ids, value_set=chosen)).to_pylist()
+                new = {row: ids[row].as_py() for row in rows if ids[row].as_py() not in images}
+                images |= {new[row]: image for row, image in _rows(file, group, sorted(new))}
+    # Of what is too large to be a picture no bytes are kept.
+    kept = {image_id: image for image_id, image in images.items() if image}
+    check_pictures(kept.keys(), kept.values(), records=str(records.folder))
     return images
 
 

@@ -25,7 +25,7 @@ def identity_chart(dataset: Artefact) -> Chart | None:
     """The number of identities by number of training pictures; None where there are no labels."""
     sizes: dict[int, int] = {}
     for path in dataset.tables("labels"):
-        labels = pq.read_table(path, columns=["split", "num_images"])
+        labels = pq.read_table(path, columns=["split", "num_images"], page_checksum_verification=True)
         counted = pc.value_counts(labels.filter(pc.equal(labels["split"], "train"))["num_images"])
         for count in counted.to_pylist():
             sizes[count["values"]] = sizes.get(count["values"], 0) + count["counts"]

@@ -45,3 +45,39 @@ def test_row_groups_without_a_wanted_row_keep_their_images(built, monkeypatch):
 def test_an_unfinished_artefact_is_the_users_error(tmp_path):
     with pytest.raises(UserError, match="no finished artefact"):
         open_artefact(tmp_path)
+
+
+def _rewrite(path, *, flip):
+    """The same rows with checksums of their pages; the last byte of a column's pages is flipped."""
+    pq.write_table(pq.read_table(path), path, write_page_checksum=True, compression="NONE")
+    footer = pq.read_metadata(path).row_group(0)
+    (chunk,) = (footer.column(at) for at in range(footer.num_columns) if footer.column(at).path_in_schema == flip)
+    start = chunk.data_page_offset if chunk.dictionary_page_offset is None else chunk.dictionary_page_offset
+    content = bytearray(path.read_bytes())
+    content[start + chunk.total_compressed_size - 1] ^= 1
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize("kind", ["decisions", "records"])
+def test_damage_in_a_page_that_is_read_is_named(built, kind):
+    """In an artefact that is too large to be compared beforehand."""
+    folder = built.artefacts[kind]
+    path = folder / "rows/00000.parquet"
+    _rewrite(path, flip="image_id")
+    artefact = open_artefact(folder)
+    read = {
+        "decisions": lambda: list(artefact.scan(["image_id"])),
+        "records": lambda: read_images(artefact, [built.rows[0]["image_id"]]),
+    }
+    with pytest.raises(UserError, match=rf"{path} is missing or was altered since it was written; remove {folder}"):
+        read[kind]()
+
+
+def test_a_picture_that_is_not_the_one_taken_in_is_not_shown(built):
+    folder = built.artefacts["records"]
+    path = folder / "rows/00000.parquet"
+    table = pq.read_table(path)
+    images = [b"another" if image else image for image in table["image"].to_pylist()]
+    pq.write_table(table.set_column(table.column_names.index("image"), "image", [images]), path)
+    with pytest.raises(UserError, match="was altered since it was taken in"):
+        read_images(open_artefact(folder), table["image_id"].to_pylist())
