@@ -10,8 +10,8 @@
 - orl: orl.tar, 40 people with 10 different photos each, some nearly the same: none should be merged; and the copies of
   one photo of each
 
-Ours as the stage of decisions compares stored hashes and thumbnails: at the defaults, at the strict distance, and by the
-hashes alone. Beside it, run by a Python that has them (--peers): imagededup's 64-bit pHash within 10 bits (its
+Ours as the stage of decisions compares stored hashes and thumbnails: at the defaults, at the strict distance, and by
+the hashes alone. Beside it, run by a Python that has them (--peers): imagededup's 64-bit pHash within 10 bits (its
 default) and equal ones (what cleanvision compares), PDQ within 31 bits at a quality of 50 (its own limits), plain and
 mirrored, and the cosine of fastdup's features from 0.96 on (the default of its components). All pairs are compared, so
 neither a search nor a chain of pairs has a part in this.
