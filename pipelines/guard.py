@@ -11,8 +11,8 @@ import functools
 import os
 import threading
 
-from pipelines import jpeg, jpeg_markers
 from pipelines.decode_faults import DECODER_CRASHED, TOO_MUCH_MEMORY, DecodeError
+from pipelines.formats import jpeg, jpeg_markers
 from pipelines.helper import Helper
 from pipelines.pixels import Decoded, decode, sniff
 from pipelines.settings import PixelSettings

@@ -19,10 +19,10 @@ from typing import Any, BinaryIO
 from PIL import AvifImagePlugin, Image
 
 from pipelines.decode_faults import TOO_MUCH_MEMORY, DecodeError
+from pipelines.formats.signatures import reads_heif
 from pipelines.helper import LENGTH, READY
 from pipelines.pixels import Decoded, decode
 from pipelines.settings import PixelSettings
-from pipelines.signatures import reads_heif
 
 _errno = ctypes.CDLL(None).__errno_location
 _errno.restype = ctypes.POINTER(ctypes.c_int)

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipelines import jpeg
 from pipelines.arrays import Picture
 from pipelines.decode_faults import EMPTY, TOO_MANY_BYTES, DecodeError
-from pipelines.exif import UPRIGHT
-from pipelines.raster import decode_raster
+from pipelines.formats import jpeg
+from pipelines.formats.exif import UPRIGHT
+from pipelines.formats.raster import decode_raster
+from pipelines.formats.signatures import JPEG, sniff
 from pipelines.settings import PixelSettings
-from pipelines.signatures import JPEG, sniff
 
 # Training catches the error, and may import this module alone.
 __all__ = ["DecodeError", "Decoded", "decode", "sniff", "upright"]

@@ -14,10 +14,10 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+from pipelines.formats.signatures import reads_heif
 from pipelines.sample.drawing import draw_photo
 from pipelines.sample.person import draw_person
 from pipelines.sample.shot import Camera, Pose, take_shot
-from pipelines.signatures import reads_heif
 
 reads_heif()
 

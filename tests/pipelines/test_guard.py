@@ -18,12 +18,12 @@ from PIL import Image
 from pyspark.sql import SparkSession
 
 from pipelines import decode_faults
+from pipelines.formats.signatures import reads_heif
 from pipelines.guard import PLAIN_BYTES, guarded_decode, is_plain
 from pipelines.helper import WALL_FACTOR
 from pipelines.measure import examine
 from pipelines.pixels import Decoded, DecodeError, decode
 from pipelines.settings import PixelSettings
-from pipelines.signatures import reads_heif
 
 reads_heif()
 

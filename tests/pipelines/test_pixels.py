@@ -13,9 +13,9 @@ import pytest
 from PIL import Image, ImageOps
 
 from pipelines import decode_faults
+from pipelines.formats.signatures import reads_heif
 from pipelines.pixels import DecodeError, decode, sniff, upright
 from pipelines.settings import PixelSettings
-from pipelines.signatures import reads_heif
 
 reads_heif()
 

@@ -1,7 +1,7 @@
 """The known picture formats by their first bytes: the one list by which a file is read, refused by name, or no image.
 
 Sources: the formats' own specifications, and the signatures of file(1). A TIFF that holds a raw camera picture is
-recognised by `pipelines.tiff`, since only its directories differ.
+recognised by `pipelines.formats.tiff`, since only its directories differ.
 """
 
 import functools

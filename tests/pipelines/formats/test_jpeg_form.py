@@ -10,8 +10,8 @@ import simplejpeg
 from PIL import Image
 
 from pipelines.decode_faults import CORRUPT, DecodeError
-from pipelines.jpeg import decode_jpeg
-from pipelines.jpeg_form import is_of_form, rewrite
+from pipelines.formats.jpeg import decode_jpeg
+from pipelines.formats.jpeg_form import is_of_form, rewrite
 from pipelines.settings import PixelSettings
 
 DrawJpeg = Callable[..., bytes]

@@ -8,14 +8,13 @@ import numpy as np
 import simplejpeg
 from PIL import Image
 
-from pipelines import jpeg
 from pipelines.arrays import Picture, UInt8Array
 from pipelines.decode_faults import CORRUPT, TRUNCATED, UNSUPPORTED_CODING, UNSUPPORTED_FORMAT, DecodeError
-from pipelines.exif import UPRIGHT
-from pipelines.samples import RasterHeader, grey_to_rgb, on_white, to_eight_bits
-from pipelines.settings import PixelSettings
-from pipelines.tiff_directory import Directory, read_directories, sub_directories
-from pipelines.tiff_layout import (
+from pipelines.formats import jpeg
+from pipelines.formats.exif import UPRIGHT
+from pipelines.formats.samples import RasterHeader, grey_to_rgb, on_white, to_eight_bits
+from pipelines.formats.tiff_directory import Directory, read_directories, sub_directories
+from pipelines.formats.tiff_layout import (
     CMYK,
     COMPRESSION,
     JPEG,
@@ -38,7 +37,8 @@ from pipelines.tiff_layout import (
     colour_map,
     read_layout,
 )
-from pipelines.tiff_samples import pieces, read_samples
+from pipelines.formats.tiff_samples import pieces, read_samples
+from pipelines.settings import PixelSettings
 
 _NEW_SUBFILE, _OLD_SUBFILE, _SUB_DIRECTORIES, _DNG_VERSION = 254, 255, 330, 50_706
 _REDUCED_OR_MASK = 0b101  # bits of NewSubfileType

@@ -22,8 +22,8 @@ from pipelines.decode_faults import (
     UNSUPPORTED_FORMAT,
     DecodeError,
 )
+from pipelines.formats.tiff import decode_tiff
 from pipelines.settings import PixelSettings
-from pipelines.tiff import decode_tiff
 
 SETTINGS = PixelSettings()
 SHORT, LONG, RATIONAL, IFD = 3, 4, 5, 13

@@ -4,7 +4,7 @@ import struct
 
 import pytest
 
-from pipelines.exif import stored_orientation
+from pipelines.formats.exif import stored_orientation
 
 BYTE, ASCII, SHORT, LONG, RATIONAL = 1, 2, 3, 4, 5
 

@@ -16,8 +16,8 @@ from PIL.TiffImagePlugin import TiffImageFile
 
 from pipelines.arrays import UInt8Array
 from pipelines.decode_faults import CORRUPT, TRUNCATED, DecodeError
-from pipelines.tiff_directory import Directory
-from pipelines.tiff_layout import DEFLATE, FAX, GROUP3_OPTIONS, GROUP4_OPTIONS, NONE, Layout, piece_ranges
+from pipelines.formats.tiff_directory import Directory
+from pipelines.formats.tiff_layout import DEFLATE, FAX, GROUP3_OPTIONS, GROUP4_OPTIONS, NONE, Layout, piece_ranges
 
 Samples = NDArray[np.uint16] | UInt8Array
 

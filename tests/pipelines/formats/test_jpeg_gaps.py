@@ -7,7 +7,7 @@ import pytest
 import simplejpeg
 
 from pipelines.decode_faults import CORRUPT, DecodeError
-from pipelines.jpeg import decode_jpeg
+from pipelines.formats.jpeg import decode_jpeg
 from pipelines.settings import PixelSettings
 
 DrawJpeg = Callable[..., bytes]

@@ -6,8 +6,8 @@ import numpy as np
 
 from pipelines.arrays import UInt8Array
 from pipelines.decode_faults import CORRUPT, TRUNCATED, UNSUPPORTED_CODING, DecodeError, check_size
+from pipelines.formats.tiff_directory import Directory
 from pipelines.settings import PixelSettings
-from pipelines.tiff_directory import Directory
 
 WIDTH, LENGTH, BITS, COMPRESSION, PHOTOMETRIC, FILL_ORDER = 256, 257, 258, 259, 262, 266
 STRIP_OFFSETS, ORIENTATION, SAMPLES, ROWS_PER_STRIP, STRIP_BYTES, PLANAR = 273, 274, 277, 278, 279, 284

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from pipelines.decode_faults import CORRUPT, TOO_MANY_PIXELS, TRUNCATED, UNSUPPORTED_CODING, DecodeError
-from pipelines.raster import decode_raster
+from pipelines.formats.raster import decode_raster
+from pipelines.formats.signatures import reads_heif
 from pipelines.settings import PixelSettings
-from pipelines.signatures import reads_heif
 
 reads_heif()
 

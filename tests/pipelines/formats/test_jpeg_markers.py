@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from pipelines.decode_faults import CORRUPT, TRUNCATED, DecodeError
-from pipelines.jpeg_markers import END_OF_IMAGE, Segment, count_scans, most_scans, segments
+from pipelines.formats.jpeg_markers import END_OF_IMAGE, Segment, count_scans, most_scans, segments
 
 DrawJpeg = Callable[..., bytes]
 

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from pipelines.decode_faults import CORRUPT, TOO_MANY_PIXELS, TRUNCATED, UNSUPPORTED_CODING, DecodeError
+from pipelines.formats.png import check_png
 from pipelines.pixels import decode
-from pipelines.png import check_png
 from pipelines.settings import PixelSettings
 
 SETTINGS = PixelSettings()

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from pipelines.decode_faults import NOT_AN_IMAGE, UNSUPPORTED_FORMAT, DecodeError
-from pipelines.signatures import READ, name_of, reads_heif, sniff
+from pipelines.formats.signatures import READ, name_of, reads_heif, sniff
 
 reads_heif()
 Image.init()

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipelines.arrays import Picture, UInt8Array
-from pipelines.exif import UPRIGHT
+from pipelines.formats.exif import UPRIGHT
 
 
 @dataclass(frozen=True)

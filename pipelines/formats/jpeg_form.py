@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 from itertools import islice, takewhile
 
 from pipelines.decode_faults import CORRUPT, DecodeError
-from pipelines.jpeg_codes import PROGRESSIVE, Scan, TableReader
-from pipelines.jpeg_gaps import check_gaps
-from pipelines.jpeg_markers import (
+from pipelines.formats.jpeg_codes import PROGRESSIVE, Scan, TableReader
+from pipelines.formats.jpeg_gaps import check_gaps
+from pipelines.formats.jpeg_markers import (
     ADOBE_BYTES,
     APP0,
     APP2,

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from pipelines.jpeg_markers import FRAMES
+from pipelines.formats.jpeg_markers import FRAMES
 
 DEFINE_TABLES = 0xC4
 PROGRESSIVE = 0xC2

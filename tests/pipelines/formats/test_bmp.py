@@ -12,8 +12,8 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from pipelines.bmp import decode_bmp
 from pipelines.decode_faults import CORRUPT, TOO_MANY_PIXELS, TRUNCATED, UNSUPPORTED_CODING, DecodeError
+from pipelines.formats.bmp import decode_bmp
 from pipelines.settings import PixelSettings
 
 SETTINGS = PixelSettings()

@@ -14,16 +14,16 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from pipelines.arrays import Picture
-from pipelines.bmp import decode_bmp
-from pipelines.completeness import check_item_sizes, check_pnm
 from pipelines.decode_faults import CORRUPT, TOO_MANY_PIXELS, TRUNCATED, UNSUPPORTED_CODING, DecodeError, check_size
-from pipelines.exif import ORIENTATION_TAG, UPRIGHT, stored_orientation
-from pipelines.jpeg2000 import check_jpeg2000
-from pipelines.png import PngHeader, check_png
-from pipelines.samples import RasterHeader, grey_to_rgb, on_white, to_eight_bits
+from pipelines.formats.bmp import decode_bmp
+from pipelines.formats.completeness import check_item_sizes, check_pnm
+from pipelines.formats.exif import ORIENTATION_TAG, UPRIGHT, stored_orientation
+from pipelines.formats.jpeg2000 import check_jpeg2000
+from pipelines.formats.png import PngHeader, check_png
+from pipelines.formats.samples import RasterHeader, grey_to_rgb, on_white, to_eight_bits
+from pipelines.formats.signatures import AVIF, BMP, HEIF, JPEG2000, PNG, PPM, TIFF
+from pipelines.formats.tiff import decode_tiff
 from pipelines.settings import PixelSettings
-from pipelines.signatures import AVIF, BMP, HEIF, JPEG2000, PNG, PPM, TIFF
-from pipelines.tiff import decode_tiff
 
 _MAX_SIXTEEN = 65_535
 _SIXTEEN_BITS = frozenset({"I;16", "I;16L", "I;16B", "I;16N"})

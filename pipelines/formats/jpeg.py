@@ -14,10 +14,10 @@ from PIL import Image
 
 from pipelines.arrays import Picture
 from pipelines.decode_faults import CORRUPT, TOO_MANY_SCANS, TRUNCATED, UNSUPPORTED_CODING, DecodeError, check_size
-from pipelines.exif import UPRIGHT, stored_orientation
-from pipelines.jpeg_form import is_of_form, rewrite
-from pipelines.jpeg_leftover import cut_leftovers
-from pipelines.jpeg_markers import (
+from pipelines.formats.exif import UPRIGHT, stored_orientation
+from pipelines.formats.jpeg_form import is_of_form, rewrite
+from pipelines.formats.jpeg_leftover import cut_leftovers
+from pipelines.formats.jpeg_markers import (
     APP1,
     END_OF_IMAGE,
     EXIF,

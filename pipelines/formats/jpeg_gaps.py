@@ -3,8 +3,8 @@
 from collections.abc import Iterable
 
 from pipelines.decode_faults import CORRUPT, DecodeError
-from pipelines.jpeg_codes import DEFINE_TABLES, TableReader, has_plausible_tables
-from pipelines.jpeg_markers import ADOBE, APP1, EXIF, FRAMES, JFIF, START_OF_SCAN, Segment, is_adobe, is_jfif
+from pipelines.formats.jpeg_codes import DEFINE_TABLES, TableReader, has_plausible_tables
+from pipelines.formats.jpeg_markers import ADOBE, APP1, EXIF, FRAMES, JFIF, START_OF_SCAN, Segment, is_adobe, is_jfif
 
 _DEFINE_QUANTIZATION = 0xDB
 _STEPS = 64  # of a table

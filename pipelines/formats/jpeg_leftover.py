@@ -17,9 +17,9 @@ import simplejpeg
 
 from pipelines.arrays import Picture
 from pipelines.decode_faults import CORRUPT, DecodeError
-from pipelines.jpeg_form import Draft
-from pipelines.jpeg_gaps import is_complete, is_filling, is_segment
-from pipelines.jpeg_markers import Segment
+from pipelines.formats.jpeg_form import Draft
+from pipelines.formats.jpeg_gaps import is_complete, is_filling, is_segment
+from pipelines.formats.jpeg_markers import Segment
 
 _EXTRANEOUS = re.compile(r"(\d+) extraneous bytes before")
 _OUT_OF_DATA = "premature end of data segment"

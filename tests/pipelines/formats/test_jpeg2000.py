@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from pipelines.decode_faults import CORRUPT, TOO_MANY_PIXELS, TRUNCATED, UNSUPPORTED_CODING, DecodeError
-from pipelines.jpeg2000 import check_jpeg2000
+from pipelines.formats.jpeg2000 import check_jpeg2000
 from pipelines.pixels import decode
 from pipelines.settings import PixelSettings
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from pipelines.decode_faults import CORRUPT, TOO_MANY_PIXELS, TOO_MANY_SCANS, TRUNCATED, UNSUPPORTED_CODING, DecodeError
-from pipelines.jpeg import decode_jpeg, read_header
+from pipelines.formats.jpeg import decode_jpeg, read_header
 from pipelines.settings import PixelSettings
 
 SETTINGS = PixelSettings()

@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipelines.arrays import Picture, UInt8Array
-from pipelines.bmp_runs import decode_runs
 from pipelines.decode_faults import CORRUPT, TRUNCATED, UNSUPPORTED_CODING, DecodeError, check_size
-from pipelines.samples import RasterHeader, on_white
+from pipelines.formats.bmp_runs import decode_runs
+from pipelines.formats.samples import RasterHeader, on_white
 from pipelines.settings import PixelSettings
 
 _FILE_HEADER_BYTES = 14

@@ -5,8 +5,8 @@ from collections.abc import Callable
 
 import pytest
 
-from pipelines.jpeg_codes import Scan, TableReader, has_plausible_tables, huffman_tables
-from pipelines.jpeg_markers import START_OF_SCAN, Segment, segments
+from pipelines.formats.jpeg_codes import Scan, TableReader, has_plausible_tables, huffman_tables
+from pipelines.formats.jpeg_markers import START_OF_SCAN, Segment, segments
 
 DrawJpeg = Callable[..., bytes]
 

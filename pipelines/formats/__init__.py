@@ -1,0 +1,1 @@
+"""The decoders, one for each file format, and the list of formats."""
