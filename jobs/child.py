@@ -4,12 +4,12 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from jobs.causes import suspect_limits
-from jobs.explain import explain_log
-from jobs.faults import Fault, forget_faults, read_fault
-from jobs.kills import explain_kill, memory_kills
+from jobs.faults.causes import suspect_limits
+from jobs.faults.explain import explain_log
+from jobs.faults.fault import Fault, forget_faults, read_fault
+from jobs.faults.kills import explain_kill, memory_kills
+from jobs.faults.surroundings import Surroundings
 from jobs.places.place import Command, Place
-from jobs.surroundings import Surroundings
 
 POLL_SECONDS = 0.2
 USER_EXIT_CODE = 2

@@ -19,6 +19,7 @@ from jobs.child import USER_EXIT_CODE, run_command
 from jobs.cost import Forecast, forecast
 from jobs.deliveries import with_deliveries
 from jobs.distributions import Side
+from jobs.faults.surroundings import Surroundings
 from jobs.heads import device_gib, head_size, head_table, identities_of
 from jobs.launch import command
 from jobs.listeners.screen import Screen
@@ -29,7 +30,6 @@ from jobs.planning import PlannedStage, hypothetical
 from jobs.run import PYTHON, StageFailedError, drive, plan_run
 from jobs.settings import PROJECT, compose, load
 from jobs.stages import STAGES
-from jobs.surroundings import Surroundings
 from jobs.wording import size_of
 from pipelines.requirements import missing_library
 from pipelines.run_folder import SETTINGS_NAME, RunFolder, RunState, named_folder

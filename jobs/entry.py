@@ -12,15 +12,15 @@ from typing import Any
 
 from jobs.child import USER_EXIT_CODE
 from jobs.code_parts import code_of
-from jobs.explain import explain
-from jobs.faults import Fault, write_fault
+from jobs.faults.explain import explain
+from jobs.faults.fault import Fault, write_fault
+from jobs.faults.surroundings import Surroundings
 from jobs.places.rings import rank_of
 from jobs.planning import parents_of, settings_read, verify_artefact
 from jobs.progress import Progress, silent
 from jobs.rounds import APPLIES_TO
 from jobs.settings import PROJECT, RunSettings, load
 from jobs.stages import STAGES, Stage, river
-from jobs.surroundings import Surroundings
 from pipelines.locks import exclusive
 from pipelines.manifest import File, Manifest, code_version, damaged, is_as_written, is_done, read, write
 from pipelines.run_folder import RunFolder, progress_file

@@ -12,7 +12,8 @@ from types import FrameType
 
 from jobs.child import run_command
 from jobs.deliveries import with_deliveries
-from jobs.faults import Fault
+from jobs.faults.fault import Fault
+from jobs.faults.surroundings import Surroundings
 from jobs.launch import command
 from jobs.listeners.events import (
     AttemptEnded,
@@ -36,7 +37,6 @@ from jobs.reuse import describe_reuse
 from jobs.settings import PROJECT, RunSettings, freeze, was_altered
 from jobs.stage_states import first_state, outcome
 from jobs.stages import STAGES, Stage
-from jobs.surroundings import Surroundings
 from pipelines.locks import exclusive
 from pipelines.manifest import is_done
 from pipelines.run_folder import RunFolder, RunState, StageState, progress_file

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
 
-from jobs.faults import Fault
+from jobs.faults.fault import Fault
 from jobs.progress import Reached
 from pipelines.run_folder import RunState, RunStatus, StageState
 

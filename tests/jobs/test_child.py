@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from jobs.child import run_command
-from jobs.faults import Fault, write_fault
+from jobs.faults.fault import Fault, write_fault
+from jobs.faults.surroundings import Surroundings
 from jobs.places.place import Command, open_place
 from jobs.places.settings import SingleSettings
-from jobs.surroundings import Surroundings
 from pipelines.run_folder import fault_file
 
 PLACE = open_place(SingleSettings(), python=Path(sys.executable))
@@ -47,7 +47,7 @@ def test_a_kill_outweighs_what_other_processes_say_in_its_wake_but_no_mistake_of
     def code(is_users: bool) -> str:
         fault = f"write_fault(Path({str(log)!r}), Fault({is_users}, 'x'))"
         said = "print('Process name: 1\\nExit code: 137'); raise SystemExit(1)"
-        return f"from pathlib import Path; from jobs.faults import Fault, write_fault; {fault}; {said}"
+        return f"from pathlib import Path; from jobs.faults.fault import Fault, write_fault; {fault}; {said}"
 
     wake = run(log, code(is_users=False))
     assert wake is not None

@@ -12,7 +12,7 @@ import pytest
 from pyspark.sql import SparkSession
 
 from jobs.entry import JobContext, run_job
-from jobs.faults import Fault, read_fault
+from jobs.faults.fault import Fault, read_fault
 from jobs.places.settings import LocalSettings, PlaceSettings, SingleSettings, TorchrunSettings
 from jobs.planning import plan
 from jobs.settings import RunSettings, freeze

@@ -1,6 +1,6 @@
 """What a run has become is followed event by event."""
 
-from jobs.faults import Fault
+from jobs.faults.fault import Fault
 from jobs.listeners.events import (
     AttemptEnded,
     Note,

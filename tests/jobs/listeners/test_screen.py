@@ -5,7 +5,7 @@ import io
 import pytest
 from rich.console import Console
 
-from jobs.faults import Fault
+from jobs.faults.fault import Fault
 from jobs.listeners.events import AttemptEnded, Note, RunStarted, StageEnded, StageProgress, StageStarted
 from jobs.listeners.screen import Screen
 from jobs.progress import Reached

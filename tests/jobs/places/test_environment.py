@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from jobs.child import run_command
+from jobs.faults.surroundings import Surroundings
 from jobs.places.environment import Launcher, note_overridden, stage_environment
 from jobs.places.place import open_place
 from jobs.places.settings import ClusterSettings, LocalSettings, PlaceSettings
-from jobs.surroundings import Surroundings
 
 LOCAL = LocalSettings()
 CLUSTER = ClusterSettings(master="yarn", hosts="a:4,b:4")

@@ -4,8 +4,8 @@ import re
 import signal
 from pathlib import Path
 
-from jobs.faults import Fault
-from jobs.surroundings import Surroundings
+from jobs.faults.fault import Fault
+from jobs.faults.surroundings import Surroundings
 
 _SIGNAL_BASE = 128  # a shell's exit code is this and the signal
 

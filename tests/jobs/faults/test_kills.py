@@ -2,9 +2,9 @@
 
 import pytest
 
-from jobs.kills import explain_kill, memory_kills
+from jobs.faults.kills import explain_kill, memory_kills
+from jobs.faults.surroundings import Surroundings
 from jobs.places.settings import LocalSettings, SingleSettings
-from jobs.surroundings import Surroundings
 
 RANKS = Surroundings(LocalSettings(), "ranks", {})
 SPARK = Surroundings(LocalSettings(), "spark", {})

@@ -9,10 +9,10 @@ import pytest
 from py4j.protocol import Py4JJavaError
 from pyspark.sql import SparkSession
 
-from jobs.explain import explain, explain_log
-from jobs.faults import Fault
+from jobs.faults.explain import explain, explain_log
+from jobs.faults.fault import Fault
+from jobs.faults.surroundings import Surroundings
 from jobs.places.settings import LocalSettings
-from jobs.surroundings import Surroundings
 from pipelines.settings import UserError
 
 AROUND = Surroundings(LocalSettings(), "spark", {})

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from jobs.faults import Fault, forget_faults, read_fault, write_fault
+from jobs.faults.fault import Fault, forget_faults, read_fault, write_fault
 from pipelines.run_folder import fault_file
 
 MISTAKE, CAUSE, WAKE = Fault(True, "mistake"), Fault(False, "cause"), Fault(False, "wake", is_consequence=True)

@@ -2,9 +2,9 @@
 
 import re
 
-from jobs.causes import find_cause
-from jobs.faults import Fault
-from jobs.surroundings import Surroundings
+from jobs.faults.causes import find_cause
+from jobs.faults.fault import Fault
+from jobs.faults.surroundings import Surroundings
 from pipelines.settings import UserError
 
 _TRACEBACK = "Traceback (most recent call last):"

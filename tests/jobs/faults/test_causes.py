@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from jobs.causes import CAUSES, find_cause
-from jobs.faults import Fault
+from jobs.faults.causes import CAUSES, find_cause
+from jobs.faults.fault import Fault
+from jobs.faults.surroundings import Surroundings
 from jobs.places.settings import ClusterSettings, LocalSettings
-from jobs.surroundings import Surroundings
 
 LOCAL = Surroundings(LocalSettings(driver_memory="64m"), "spark", {})
 CLUSTER = Surroundings(ClusterSettings(master="yarn", hosts="a:1"), "spark", {})

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from jobs.faults.surroundings import Surroundings
 from jobs.places.settings import ClusterSettings, LocalSettings
 from jobs.settings import RunSettings
-from jobs.surroundings import Surroundings
 from pipelines.sources.settings import FolderSettings
 
 

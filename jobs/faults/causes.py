@@ -11,8 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from jobs.faults import Fault
-from jobs.surroundings import Surroundings
+from jobs.faults.fault import Fault
+from jobs.faults.surroundings import Surroundings
 from pipelines.manifest import MANIFEST_NAME
 
 # The words that are found and the surroundings of the job -> the line.
