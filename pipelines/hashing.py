@@ -19,7 +19,7 @@ from pipelines.arrays import Float32Array, Int32Array, UInt8Array
 GREY_SIDE_PX = 64
 FREQUENCIES = 16
 THUMBNAIL_SIDE_PX = 48
-THUMBNAIL_LEVELS = 64  # more do not tell copies apart better, and compress to 1.7 times the size
+THUMBNAIL_LEVELS = 64  # more do not tell copies apart better
 
 
 @dataclass(frozen=True)
