@@ -129,8 +129,8 @@ class _OpenFile:
         self._path = folder / f"{name}.parquet"
         self._path.parent.mkdir(parents=True, exist_ok=True)
         self._staged = self._path.with_name(f".{self._path.name}.{os.getpid()}")
-        # Pictures are compressed already; a dictionary or statistics of them would only copy them. To compress thumbnails
-        # would take a twentieth of the time of an ingestion, and save a third of them.
+        # Pictures are compressed already; a dictionary or statistics of them would only copy them. To compress
+        # thumbnails would take a twentieth of the time of an ingestion, and save a third of their bytes.
         plain = [column for column in schema.names if column not in (IMAGE, THUMBNAIL)]
         self._writer = pq.ParquetWriter(
             self._staged,

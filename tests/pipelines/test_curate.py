@@ -86,13 +86,14 @@ def to_decisions(scratch: Path) -> Decide:
         seed: int = 0,
         pairs: DataFrame | None = None,
         references: DataFrame | None = None,
+        dedup: DedupSettings = DEDUP,
         **embeddings: DataFrame,
     ) -> DataFrame:
         if pairs is None:
             images = comparable(records if references is None else records.unionByName(references), DEDUP)
             pairs = near_pairs(images, DEDUP, scratch / "pairs").rows
         known = {"references": references, **embeddings}
-        return decide(records.drop(IMAGE), pairs, settings, DEDUP, seed=seed, scratch=scratch, **known)
+        return decide(records.drop(IMAGE), pairs, settings, dedup, seed=seed, scratch=scratch, **known)
 
     return run
 
@@ -228,6 +229,26 @@ def test_of_equal_rows_one_is_kept(spark: SparkSession, to_decisions: Decide) ->
         ("a.tar!/2", "kept", None): 1,
         ("a.tar!/3", "kept", None): 1,
     }
+
+
+@pytest.mark.parametrize(("limit", "leaks"), [(0.3, False), (0.3, True), (None, False)])
+def test_a_second_look_at_thumbnails_keeps_photos_of_close_hashes_unless_they_leak(
+    spark: SparkSession, to_decisions: Decide, limit: float | None, leaks: bool
+) -> None:
+    looks = np.random.default_rng(0).integers(0, 64, (2, 48 * 48), dtype=np.uint8)
+    rows = [
+        _row(3, f"/{number}", "ann", flips=range(number))
+        | {"thumbnail": looks[number % 2].tobytes(), "width": 50 - number}
+        for number in range(6)
+    ]
+    settings = CurateSettings(split=SplitSettings(val_fraction=0), min_images_per_identity=1)
+    reference = _table(spark, [_row(3, "/test", None, flips=[200])]) if leaks else None
+    dedup = DedupSettings(max_residual=limit)
+    decided = to_decisions(_table(spark, rows), settings, references=reference, dedup=dedup).collect()
+    outcomes = {row["source"]: row["reason"] for row in sorted(decided)}
+    kept = {"/0", "/1"} if limit else {"/0"}
+    expected = {row["source"]: None if row["source"] in kept else "near_duplicate" for row in rows}
+    assert outcomes == (dict.fromkeys(outcomes, "leak") if leaks else expected)
 
 
 Row = dict[str, Any]
