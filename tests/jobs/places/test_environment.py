@@ -16,8 +16,8 @@ from jobs.places.settings import ClusterSettings, LocalSettings, PlaceSettings
 LOCAL = LocalSettings()
 CLUSTER = ClusterSettings(master="yarn", hosts="a:4,b:4")
 
-# Variables with values that stop a stage or change what it does, if it gets them. {folder} has files that do harm.
 NUM_PARTS = 6
+# Variables with values that stop a stage or change what it does, if it gets them. {folder} has files that do harm.
 HOSTILE = {
     "SPARK_HOME": "/opt/another-spark",
     "SPARK_CONF_DIR": "{folder}/spark-conf",
