@@ -114,7 +114,7 @@ MISTAKES = {
     "bake.oven.minuts=3": r"there is no setting bake\.oven\.minuts; did you mean bake\.oven\.minutes\?",
     "bkae.flour=rye": r"there is no setting bkae; did you mean bake\?",
     "place.host=a:1": r"there is no setting place\.host; did you mean place\.hosts\?",
-    "zzz=1": r"there is no setting zzz; known here: bake, curate, dedup, .*, store, strategy",
+    "zzz=1": r"there is no setting zzz; known here: bake, code, curate, dedup, .*, store, strategy",
     "bake=spelt": r"bake=spelt: there is no conf/bake/spelt\.yaml; choose one of rye, wheat",
     "system=panini": r"system=panini: there is no conf/system/panini\.yaml; choose one of glazed",
     "bake.flour=spelt": r"bake\.flour=spelt: choose 'rye' or 'wheat'",

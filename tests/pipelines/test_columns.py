@@ -1,5 +1,6 @@
 """The table of dataset columns: a column that a test registers is written, described and read back by others."""
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -48,6 +49,14 @@ def registered(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setitem(COLUMNS, column.name, column)
 
 
+def image_of(number: int) -> bytes:
+    return bytes([number]) * 9
+
+
+def id_of(number: int) -> str:
+    return hashlib.sha256(image_of(number)).hexdigest()
+
+
 def box_of(number: int) -> list[float] | None:
     return None if number % 3 == 0 else [float(number), 2.0, 30.5, 8.0]
 
@@ -56,10 +65,10 @@ def box_of(number: int) -> list[float] | None:
 def dataset(registered: None, spark: SparkSession, tmp_path: Path) -> Path:
     names = ["boxes", "points", "sharpness"]
     found = [
-        (f"{number:064x}", f"p/{number}", bytes([number]) * 9, box_of(number), [float(number), 0.5], number / 2)
+        (id_of(number), f"p/{number}", image_of(number), box_of(number), [float(number), 0.5], number / 2)
         for number in range(COUNT)
     ]
-    kept = [(f"{number:064x}", f"p/{number}", "kept", number, "train") for number in range(COUNT)]
+    kept = [(id_of(number), f"p/{number}", "kept", number, "train") for number in range(COUNT)]
     decisions = spark.createDataFrame(kept, "image_id string, source string, status string, label long, split string")
     placed = place_rows(decisions, ShardSettings(rows_per_file=5, columns=names), seed=0)
     columns = dataset_columns(names)
