@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 import psutil
+import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
@@ -219,6 +220,22 @@ def test_the_command_ends_with_the_name_of_the_damaged_file(river: River) -> Non
         f"ringmill: {path} is missing or was altered since it was written; remove {path.parent}, "
         "and the next run makes it again"
     )
+
+
+@pytest.mark.slow
+def test_paths_of_any_characters_reach_every_stage_to_the_letter(river: River, sample: Path, tmp_path: Path) -> None:
+    home = tmp_path / "data[1]: é #2 {a,b} 100%20 q'\"$x;k=v ~ *?"
+    shutil.copytree(sample, home / "faces #2")
+    named = River(home / "faces #2", home)
+    ended = named.run()
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert sorted(path.name for path in tmp_path.iterdir()) == [home.name]
+    # The paths of the rows are others, and so are the digests; pictures and labels are the same.
+    shards = [
+        ds.dataset(sorted(one.made("shard").rglob("*.parquet"))).to_table(["image_id", "label"])
+        for one in (river, named)
+    ]
+    assert shards[0].sort_by("image_id").equals(shards[1].sort_by("image_id"))
 
 
 @pytest.mark.slow

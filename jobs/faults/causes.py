@@ -1,6 +1,6 @@
 """The table of causes: the known reasons for which a job ends, by the words that systems use for them, and the remedy.
 
-An error is often told by another: a full disk by the JVM, the JVM's exception by Py4J, that of a Python worker by
+An error is often reported by another: a full disk by the JVM, the JVM's exception by Py4J, that of a Python worker by
 Spark, the end of a rank by the collectives of the others. So the table looks at all that is said, and not at the type
 of the last exception.
 """

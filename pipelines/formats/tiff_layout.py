@@ -162,7 +162,7 @@ def _one_of(directory: Directory, tag: int, field: str, allowed: set[int]) -> in
 
 
 def _default_photometric(compression: int, num_samples: int) -> int:
-    """As libtiff takes it where the tag is missing."""
+    """The photometric interpretation where the tag is missing, as libtiff takes it."""
     return RGB if num_samples >= 3 else WHITE_IS_ZERO if compression in FAX else BLACK_IS_ZERO
 
 
