@@ -95,7 +95,10 @@ def _write_dataset(folder: Path, identities: int, photos: int, side_px: int) -> 
             settings={},
             code_version="",
             counts={},
-            files=(manifest.describe(folder, path, rows=rows, row_groups=tuple(groups)),),
+            files=(
+                manifest.describe(folder, path, rows=rows, row_groups=tuple(groups)),
+                manifest.describe(folder, folder / LABELS_NAME, rows=identities),
+            ),
             facts={"splits": {"train": {"classes": identities, "rows": rows}}},
         ),
     )  # fmt: skip
