@@ -262,7 +262,7 @@ def test_one_ranks_bad_loss_is_one_line_on_all_ranks_and_no_weight_is_touched(tm
     ("change", "message"),
     [
         ({"seed": 4}, "begun with seed=3, not 4"),
-        ({"recipe": RECIPE.model_copy(update={"batch_size": 24})}, "begun with global_batch_size=12, not 24"),
+        ({"recipe": RECIPE.model_copy(update={"batch_size": 24})}, "begun with recipe.batch_size=12, not 24"),
         ({"has_batch_norm": True}, "does not fit these settings"),
     ],
 )
