@@ -5,6 +5,8 @@ partitions, cores or retries. Since such digests are uniform, the counts of thei
 every bucket.
 """
 
+import functools
+import re
 from pathlib import Path
 
 from pyspark.sql import Column, DataFrame, SparkSession, Window
@@ -14,13 +16,20 @@ from pyspark.sql.types import StructType
 _BUCKET_DIGITS = 3  # 4,096 buckets: a billion rows are 250,000 a bucket
 # Of a few names and digests each: about 100 MB on every executor.
 _MAX_BROADCAST_ROWS = 250_000
+# The characters that make a name a pattern for Spark; a backslash takes that meaning away.
+_PATTERN = re.compile(r"([{}\[\]*?\\^])")
 
 
 def read_parquet(spark: SparkSession, *paths: Path, schema: StructType | None = None) -> DataFrame:
     """The rows of Parquet files or folders, by their names to the letter, whatever these contain."""
     reader = spark.read if schema is None else spark.read.schema(schema)
-    # Else Spark takes a name with such characters as [ or * for a pattern; escaped, it fails at a colon.
-    return reader.option("__globPaths__", "false").parquet(*map(str, paths))
+    names = [str(path) for path in paths]
+    if not any(":" in name and _PATTERN.search(name) for name in names):
+        return reader.parquet(*(_PATTERN.sub(r"\\\1", name) for name in names))
+    # Hadoop fails at a colon where it looks for a pattern. Without patterns Spark reads each of several paths as often
+    # as there are paths, so each is a table of its own.
+    literal = reader.option("__globPaths__", "false")
+    return functools.reduce(DataFrame.unionAll, [literal.parquet(name) for name in names])
 
 
 def cached_broadcast(table: DataFrame) -> DataFrame:

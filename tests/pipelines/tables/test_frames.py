@@ -47,12 +47,16 @@ NASTY = [
 
 
 @pytest.mark.parametrize("name", NASTY)
-def test_a_folder_is_read_by_its_name_to_the_letter(name: str, spark: SparkSession, tmp_path: Path) -> None:
+def test_files_and_a_folder_are_read_by_their_names_to_the_letter(
+    name: str, spark: SparkSession, tmp_path: Path
+) -> None:
     folder = tmp_path / name / "rows"
     folder.mkdir(parents=True)
-    pq.write_table(pa.table({"left": ["a", "b"], "right": ["b", "c"]}), folder / "000000.parquet")
-    for path in (folder, folder / "000000.parquet"):
-        assert sorted(map(tuple, read_parquet(spark, path).collect())) == [("a", "b"), ("b", "c")]
+    files = [folder / f"{number:06d}.parquet" for number in range(3)]
+    for number, file in enumerate(files):
+        pq.write_table(pa.table({"row": [2 * number, 2 * number + 1]}), file)
+    for paths in ([folder], files):
+        assert sorted(row["row"] for row in read_parquet(spark, *paths).collect()) == list(range(6))
 
 
 @pytest.mark.parametrize(("num_rows", "is_broadcast"), [(3, True), (4, False)])
