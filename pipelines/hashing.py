@@ -51,7 +51,7 @@ def to_hash_input(grey: UInt8Array) -> Float32Array:
 
 def thumbnails(greys: Float32Array) -> UInt8Array:
     """Shrink a stack of grey pictures (N, 64, 64) to thumbnails (N, 48, 48) of levels 0..63."""
-    small = np.matmul(np.matmul(_AREA_WEIGHTS, greys), _AREA_WEIGHTS.T)
+    small = _three_of_four(_three_of_four(greys, axis=1), axis=2)
     levels: UInt8Array = (small * np.float32(THUMBNAIL_LEVELS / 256)).astype(np.uint8)
     return levels
 
@@ -71,14 +71,20 @@ def _dct_basis() -> Float32Array:
     return rows
 
 
-def _area_weights() -> Float32Array:
-    """(48, 64): the share of each pixel in each larger one that it lies in, exact in binary."""
-    pixels_each = GREY_SIDE_PX / THUMBNAIL_SIDE_PX
-    start = np.arange(THUMBNAIL_SIDE_PX)[:, None] * pixels_each
-    pixel = np.arange(GREY_SIDE_PX)[None, :]
-    covered = np.minimum(start + pixels_each, pixel + 1) - np.maximum(start, pixel)
-    shares: Float32Array = (np.rint(np.maximum(0, covered) * 3) / 4).astype(np.float32)
-    return shares
+def _three_of_four(greys: Float32Array, *, axis: int) -> Float32Array:
+    """Shrink one axis by 3/4: of each four pixels three become, by the areas that they share. Sums of slices take two
+    thirds of the time of a product with a matrix of the shares, whose result they equal.
+    """
+    shape = list(greys.shape)
+    shape[axis] = shape[axis] * 3 // 4
+    small = np.empty(shape, np.float32)
+    old, new = greys.swapaxes(1, axis), small.swapaxes(1, axis)
+    first, second, third, fourth = (old[:, start::4] for start in range(4))
+    quarter, half, most = np.float32(0.25), np.float32(0.5), np.float32(0.75)
+    new[:, 0::3] = first * most + second * quarter
+    new[:, 1::3] = (second + third) * half
+    new[:, 2::3] = third * quarter + fourth * most
+    return small
 
 
 def _bits(spectra: Float32Array) -> UInt8Array:
@@ -104,6 +110,5 @@ def _steps(ahead: Float32Array, behind: Float32Array) -> Float32Array:
     return sums
 
 
-_AREA_WEIGHTS = _area_weights()
 _MIRROR_SIGNS = np.where(np.arange(1, FREQUENCIES + 1) % 2 == 1, -1.0, 1.0).astype(np.float32)[None, None, :]
 _POPCOUNT = np.array([bin(byte).count("1") for byte in range(256)], dtype=np.uint8)
