@@ -20,7 +20,7 @@ class Fault:
 
     @property
     def weight(self) -> int:
-        """Of several faults of an attempt the heaviest one counts; of equal ones the first in time."""
+        """The rank among several faults of an attempt: the heaviest one counts, of equal ones the first in time."""
         return 2 if self.is_users else 0 if self.is_consequence else 1
 
 

@@ -73,7 +73,7 @@ def sample(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def ended(sample: Path, tmp_path_factory: pytest.TempPathFactory) -> Ended:
-    """A run over the corpus as files in folders, a folder for each extension, and the drawn people."""
+    """A run over the files of the corpus, in one folder, and the drawn people."""
     home = tmp_path_factory.mktemp("corpus")
     source = home / "source"
     source.mkdir()

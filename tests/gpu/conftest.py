@@ -122,7 +122,7 @@ def run_settings() -> Callable[..., RunSettings]:
 
 @pytest.fixture(scope="session")
 def figures(request: pytest.FixtureRequest) -> Figures:
-    """What was measured, by name; told at the end of the session."""
+    """The measured figures by name, printed at the end of the session."""
     return request.config.stash.setdefault(_FIGURES, {})
 
 
